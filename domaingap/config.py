@@ -1,0 +1,157 @@
+"""Settings as typed, frozen dataclasses; the command line's schema is made of them. No heavy import here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+Selection = Literal["real_val", "budget", "source_val"]
+
+
+@dataclass(frozen=True)
+class CropConfig:
+    """How a face is cut out, by the same rule in every domain and at test.
+
+    Args:
+        size: side of the network's input in pixels.
+        channels: what the network sees.
+        box: face box from the detector, or from the annotation (oracle boxes, named so in results).
+        scale: side of the crop as a multiple of the face box's size (the root of its area).
+    """
+
+    size: int = 128
+    channels: Literal["gray", "rgb"] = "gray"
+    box: Literal["mtcnn", "landmarks"] = "mtcnn"
+    scale: float = 1.3
+
+    @property
+    def pad(self) -> int:
+        """Extra pixels stored on each side, so that rotation and shift find real picture there."""
+        return self.size // 8
+
+    @property
+    def stored_size(self) -> int:
+        return self.size + 2 * self.pad
+
+    @property
+    def n_channels(self) -> int:
+        return 1 if self.channels == "gray" else 3
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """Augmentation of training faces; validation and test are never augmented.
+
+    Args:
+        strength: one dial for all of it: 0 is none, 1 the recommended setting, up to 2.
+        photometric: contrast, brightness, gamma, blur, noise, compression, grayscale; saturation and hue for RGB.
+        geometric: rotation, scale, shift, crop.
+        mirror: left-right mirror with the landmarks' indices swapped.
+        occlusion: rectangles over parts of the face.
+    """
+
+    strength: float = 1.0
+    photometric: bool = True
+    geometric: bool = True
+    mirror: bool = True
+    occlusion: bool = True
+
+
+@dataclass(frozen=True)
+class RealConfig:
+    """Real faces: 300-W.
+
+    Args:
+        parts: parts of the release by name, comma-separated (afw,helen,lfpw,ibug,private); all that are present by default.
+        n_val: faces of the validation subset, drawn from the training part by a fixed seed and never trained on.
+        root: the release's folder, below the data root or absolute.
+    """
+
+    parts: str | None = None
+    n_val: int = 300
+    root: Path = Path("300w")
+
+
+@dataclass(frozen=True)
+class SyntheticConfig:
+    """Synthetic faces: one source per run.
+
+    Args:
+        source: whose renderings, hence which label convention.
+        val_split: share of the synthetic images held out of training.
+        root: the release's folder, below the data root or absolute; the source's usual name by default.
+    """
+
+    source: Literal["face_synthetics", "dgfaces"] = "face_synthetics"
+    val_split: float = 0.1
+    root: Path | None = None
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The network.
+
+    Args:
+        backbone: any timm model, for example resnet18, resnet50, legacy_xception, mobilenetv3_small_100.
+        pretrained: start from timm's ImageNet weights (fetched once from the Hugging Face hub).
+        loss: loss between predicted and true landmarks, in units of the crop's side, averaged over the batch.
+        init_from: checkpoint whose weights the first stage starts from.
+    """
+
+    backbone: str = "resnet18"
+    pretrained: bool = False
+    loss: Literal["rmse", "l1", "smooth_l1", "wing"] = "rmse"
+    init_from: Path | None = None
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """One stage of training. Optimiser steps, not epochs, set the length; a small domain starts again.
+
+    Args:
+        steps: optimiser steps.
+        epochs: length in passes over the training images instead (takes the place of steps).
+        batch_size: faces per step.
+        optimizer: adamw with a one-cycle schedule and averaged weights is recommended; adam is the original study's.
+        lr: (peak) learning rate.
+        weight_decay: decoupled for adamw.
+        schedule: one_cycle warms up and decays to zero; constant does neither.
+        ema: decay of the exponential moving average of the weights that validation and test see; 0 is off.
+        val_every: steps between validations; a sixteenth of the stage by default.
+        monitor: what picks the checkpoint on the selection rule's faces.
+        precision: auto takes bf16 where the processor computes in it, 32 otherwise.
+        num_workers: loader processes; auto picks one on a small machine.
+    """
+
+    steps: int = 3200
+    epochs: int | None = None
+    batch_size: int = 32
+    optimizer: Literal["adam", "adamw"] = "adamw"
+    lr: float = 2e-3
+    weight_decay: float = 0.05
+    schedule: Literal["one_cycle", "constant"] = "one_cycle"
+    ema: float = 0.995
+    val_every: int | None = None
+    monitor: Literal["nme", "loss"] = "nme"
+    precision: Literal["auto", "32", "bf16"] = "auto"
+    num_workers: int | Literal["auto"] = "auto"
+
+
+@dataclass(frozen=True)
+class WandbConfig:
+    """Weights & Biases.
+
+    Args:
+        mode: auto is online when logged in and offline otherwise; off writes nothing.
+        project: W&B project.
+        entity: W&B user or team; the default of the login otherwise.
+        group: runs that belong together; recipe and data by default.
+        tags: comma-separated.
+    """
+
+    mode: Literal["auto", "online", "offline", "off"] = "auto"
+    project: str = "domaingap"
+    entity: str | None = None
+    group: str | None = None
+    tags: str = ""

@@ -1,0 +1,1 @@
+"""Data: readers, splits, prepared crops, augmentation, samplers and the Lightning data modules."""

@@ -1,0 +1,272 @@
+"""Lightning data modules over prepared crops, usable in anybody's Lightning code::
+
+    data = RealDataModule(data_root="data", n_real=200)
+    pl.Trainer(max_steps=1000).fit(LandmarkRegressor(), data)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader
+
+from domaingap.config import AugmentConfig, CropConfig
+from domaingap.data.faces import FaceDataset, PreparedFaces
+from domaingap.data.prepare import prepare_part
+from domaingap.data.readers import Reader, open_reader
+from domaingap.data.readers.ibug300w import TEST_SETS, TRAIN_PARTS
+from domaingap.data.splits import VALIDATION_SEED, Indices, draw_groups, seeded_order
+from domaingap.data.transforms import Augmenter
+from domaingap.errors import UserError
+
+
+class _FacesDataModule(pl.LightningDataModule):
+    """What the modules share: prepared faces, a split of them, and loaders over the split."""
+
+    def __init__(
+        self,
+        data_root: Path | str,
+        prepared_dir: Path | str,
+        crop: CropConfig,
+        augment: AugmentConfig,
+        batch_size: int,
+        num_workers: int,
+        steps_per_epoch: int | None,
+        seed: int,
+    ) -> None:
+        super().__init__()
+        self.data_root, self.prepared_dir = Path(data_root), Path(prepared_dir)
+        self.crop, self.augment, self.seed = crop, augment, seed
+        self.batch_size, self.num_workers, self.steps_per_epoch = batch_size, num_workers, steps_per_epoch
+        self.train_positions: Indices
+        self.val_positions: Indices
+        self.test_positions: dict[str, Indices] = {}
+        self._faces: PreparedFaces | None = None
+
+    def _open(self) -> Reader:
+        raise NotImplementedError
+
+    def _parts(self, reader: Reader) -> Sequence[str]:
+        raise NotImplementedError
+
+    def _split(self, faces: PreparedFaces) -> None:
+        raise NotImplementedError
+
+    @property
+    def faces(self) -> PreparedFaces:
+        """All faces of the data set; set up when first asked for."""
+        if self._faces is None:
+            reader = self._open()
+            parts = [prepare_part(reader, part, self.crop, self.prepared_dir) for part in self._parts(reader)]
+            self._faces = PreparedFaces(parts)
+            self._split(self._faces)
+        return self._faces
+
+    def prepare_data(self) -> None:
+        """Prepare the crops that aren't there yet; in one process where there are several."""
+        reader = self._open()
+        for part in self._parts(reader):
+            prepare_part(reader, part, self.crop, self.prepared_dir)
+
+    def setup(self, stage: str | None = None) -> None:
+        """Map the crops and draw the split."""
+        _ = self.faces
+
+    def train_set(self) -> FaceDataset:
+        """The training faces, augmented."""
+        faces = self.faces
+        return FaceDataset(faces, self.train_positions, Augmenter(self.crop, self.augment, self.seed))
+
+    def val_set(self) -> FaceDataset:
+        """The validation faces, never augmented."""
+        faces = self.faces
+        return FaceDataset(faces, self.val_positions)
+
+    def test_set(self, name: str) -> FaceDataset:
+        """A test set by name, never augmented."""
+        faces = self.faces
+        return FaceDataset(faces, self.test_positions[name])
+
+    def mean_shape(self) -> NDArray[np.float64]:
+        """Mean training landmarks [68, 2] in crop pixels."""
+        faces = self.faces
+        return np.asarray(faces.crop_landmarks()[self.train_positions].mean(axis=0))
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        from domaingap.training import train_loader
+
+        return train_loader(self.train_set(), self.batch_size, self.seed, self.steps_per_epoch, self.num_workers)
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        from domaingap.training import eval_loader
+
+        return eval_loader(self.val_set())
+
+    def test_dataloader(self) -> list[DataLoader[Any]]:
+        from domaingap.training import eval_loader
+
+        self.setup()
+        return [eval_loader(self.test_set(name)) for name in self.test_positions]
+
+
+class RealDataModule(_FacesDataModule):
+    """300-W: training photographs, the fixed validation subset, and the test sets that are present.
+
+    Args:
+        n_real: faces to train on, the first of the seed's order (so subsets are nested); all by default.
+        parts: parts of the release by name, ``afw,helen,lfpw,ibug,private`` or a list; all that are present by default.
+        data_root: folder that holds the data sets.
+        root: the release's folder, below ``data_root`` or absolute.
+        n_val: faces of the validation subset; drawn by a seed of its own from the training part, never trained on.
+        seed: the run's seed: order of the training faces, batches and augmentation.
+        crop: how faces are cut out.
+        augment: augmentation of the training faces.
+        batch_size: faces per training batch.
+        num_workers: loader processes for training.
+        steps_per_epoch: batches that Lightning calls an epoch; one pass over the faces by default.
+        prepared_dir: where prepared crops are kept.
+
+    Raises:
+        UserError: data that isn't there, or less of it than asked for.
+    """
+
+    def __init__(
+        self,
+        n_real: int | None = None,
+        parts: str | Sequence[str] | None = None,
+        data_root: Path | str = "data",
+        root: Path | str = "300w",
+        n_val: int = 300,
+        seed: int = 0,
+        crop: CropConfig = CropConfig(),  # noqa: B008 - frozen
+        augment: AugmentConfig = AugmentConfig(),  # noqa: B008
+        batch_size: int = 32,
+        num_workers: int = 0,
+        steps_per_epoch: int | None = None,
+        prepared_dir: Path | str = "prepared",
+    ) -> None:
+        super().__init__(data_root, prepared_dir, crop, augment, batch_size, num_workers, steps_per_epoch, seed)
+        self.n_real, self.root, self.n_val = n_real, root, n_val
+        self.parts = [p.strip() for p in parts.split(",")] if isinstance(parts, str) else list(parts or [])
+        if n_real is not None and n_real < 1:
+            raise UserError(f"--n_real is {n_real}; give at least 1, or leave it out for all")
+
+    def _open(self) -> Reader:
+        return open_reader("300w", self.data_root, self.root)
+
+    def _parts(self, reader: Reader) -> list[str]:
+        present, chosen = reader.parts(), []
+        if not present:
+            raise UserError(f"{reader.root}: holds none of {', '.join(reader.published)}; see README, section Data")
+        known = {"private": TEST_SETS["private"]}
+        for name in self.parts:
+            folders = known.get(name) or [p for p in reader.published if p == name or p.startswith(f"{name}/")]
+            if not folders:
+                raise UserError(f"--real.parts: 300-W has no part {name!r}; known: afw, helen, lfpw, ibug, private")
+            if not set(folders) & set(present):
+                raise UserError(f"--real.parts: {name} isn't in {reader.root}; present: {', '.join(present)}")
+            chosen += [p for p in folders if p in present and p not in chosen]
+        return [p for p in present if p in chosen] if self.parts else present
+
+    def _split(self, faces: PreparedFaces) -> None:
+        names, photographs = faces.names.tolist(), faces.photographs.tolist()
+        train_part = np.isin(faces.parts, TRAIN_PARTS)
+        # A photograph that is also in a test set doesn't train (none is in the release, but copies get mixed up).
+        tested = set(faces.photographs[~train_part].tolist())
+        train_part &= ~np.isin(faces.photographs, list(tested))
+        pool = np.flatnonzero(train_part)
+        if len(pool) <= self.n_val:
+            raise UserError(
+                f"{self.data_root / self.root}: {len(pool)} training faces, but the validation subset alone takes "
+                f"{self.n_val}; add data, or set --real.n_val lower"
+            )
+        pool_names, pool_photographs = [names[i] for i in pool], [photographs[i] for i in pool]
+        in_val = draw_groups(pool_names, pool_photographs, self.n_val, VALIDATION_SEED)
+        self.val_positions = pool[in_val]
+        order = pool[~in_val][
+            seeded_order([names[i] for i in pool[~in_val]], [photographs[i] for i in pool[~in_val]], self.seed)
+        ]
+        if self.n_real is not None and self.n_real > len(order):
+            raise UserError(
+                f"--n_real is {self.n_real}, but there are {len(order)} training faces "
+                f"(after the {len(self.val_positions)} validation faces)"
+            )
+        self.train_positions = order[: self.n_real]
+        for name, folders in TEST_SETS.items():
+            positions = np.flatnonzero(np.isin(faces.parts, folders))
+            present = set(faces.parts[positions].tolist())
+            # Full is Common and Challenging together, or it isn't Full.
+            if name == "full" and not ("ibug" in present and len(present) > 1):
+                continue
+            if len(positions):
+                self.test_positions[name] = positions
+
+
+class SyntheticDataModule(_FacesDataModule):
+    """Synthetic faces of one source: training faces and a hold-out.
+
+    Args:
+        n_synthetic: images to use, hold-out included, the first of the seed's order; all by default.
+        val_split: share held out of training, drawn by a seed of its own.
+        source: ``face_synthetics`` or ``dgfaces``.
+        data_root: folder that holds the data sets.
+        root: the release's folder, below ``data_root`` or absolute; the source's usual name by default.
+        seed: the run's seed: order of the training faces, batches and augmentation.
+        crop: how faces are cut out.
+        augment: augmentation of the training faces.
+        batch_size: faces per training batch.
+        num_workers: loader processes for training.
+        steps_per_epoch: batches that Lightning calls an epoch; one pass over the faces by default.
+        prepared_dir: where prepared crops are kept.
+
+    Raises:
+        UserError: data that isn't there, or less of it than asked for.
+    """
+
+    def __init__(
+        self,
+        n_synthetic: int | None = None,
+        val_split: float = 0.1,
+        source: str = "face_synthetics",
+        data_root: Path | str = "data",
+        root: Path | str | None = None,
+        seed: int = 0,
+        crop: CropConfig = CropConfig(),  # noqa: B008 - frozen
+        augment: AugmentConfig = AugmentConfig(),  # noqa: B008
+        batch_size: int = 32,
+        num_workers: int = 0,
+        steps_per_epoch: int | None = None,
+        prepared_dir: Path | str = "prepared",
+    ) -> None:
+        super().__init__(data_root, prepared_dir, crop, augment, batch_size, num_workers, steps_per_epoch, seed)
+        self.n_synthetic, self.val_split, self.source, self.root = n_synthetic, val_split, source, root
+        if not 0 < val_split < 1:
+            raise UserError(f"--synthetic.val_split is {val_split}; it lies between 0 and 1")
+        if n_synthetic is not None and n_synthetic < 2:
+            raise UserError(f"--n_synthetic is {n_synthetic}; give at least 2 (one is held out), or leave it out for all")
+
+    def _open(self) -> Reader:
+        return open_reader(self.source, self.data_root, self.root)
+
+    def _parts(self, reader: Reader) -> list[str]:
+        return reader.parts()
+
+    def _split(self, faces: PreparedFaces) -> None:
+        names, groups = faces.names.tolist(), faces.photographs.tolist()
+        total = len(names)
+        n = total if self.n_synthetic is None else self.n_synthetic
+        if n > total:
+            raise UserError(f"--n_synthetic is {n}, but {self.source} has {total} images here")
+        held_out = draw_groups(names, groups, max(1, round(self.val_split * total)), VALIDATION_SEED)
+        order = seeded_order(names, groups, self.seed)
+        n_val = max(1, round(self.val_split * n))
+        hold_out_order = seeded_order(names, groups, VALIDATION_SEED)
+        self.val_positions = hold_out_order[held_out[hold_out_order]][:n_val]
+        self.train_positions = order[~held_out[order]][: n - n_val]
+        if not len(self.train_positions) or not len(self.val_positions):
+            raise UserError(f"{self.source}: {total} images are too few for a hold-out of {self.val_split}")

@@ -1,0 +1,46 @@
+"""Identity by content: canonical JSON and SHA-256."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"no canonical form for {type(value)}")
+
+
+def content_key(value: Any, length: int = 16) -> str:
+    """A short hexadecimal key of JSON-like content (dataclasses and paths included), independent of key order."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=_plain)
+    return hashlib.sha256(text.encode()).hexdigest()[:length]
+
+
+def digest(chunks: Iterable[bytes], length: int = 16) -> str:
+    """A short hexadecimal digest of the chunks; where one ends and the next begins counts."""
+    total = hashlib.sha256()
+    for chunk in chunks:
+        total.update(len(chunk).to_bytes(8, "little"))
+        total.update(chunk)
+    return total.hexdigest()[:length]
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write a whole file or none of it: readers never see half of it, also after a kill."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+    os.replace(temporary, path)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON atomically, indented, keys in the given order."""
+    write_atomically(path, json.dumps(value, indent=2, default=_plain) + "\n")

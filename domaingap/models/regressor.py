@@ -1,0 +1,196 @@
+"""The network: a timm backbone that regresses landmarks relative to a mean shape."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import timm
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from domaingap.data.faces import Batch
+from domaingap.errors import UserError
+from domaingap.losses import LOSSES
+from domaingap.metrics import NormalizedMeanError
+
+N_LANDMARKS = 68
+
+
+class LandmarkRegressor(pl.LightningModule):
+    """Face crop → 68 landmarks in pixels of the crop.
+
+    Args:
+        backbone: any timm model that pools to a feature vector.
+        input_size: side of the square input in pixels.
+        in_channels: 1 for gray, 3 for RGB, or any other number.
+        pretrained: start from timm's ImageNet weights.
+        loss: a name from :data:`domaingap.losses.LOSSES`.
+        optimizer: ``adam`` or ``adamw``.
+        lr: (peak) learning rate.
+        weight_decay: decoupled weight decay, for ``adamw``.
+        schedule: ``one_cycle`` over the Trainer's steps, or ``constant``.
+        validation_names: names of the validation loaders in their order; metrics are logged as ``<name>/nme`` and
+            ``<name>/loss``.
+
+    Raises:
+        UserError: an unknown backbone, or pretrained weights that can't be fetched.
+    """
+
+    mean_shape: Tensor
+
+    def __init__(
+        self,
+        backbone: str = "resnet18",
+        input_size: int = 128,
+        in_channels: int = 1,
+        pretrained: bool = False,
+        loss: str = "rmse",
+        optimizer: str = "adamw",
+        lr: float = 2e-3,
+        weight_decay: float = 0.05,
+        schedule: str = "one_cycle",
+        validation_names: Sequence[str] = ("val",),
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()  # makes load_from_checkpoint() work without further arguments
+        self.input_size = input_size
+        self.optimizer_name, self.lr, self.weight_decay, self.schedule = optimizer, lr, weight_decay, schedule
+        self.loss_per_face = LOSSES[loss]
+        self.network = _create_backbone(backbone, in_channels, pretrained)
+        with torch.no_grad():
+            # Asked of the network itself: timm's num_features isn't the pooled width for every family.
+            width = self.network.eval()(torch.zeros(1, in_channels, input_size, input_size)).shape[1]
+        self.network.train().to(memory_format=torch.channels_last)
+        self.head = nn.Linear(width, 2 * N_LANDMARKS)
+        # Small first steps: an untrained network answers the mean shape and little else.
+        nn.init.normal_(self.head.weight, std=1e-3)
+        nn.init.zeros_(self.head.bias)
+        self.register_buffer("mean_shape", torch.full((N_LANDMARKS, 2), 0.5))
+        self.validation_names = list(validation_names)
+        self.validation_nme = nn.ModuleList(NormalizedMeanError() for _ in self.validation_names)
+
+    def set_mean_shape(self, points: NDArray[Any]) -> None:
+        """Set the mean shape from mean landmarks [68, 2] in crop pixels; answers are regressed relative to it."""
+        self.mean_shape.copy_(torch.from_numpy(np.asarray(points, dtype=np.float32)) / self.input_size)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Landmarks [B, 68, 2] in crop pixels of crops [B, C, S, S], uint8 or float in 0..255."""
+        return self.relative(image) * self.input_size
+
+    def relative(self, image: Tensor) -> Tensor:
+        """Landmarks [B, 68, 2] in units of the crop's side."""
+        scaled = ((image.float() - 127.5) / 64.0).contiguous(memory_format=torch.channels_last)
+        features = self.network(scaled)
+        # The answer isn't computed in 16 bits, whatever the precision of the backbone: their step is a tenth of a pixel.
+        with torch.autocast(features.device.type, enabled=False):
+            offsets = self.head(features.float()).view(-1, N_LANDMARKS, 2)
+        return self.mean_shape + 0.25 * offsets
+
+    def batch_loss(self, batch: Batch) -> Tensor:
+        """Plain mean over the batch of each face's loss."""
+        return self.loss_per_face(self.relative(batch["image"]), batch["landmarks"] / self.input_size).mean()
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        loss = self.batch_loss(batch)
+        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(batch["image"]))
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
+        name, metric = self.validation_names[dataloader_idx], self.validation_nme[dataloader_idx]
+        relative = self.relative(batch["image"])
+        loss = self.loss_per_face(relative, batch["landmarks"] / self.input_size).mean()
+        metric.update(to_image(relative * self.input_size, batch["crop_to_image"]), batch["truth"])
+        options: dict[str, Any] = {"add_dataloader_idx": False, "batch_size": len(batch["image"])}
+        self.log(f"{name}/loss", loss, **options)
+        self.log(f"{name}/nme", metric, **options)  # type: ignore[arg-type]
+
+    def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
+        """Landmarks [B, 68, 2] in original-image pixels."""
+        return to_image(self(batch["image"]), batch["crop_to_image"])
+
+    def configure_optimizers(self) -> Any:
+        if self.optimizer_name == "adam":
+            optimizer: torch.optim.Optimizer = torch.optim.Adam(self.parameters(), lr=self.lr)
+        else:
+            # Norm scales and biases aren't decayed: they have few parameters and decay only biases them.
+            matrices = [p for p in self.parameters() if p.requires_grad and p.ndim > 1]
+            others = [p for p in self.parameters() if p.requires_grad and p.ndim <= 1]
+            groups = [{"params": matrices}, {"params": others, "weight_decay": 0.0}]
+            optimizer = torch.optim.AdamW(groups, lr=self.lr, weight_decay=self.weight_decay)
+        if self.schedule == "constant":
+            return optimizer
+        steps = int(self.trainer.estimated_stepping_batches)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.lr, total_steps=max(steps, 2), pct_start=0.15)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def to_image(points: Tensor, crop_to_image: Tensor) -> Tensor:
+    """Points [B, n, 2] in crop pixels → original-image pixels, in double precision."""
+    transform = crop_to_image.double()
+    return points.double() @ transform[:, :, :2].mT + transform[:, None, :, 2]
+
+
+def _create_backbone(name: str, in_channels: int, pretrained: bool) -> Any:
+    if not timm.is_model(name):
+        close = timm.list_models(f"*{name.split('_')[0]}*")[:5]
+        hint = f"; close: {', '.join(close)}" if close else ""
+        raise UserError(f"--model.backbone: timm has no model {name!r}{hint}")
+    try:
+        return timm.create_model(name, pretrained=pretrained, in_chans=in_channels, num_classes=0)
+    except Exception as error:
+        if pretrained:
+            raise UserError(
+                f"pretrained weights of {name} can't be fetched ({type(error).__name__}); "
+                "connect to the network once, or set --model.pretrained false"
+            ) from error
+        raise
+
+
+def load_weights(model: LandmarkRegressor, checkpoint: Path | str) -> None:
+    """Load the weights, and nothing else, of a checkpoint into a model.
+
+    Raises:
+        UserError: no such file, not a checkpoint, or one of another network.
+    """
+    state = read_checkpoint(checkpoint)["state_dict"]
+    own = model.state_dict()
+    wrong = [
+        f"{key} is {tuple(state[key].shape) if key in state else 'absent'}, the network needs {tuple(own[key].shape)}"
+        for key in own
+        if key not in state or state[key].shape != own[key].shape
+    ]
+    if wrong or set(state) - set(own):
+        first = wrong[0] if wrong else f"{sorted(set(state) - set(own))[0]} isn't part of the network"
+        raise UserError(f"{checkpoint}: a checkpoint of another network ({first}); give its --model.backbone and --crop.channels")
+    model.load_state_dict(state)
+
+
+def read_checkpoint(path: Path | str) -> dict[str, Any]:
+    """A Lightning checkpoint's content, weights on the processor; UserError where it is none."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such checkpoint") from error
+    except Exception as error:
+        raise UserError(f"{path}: can't be read as a checkpoint ({type(error).__name__}); give a .ckpt of this suite") from error
+    if not isinstance(content, dict) or "state_dict" not in content:
+        raise UserError(f"{path}: holds no network's weights; give a .ckpt of this suite")
+    return content
+
+
+def save_network(model: LandmarkRegressor, path: Path, state: dict[str, Tensor] | None = None) -> None:
+    """Save weights (the model's own, or ``state``) so that ``LandmarkRegressor.load_from_checkpoint(path)`` works."""
+    content = {
+        "state_dict": state if state is not None else model.state_dict(),
+        # Weights follow: nothing is to be fetched when they are loaded.
+        "hyper_parameters": {**model.hparams, "pretrained": False},
+        "pytorch-lightning_version": pl.__version__,
+    }
+    temporary = path.with_name(f".{path.name}.tmp")
+    torch.save(content, temporary)
+    temporary.replace(path)

@@ -1,0 +1,45 @@
+"""Progress on long work: a bar in a terminal, a line now and then elsewhere (logs, CI)."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+T = TypeVar("T")
+
+console = Console(stderr=True, highlight=False, soft_wrap=True)
+"""Where progress and notices go; results go to standard output."""
+
+
+def bar() -> Progress:
+    """A progress bar with counts and the time left; draws only in a terminal and disappears at the end."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+
+
+def track(items: Iterable[T], total: int, description: str, every_s: float = 30.0) -> Iterator[T]:
+    """Yield the items, showing how many of ``total`` are done."""
+    last = time.monotonic()
+    with bar() as progress:
+        task = progress.add_task(description, total=total, note="")
+        for done, item in enumerate(items, start=1):
+            yield item
+            progress.update(task, completed=done)
+            if not console.is_terminal and time.monotonic() - last > every_s:
+                last = time.monotonic()
+                print(f"{description}: {done} of {total}", file=sys.stderr, flush=True)

@@ -1,0 +1,298 @@
+"""One stage of training: the Trainer owns the loop, :func:`fit_stage` owns the Trainer."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from numpy.typing import NDArray
+from pytorch_lightning.callbacks import Callback, ModelCheckpoint, WeightAveraging
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from domaingap.config import FitConfig
+from domaingap.data.faces import FaceDataset, StepSampler, as_is
+from domaingap.data.prepare import available_cores
+from domaingap.errors import UserError
+from domaingap.models.regressor import LandmarkRegressor, save_network
+from domaingap.progress import bar, console
+
+Point = dict[str, float]
+"""One row of a stage's history: step, seconds, train/loss and each validation set's nme and loss."""
+OnPoint = Callable[[Point], None]
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What a finished stage leaves behind.
+
+    Attributes:
+        history: a row per validation.
+        best: for each validation set, the row whose checkpoint was kept.
+        seconds: time spent training and validating, over all calls that it took.
+    """
+
+    history: list[Point]
+    best: dict[str, Point]
+    seconds: float
+
+
+def resolve(fit: FitConfig, n_train: int) -> FitConfig:
+    """The configuration with every ``auto`` and default replaced by its value for ``n_train`` faces.
+
+    Raises:
+        UserError: a length or rate that makes no sense.
+    """
+    steps = fit.steps if fit.epochs is None else fit.epochs * math.ceil(n_train / fit.batch_size)
+    if fit.epochs is not None and fit.val_every is None:
+        fit = replace(fit, val_every=math.ceil(n_train / fit.batch_size))
+    if steps < 1 or fit.batch_size < 1 or fit.lr <= 0 or not 0 <= fit.ema < 1:
+        raise UserError(
+            f"steps {steps}, batch_size {fit.batch_size} and lr {fit.lr} must be positive, ema {fit.ema} lie in [0, 1)"
+        )
+    precision = fit.precision if fit.precision != "auto" else ("bf16" if computes_in_bf16() else "32")
+    wanted = steps / fit.val_every if fit.val_every else 16
+    checks = min((d for d in range(1, steps + 1) if steps % d == 0), key=lambda d: (abs(d - wanted), d))
+    workers = default_workers() if fit.num_workers == "auto" else fit.num_workers
+    return replace(
+        fit, steps=steps, epochs=None, val_every=steps // checks, precision=precision, num_workers=workers
+    )
+
+
+def computes_in_bf16() -> bool:
+    """Whether this machine multiplies in bf16 natively (emulation is slower than 32 bits)."""
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    with contextlib.suppress(OSError):
+        flags = Path("/proc/cpuinfo").read_text()
+        return "avx512_bf16" in flags or "amx_bf16" in flags
+    return False
+
+
+def default_workers() -> int:
+    """Loader processes: none where training itself fills the few cores there are, several beside a GPU."""
+    return min(8, available_cores() - 1) if torch.cuda.is_available() else 0
+
+
+def train_loader(dataset: FaceDataset, batch_size: int, seed: int, steps_per_epoch: int | None, num_workers: int) -> DataLoader[Any]:
+    """Endless, seeded training batches; see :class:`StepSampler`."""
+    sampler = StepSampler(len(dataset), batch_size, seed, steps_per_epoch)
+    return _loader(dataset, batch_size, num_workers, sampler=sampler)
+
+
+def eval_loader(dataset: FaceDataset, batch_size: int = 64, num_workers: int = 0) -> DataLoader[Any]:
+    """All faces once, in order."""
+    return _loader(dataset, batch_size, num_workers, shuffle=False)
+
+
+def _loader(dataset: FaceDataset, batch_size: int, num_workers: int, **options: Any) -> DataLoader[Any]:
+    return DataLoader(
+        dataset,
+        batch_size=batch_size,
+        num_workers=num_workers,
+        collate_fn=as_is,
+        persistent_workers=num_workers > 0,
+        multiprocessing_context="spawn" if num_workers > 0 else None,
+        pin_memory=torch.cuda.is_available(),
+        **options,
+    )
+
+
+class _Keeper(Callback):
+    """Keeps the history and, for each validation set, the weights that did best on it.
+
+    Stands before the weight averaging in the list of callbacks: at the end of a validation its averaged weights are
+    then still in place. (A ModelCheckpoint of weights alone would save the weights that are not averaged.)
+    """
+
+    def __init__(self, folder: Path, monitor: str, on_point: OnPoint | None) -> None:
+        self.folder, self.monitor, self.on_point = folder, monitor, on_point
+        self.history: list[Point] = []
+        self.best: dict[str, Point] = {}
+        self.seconds = 0.0
+        self._since = 0.0
+        self._validated: dict[str, Tensor] | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"history": self.history, "best": self.best, "seconds": self.seconds}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.history, self.best, self.seconds = state_dict["history"], state_dict["best"], state_dict["seconds"]
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._since = time.monotonic()
+        # Lightning doesn't restore random state; seeding each epoch makes a continued run equal an uninterrupted one.
+        torch.manual_seed(trainer.current_epoch * 1_000_003 + int(pl_module.fit_seed))
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._validated = {key: value.detach().clone() for key, value in pl_module.state_dict().items()}
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, LandmarkRegressor)
+        point = {key: float(value) for key, value in trainer.callback_metrics.items()}
+        if not all(math.isfinite(value) for value in point.values()):
+            raise UserError(f"training diverged at step {trainer.global_step} (loss {point.get('train/loss')}); lower --fit.lr")
+        for name in pl_module.validation_names:
+            if name not in self.best or point[f"{name}/{self.monitor}"] < self.best[name][f"{name}/{self.monitor}"]:
+                self.best[name] = {**point, "step": trainer.global_step}
+                save_network(pl_module, self.folder / f"best-{name}.ckpt", self._validated)
+        now = time.monotonic()
+        self.seconds, self._since = self.seconds + now - self._since, now
+        point = {"step": trainer.global_step, "seconds": round(self.seconds, 2), **point}
+        self.history.append(point)
+        if self.on_point is not None:
+            self.on_point(point)
+
+
+class _Progress(Callback):
+    """A bar over the stage's steps, and a line at each validation."""
+
+    def __init__(self, title: str, steps: int, keeper: _Keeper) -> None:
+        self.title, self.steps, self.keeper = title, steps, keeper
+        self._bar = bar()
+        self._task = self._bar.add_task(title, total=steps, note="")
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._bar.start()
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *args: Any, **kwargs: Any) -> None:
+        self._bar.update(self._task, completed=trainer.global_step)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        point, texts = self.keeper.history[-1], []
+        assert isinstance(pl_module, LandmarkRegressor)
+        for name in pl_module.validation_names:
+            best = self.keeper.best[name]
+            mark = "best so far" if best["step"] == point["step"] else f"best {best[f'{name}/nme']:.2f}"
+            texts.append(f"{name} NME {point[f'{name}/nme']:.2f}% ({mark})")
+        left = point["seconds"] / point["step"] * (self.steps - point["step"])
+        texts.append(f"{_clock(left)} left")
+        console.print(f"  {self.title}: step {int(point['step'])}/{self.steps}  loss {point['train/loss']:.4f}  {'  '.join(texts)}")
+
+    def stop(self) -> None:
+        self._bar.stop()
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    return f"{minutes}:{seconds:02d}"
+
+
+def _averaging(decay: float) -> WeightAveraging:
+    def average(averaged: Tensor, current: Tensor, n_averaged: Tensor | int) -> Tensor:
+        # Young averages forget faster, or they would hold on to the untrained network.
+        n = int(n_averaged)
+        return averaged + (current - averaged) * (1 - min(decay, (1 + n) / (10 + n)))
+
+    return WeightAveraging(avg_fn=average)
+
+
+def fit_stage(
+    title: str,
+    model: LandmarkRegressor,
+    train: FaceDataset,
+    validation: Mapping[str, FaceDataset],
+    fit: FitConfig,
+    seed: int,
+    folder: Path,
+    on_point: OnPoint | None = None,
+) -> FitResult:
+    """Train a model, or go on where a killed call stopped.
+
+    Leaves in ``folder`` a Lightning checkpoint of network weights for each validation set (``best-<name>.ckpt``) and
+    of the last weights (``last.ckpt``), averaged where ``fit.ema`` is on; ``resume.ckpt`` exists while it runs.
+
+    Args:
+        title: what progress calls it.
+        model: the network, with its initial weights; its ``validation_names`` are set from ``validation``.
+        train: faces to train on, with their augmenter.
+        validation: faces to validate on, by name; none leaves only the last weights.
+        fit: resolved configuration, see :func:`resolve`.
+        seed: seed of the order of faces.
+        folder: where checkpoints go.
+        on_point: called with each row of the history.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    assert fit.val_every is not None and fit.num_workers != "auto"
+    model.fit_seed = seed
+    keeper = _Keeper(folder, fit.monitor, on_point)
+    progress = _Progress(title, fit.steps, keeper)
+    callbacks: list[Callback] = [keeper]
+    if fit.ema > 0:
+        callbacks.append(_averaging(fit.ema))
+    callbacks.append(progress)
+    callbacks.append(
+        ModelCheckpoint(folder, "resume", save_top_k=1, save_on_train_epoch_end=True, every_n_epochs=1, enable_version_counter=False)
+    )
+    resume = folder / "resume.ckpt"
+    with quiet_lightning():
+        trainer = pl.Trainer(
+            accelerator="gpu" if torch.cuda.is_available() else "cpu",
+            devices=1,
+            precision="bf16-mixed" if fit.precision == "bf16" else "32-true",
+            max_steps=fit.steps,
+            max_epochs=-1,
+            callbacks=callbacks,
+            logger=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            default_root_dir=folder,
+        )
+        if resume.is_file():
+            console.print(f"  {title}: going on from its last checkpoint")
+        try:
+            trainer.fit(
+                model,
+                train_loader(train, fit.batch_size, seed, fit.val_every, fit.num_workers),
+                [eval_loader(dataset) for dataset in validation.values()] or None,
+                ckpt_path=resume if resume.is_file() else None,
+                weights_only=True,
+            )
+        finally:
+            progress.stop()
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    save_network(model, folder / "last.ckpt")
+    resume.unlink(missing_ok=True)
+    return FitResult(keeper.history, keeper.best, round(keeper.seconds, 1))
+
+
+@contextlib.contextmanager
+def quiet_lightning() -> Iterator[None]:
+    """Hide what Lightning says of its own settings; warnings of our own code still show."""
+    names = ("pytorch_lightning", "lightning.pytorch", "pytorch_lightning.utilities.rank_zero", "pytorch_lightning.accelerators.cuda")
+    levels = {name: logging.getLogger(name).level for name in names}
+    for name in names:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"(pytorch_lightning|lightning_fabric|torch|torchmetrics)\b.*")
+        warnings.filterwarnings("ignore", message=r".*(num_workers|lr_scheduler\.step|litlogger|isinstance\(treespec).*")
+        try:
+            yield
+        finally:
+            for name, level in levels.items():
+                logging.getLogger(name).setLevel(level)
+
+
+@torch.no_grad()
+def predict(model: LandmarkRegressor, dataset: FaceDataset, batch_size: int = 64) -> NDArray[np.float64]:
+    """Landmarks [N, 68, 2] in original-image pixels of a dataset's faces, in their order and in 32 bits."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model = model.to(device).eval()
+    points = []
+    for start in range(0, len(dataset), batch_size):
+        batch = dataset.__getitems__(range(start, min(start + batch_size, len(dataset))))
+        batch = {key: value.to(device) for key, value in batch.items()}
+        points.append(model.predict_step(batch, 0).cpu().numpy())
+    return np.concatenate(points) if points else np.empty((0, 68, 2))
