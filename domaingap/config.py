@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -121,7 +121,7 @@ class FitConfig:
         val_every: steps between validations; a sixteenth of the stage by default.
         monitor: what picks the checkpoint on the selection rule's faces.
         precision: auto takes bf16 where the processor computes in it, 32 otherwise.
-        num_workers: loader processes; auto picks one on a small machine.
+        num_workers: loader processes; auto takes none without a GPU (training fills the cores) and several beside one.
     """
 
     steps: int = 3200
@@ -136,6 +136,24 @@ class FitConfig:
     monitor: Literal["nme", "loss"] = "nme"
     precision: Literal["auto", "32", "bf16"] = "auto"
     num_workers: int | Literal["auto"] = "auto"
+
+
+@dataclass(frozen=True)
+class FineTuneConfig:
+    """The second stage of fine_tuning: fresh optimiser, everything not named here as in fit.
+
+    Args:
+        steps: optimiser steps; a quarter of the first stage by default.
+        lr: (peak) learning rate; a quarter of the first stage by default.
+    """
+
+    steps: int | None = None
+    lr: float | None = None
+
+    def of(self, fit: FitConfig) -> FitConfig:
+        """The second stage's settings, from the resolved first stage's."""
+        steps = self.steps if self.steps is not None else max(1, fit.steps // 4)
+        return replace(fit, steps=steps, epochs=None, lr=self.lr if self.lr is not None else fit.lr / 4, val_every=None)
 
 
 @dataclass(frozen=True)

@@ -84,7 +84,7 @@ class Augmenter:
             )
         steps.append(A.CenterCrop(size, size))
         if self.augment.photometric and s > 0:
-            steps.append(A.RandomBrightnessContrast(0.3 * s, 0.3 * s, p=0.7))
+            steps.append(A.RandomBrightnessContrast(0.2 * s, 0.3 * s, p=0.7))
             steps.append(A.RandomGamma((int(100 - 30 * s), int(100 + 50 * s)), p=0.3))
             if rgb:
                 steps.append(A.HueSaturationValue(int(12 * s), int(30 * s), 0, p=0.5))

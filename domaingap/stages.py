@@ -1,0 +1,203 @@
+"""The store of finished stages: trained once, found again by content.
+
+A stage's key is a hash of all that determines its weights: network, data (by fingerprint), augmentation, settings,
+seed, and the stage it started from. ``stage.json`` is written last: a folder without it isn't finished, and training
+goes on there from its last checkpoint.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from domaingap.config import FitConfig, ModelConfig
+from domaingap.data.datamodules import RealDataModule, SyntheticDataModule
+from domaingap.errors import UserError
+from domaingap.hashing import content_key, write_json
+from domaingap.models.regressor import LandmarkRegressor, load_weights
+from domaingap.progress import console
+from domaingap.training import OnPoint, Point, fit_stage, resolve
+
+FORMAT = 1
+"""Raised when the same settings would train differently."""
+
+VALIDATED_ON = {"real_val": "val", "source_val": "source_val"}
+"""The validation set whose best checkpoint a selection rule takes; ``budget`` takes the last (averaged) weights."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A finished stage of training.
+
+    Attributes:
+        key: its identity by content.
+        title: what progress called it.
+        folder: where its checkpoints lie.
+        record: settings, history and times, as in ``stage.json``.
+        reused: found in the store rather than trained now.
+    """
+
+    key: str
+    title: str
+    folder: Path
+    record: dict[str, Any]
+    reused: bool
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps behind these weights, those of earlier stages included."""
+        return int(self.record["steps"])
+
+    @property
+    def history(self) -> list[Point]:
+        return list(self.record["history"])
+
+    def checkpoint(self, selection: str) -> Path:
+        """The checkpoint that a selection rule picks."""
+        if selection == "budget":
+            return self.folder / "last.ckpt"
+        return self.folder / f"best-{VALIDATED_ON[selection]}.ckpt"
+
+    def picked_step(self, selection: str) -> int:
+        """The step, counted within this stage, of the checkpoint that a selection rule picks."""
+        if selection == "budget":
+            return int(self.record["fit"]["steps"])
+        return int(self.record["best"][VALIDATED_ON[selection]]["step"])
+
+    def load(self, selection: str) -> LandmarkRegressor:
+        """The network that a selection rule picks."""
+        return load_network(self.checkpoint(selection))
+
+
+def load_network(checkpoint: Path) -> LandmarkRegressor:
+    """A network from its checkpoint; UserError where that can't be read."""
+    from domaingap.models.regressor import read_checkpoint
+
+    try:
+        model = LandmarkRegressor(**read_checkpoint(checkpoint)["hyper_parameters"])
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{checkpoint}: not a checkpoint of this suite ({error})") from error
+    load_weights(model, checkpoint)
+    return model
+
+
+class StageStore:
+    """Finished stages below ``root``."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def fit(
+        self,
+        title: str,
+        model: ModelConfig,
+        train: RealDataModule | SyntheticDataModule,
+        validation: Mapping[str, RealDataModule | SyntheticDataModule],
+        fit: FitConfig,
+        seed: int,
+        start: tuple[Stage, str] | None = None,
+        on_point: OnPoint | None = None,
+    ) -> Stage:
+        """Train a network on a module's training faces, or find it trained.
+
+        Args:
+            title: what progress calls it.
+            model: the network.
+            train: whose training faces.
+            validation: on whose validation faces, by name; see :data:`VALIDATED_ON`.
+            fit: how it is trained.
+            seed: seed of weights, order and augmentation.
+            start: the stage, and the selection rule that picks its checkpoint, whose weights it starts from.
+            on_point: called with each row of the history, also of one found in the store.
+        """
+        faces = train.train_set()
+        fit = resolve(fit, len(faces))
+        identity: dict[str, Any] = {
+            "format": FORMAT,
+            "model": {**asdict(model), "init_from": _file_key(model.init_from) if start is None else None},
+            "crop": asdict(train.crop),
+            "augment": asdict(train.augment),
+            "fit": {key: value for key, value in asdict(fit).items() if key != "num_workers"},
+            "seed": seed,
+            "train": faces.faces.fingerprint(faces.positions),
+            "validation": {name: m.faces.fingerprint(m.val_positions) for name, m in validation.items()},
+            "start": [start[0].key, start[1]] if start is not None else None,
+        }
+        key = content_key(identity)
+        folder = self.root / key
+        if (folder / "stage.json").is_file():
+            stage = Stage(key, title, folder, _read_record(folder / "stage.json"), reused=True)
+            console.print(f"  {title}: trained before ({stage.record['steps']} steps), taken from {folder}")
+            for point in stage.history if on_point is not None else ():
+                on_point(point)  # type: ignore[misc]
+            return stage
+        network = build_network(model, train, fit, seed, list(validation))
+        if start is not None:
+            load_weights(network, start[0].checkpoint(start[1]))
+        elif model.init_from is not None:
+            load_weights(network, model.init_from)
+        console.print(f"  {title}: {fit.steps} steps of {fit.batch_size} on {len(faces)} faces, {fit.precision} precision")
+        result = fit_stage(
+            title, network, faces, {name: m.val_set() for name, m in validation.items()}, fit, seed, folder, on_point
+        )
+        record = {
+            "title": title,
+            "steps": fit.steps + (start[0].steps if start is not None else 0),
+            "n_train": len(faces),
+            "seconds": result.seconds,
+            "best": result.best,
+            "history": result.history,
+            "torch": torch.__version__,
+            "threads": torch.get_num_threads(),
+            **identity,
+        }
+        write_json(folder / "stage.json", record)
+        return Stage(key, title, folder, record, reused=False)
+
+
+def build_network(
+    model: ModelConfig,
+    train: RealDataModule | SyntheticDataModule,
+    fit: FitConfig,
+    seed: int,
+    validation_names: list[str],
+) -> LandmarkRegressor:
+    """A network with seeded initial weights and the mean shape of the training faces."""
+    torch.manual_seed(seed)
+    network = LandmarkRegressor(
+        backbone=model.backbone,
+        input_size=train.crop.size,
+        in_channels=train.crop.n_channels,
+        pretrained=model.pretrained,
+        loss=model.loss,
+        optimizer=fit.optimizer,
+        lr=fit.lr,
+        weight_decay=fit.weight_decay,
+        schedule=fit.schedule,
+        validation_names=validation_names,
+    )
+    network.set_mean_shape(train.mean_shape())
+    return network
+
+
+def _file_key(path: Path | None) -> str | None:
+    if path is None:
+        return None
+    from domaingap.hashing import digest
+
+    try:
+        return digest([path.read_bytes()])
+    except OSError as error:
+        raise UserError(f"--model.init_from: {path}: {error.strerror}") from error
+
+
+def _read_record(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text()))
+    except ValueError as error:
+        raise UserError(f"{path}: damaged ({error}); delete its folder to train this stage again") from error

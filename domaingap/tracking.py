@@ -1,0 +1,112 @@
+"""Weights & Biases through Lightning's logger: online when logged in, offline otherwise, off by choice."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from domaingap.config import WandbConfig
+from domaingap.errors import UserError
+from domaingap.progress import console
+
+
+def logged_in() -> bool:
+    """Whether W&B has a key, from the environment or its login file. Asks no network."""
+    import wandb
+
+    return bool(os.environ.get("WANDB_API_KEY") or wandb.Api.__module__ and wandb.api.api_key)
+
+
+def effective_mode(mode: str) -> str:
+    """``online``, ``offline`` or ``off`` for a configured mode; W&B's own WANDB_MODE wins over ``auto``.
+
+    Raises:
+        UserError: ``online`` without a login.
+    """
+    if mode == "auto":
+        wanted = os.environ.get("WANDB_MODE", "")
+        if wanted in ("disabled", "offline"):
+            return "off" if wanted == "disabled" else "offline"
+        return "online" if logged_in() else "offline"
+    if mode == "online" and not logged_in():
+        raise UserError("Weights & Biases: not logged in; run 'wandb login', or choose --wandb.mode offline or off")
+    return mode
+
+
+class Tracker:
+    """One W&B run for one run of a recipe; does nothing when off.
+
+    Args:
+        settings: W&B settings.
+        folder: the run's folder; W&B's files go below it.
+        name: the run's name.
+        recipe: becomes the job type.
+        group: runs that belong together, unless the settings name a group.
+        config: the resolved configuration.
+    """
+
+    def __init__(
+        self, settings: WandbConfig, folder: Path, name: str, recipe: str, group: str, config: dict[str, Any]
+    ) -> None:
+        self.mode = effective_mode(settings.mode)
+        self._logger: Any = None
+        if self.mode == "off":
+            return
+        import wandb
+        from pytorch_lightning.loggers import WandbLogger
+
+        options: dict[str, Any] = {
+            "entity": settings.entity,
+            "group": settings.group or group,
+            "job_type": recipe,
+            "tags": [tag.strip() for tag in settings.tags.split(",") if tag.strip()],
+            "config": config,
+            "settings": wandb.Settings(silent=True, init_timeout=60, x_disable_stats=True, console="off"),
+        }
+
+        def start(offline: bool) -> Any:
+            logger = WandbLogger(name=name, project=settings.project, save_dir=folder, offline=offline, **options)
+            _ = logger.experiment  # starts the run
+            return logger
+
+        try:
+            self._logger = start(self.mode == "offline")
+        except (wandb.errors.Error, OSError) as error:
+            if self.mode == "offline" or settings.mode == "online":
+                raise UserError(
+                    f"Weights & Biases: can't start a run ({error}); choose --wandb.mode offline or off"
+                ) from error
+            console.print("Weights & Biases can't be reached; this run is written offline")
+            self.mode = "offline"
+            self._logger = start(True)
+        # Every curve over the optimiser steps of its own stage, not over the number of log calls.
+        self._logger.experiment.define_metric("*", step_metric="trainer/global_step")
+        if self.mode == "offline":
+            console.print(f"Weights & Biases: offline; 'wandb sync {self._logger.experiment.dir.removesuffix('/files')}' uploads it")
+
+    def curves(self, stage: str | None, point: dict[str, float]) -> None:
+        """One row of a stage's history; the answering stage has no prefix, others their title."""
+        if self._logger is not None:
+            prefix = f"{stage}/" if stage else ""
+            values = {f"{prefix}{key}": value for key, value in point.items() if key not in ("step", "seconds")}
+            self._logger.log_metrics(values, step=int(point["step"]))
+
+    def picture(self, name: str, image: NDArray[np.uint8], caption: str) -> None:
+        """An RGB picture [H, W, 3]."""
+        if self._logger is not None:
+            self._logger.log_image(key=name, images=[image], caption=[caption])
+
+    def summary(self, values: dict[str, Any]) -> None:
+        """Final figures under the contract's metric names."""
+        if self._logger is not None:
+            self._logger.experiment.summary.update(values)
+
+    def finish(self, failed: bool = False) -> None:
+        """Close the W&B run; a failed or interrupted one is marked so."""
+        if self._logger is not None:
+            self._logger.experiment.finish(exit_code=1 if failed else 0)
+            self._logger = None

@@ -1,0 +1,237 @@
+"""The ``domaingap`` command. Heavy libraries are imported by the command that needs them, so that help is instant."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import importlib
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from domaingap import __version__
+from domaingap.errors import UserError
+
+RECIPES = ("real_only", "synthetic_only", "fine_tuning")
+"""Recipes by name: ``experiments/<name>.py`` holds the function ``<name>``."""
+
+EXAMPLES = """\
+examples:
+  domaingap data prepare --data_root data
+  domaingap run real_only --config configs/300w.yaml --data_root data
+  domaingap run fine_tuning --config configs/300w.yaml --data_root data --n_real 50
+  domaingap report runs
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """One line per mistake, exit code 2."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; see '{self.prog} --help'")
+
+
+def docstring_of(module: str) -> str:
+    """First line of a module's docstring, without importing it."""
+    tree = ast.parse((Path(__file__).parent / f"{module}.py").read_text(encoding="utf-8"))
+    return (ast.get_docstring(tree) or "").splitlines()[0]
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The commands, each with a help of its own."""
+    formatter = argparse.RawDescriptionHelpFormatter
+    parser = Parser(
+        prog="domaingap",
+        description="How far synthetic training faces get on real ones, and which way of closing the gap is worth it.",
+        epilog=EXAMPLES,
+        formatter_class=formatter,
+    )
+    parser.add_argument("--version", action="version", version=f"domaingap {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
+
+    def add(name: str, target: str, summary: str, example: str, parent: Any = commands) -> argparse.ArgumentParser:
+        sub: argparse.ArgumentParser = parent.add_parser(
+            name, help=summary, description=summary, epilog=f"example:\n  {example}", formatter_class=formatter
+        )
+        sub.set_defaults(target=target)
+        return sub
+
+    recipes = "\n".join(f"  {name:16} {docstring_of(name).partition(': ')[2]}" for name in RECIPES)
+    run = commands.add_parser(
+        "run",
+        help="train and score one strategy",
+        description="Train and score one strategy.",
+        epilog=f"recipes:\n{recipes}\n\nEvery setting: domaingap run RECIPE --help\n\nexample:\n"
+        "  domaingap run real_only --config configs/300w.yaml --data_root data --n_real 200",
+        formatter_class=formatter,
+        add_help=False,
+    )
+    run.add_argument("recipe", metavar="RECIPE", nargs="?")
+    run.add_argument("-h", "--help", action="store_true", help="this help, or the recipe's")
+    run.set_defaults(run_parser=run)
+
+    evaluate = add(
+        "evaluate", "experiments.evaluate:evaluate", "Score a finished run's network on a test set.",
+        "domaingap evaluate runs/real_only-nall-s0-1a2b3c4d --on common --data_root data",
+    )  # fmt: skip
+    evaluate.add_argument("run", type=Path, metavar="RUN", help="the run's folder")
+    evaluate.add_argument("--on", default="common", help="val, source_val, common, challenging, full, private; comma-separated")
+    evaluate.add_argument("--data_root", type=Path, help="folder that holds the data sets; the run's own by default")
+    evaluate.add_argument("--prepared_dir", type=Path, help="where prepared crops are kept; the run's own by default")
+    evaluate.add_argument("--checkpoint", type=Path, help="another checkpoint of the same network")
+    evaluate.add_argument("--from_predictions", action="store_true", help="recompute from predictions.npz, without the network")
+
+    report = add("report", "experiments.report:report", "Print a table of the runs in a folder.", "domaingap report runs")
+    report.add_argument("runs_dir", type=Path, metavar="DIR", nargs="?", default=Path("runs"), help="folder of runs (runs)")
+    report.add_argument("--format", choices=("table", "markdown", "csv"), default="table", help="how to print it (table)")
+    report.add_argument("--style", choices=("gap", "original_study"), default="gap", help="which table: the gap, or the original study's beside the published one (gap)")
+    report.add_argument("--out", type=Path, help="write it to this file instead")
+
+    bench = add("bench", "experiments.bench:bench", "Measure how well data keeps up with training, as ratios.", "domaingap bench --data_root data")
+    bench.add_argument("--data_root", type=Path, help="folder with face_synthetics/ to decode; generated pictures by default")
+    bench.add_argument("--seconds", type=float, default=60.0, help="measuring time per case (60)")
+    bench.add_argument("--threads", type=int, default=2, help="training threads (2)")
+    bench.add_argument("--out", type=Path, help="write the figures to this JSON file")
+
+    data = commands.add_parser("data", help="prepare and look at data sets", description="Prepare and look at data sets.")
+    data_commands = data.add_subparsers(title="commands", metavar="COMMAND", dest="data_command")
+    data.set_defaults(group_parser=data)
+    prepare = add(
+        "prepare", "experiments.data:prepare", "Find faces and cut crops, once; later runs map them from disk.",
+        "domaingap data prepare --data_root data", data_commands,
+    )  # fmt: skip
+    preview = add(
+        "preview", "experiments.data:preview", "Write a sheet of augmented faces with their landmarks.",
+        "domaingap data preview --data_root data --source 300w --out augmented.png", data_commands,
+    )  # fmt: skip
+    for sub in (prepare, preview):
+        sub.add_argument("--data_root", type=Path, default=Path("data"), help="folder that holds the data sets (data)")
+        sub.add_argument("--prepared_dir", type=Path, default=Path("prepared"), help="where prepared crops are kept (prepared)")
+        sub.add_argument("--config", type=Path, help="recipe configuration whose crop and augment settings to use")
+        sub.add_argument("--size", type=int, help="side of the crop in pixels (128)")
+        sub.add_argument("--channels", choices=("gray", "rgb"), help="what the network sees (gray)")
+        sub.add_argument("--box", choices=("mtcnn", "landmarks"), help="face box: detector, or oracle (mtcnn)")
+        sub.add_argument("--source", help="300w, face_synthetics or dgfaces; all that are present by default")
+    prepare.add_argument("--workers", type=int, help="processes (all cores)")
+    preview.add_argument("--out", type=Path, default=Path("augmented.png"), help="the PNG to write (augmented.png)")
+    preview.add_argument("--strength", type=float, help="augmentation's strength, 0 to 2 (1)")
+    preview.add_argument("--seed", type=int, default=0, help="run seed (0)")
+    return parser
+
+
+def normalize(arguments: Sequence[str]) -> list[str]:
+    """Options with hyphens become options with underscores; values stay as they are."""
+    result = []
+    for argument in arguments:
+        if argument.startswith("--") and len(argument) > 2:
+            name, equals, value = argument.partition("=")
+            argument = "--" + name[2:].replace("-", "_") + equals + value
+        result.append(argument)
+    return result
+
+
+def parse_recipe(name: str, function: Callable[..., Any], arguments: Sequence[str]) -> dict[str, Any]:
+    """Keyword arguments of a recipe from the command line and configuration files.
+
+    Raises:
+        UserError: an unknown key, a value of a wrong type, or an option that a later --config would undo in silence.
+    """
+    import jsonargparse
+
+    seen = ""
+    for argument in arguments:
+        option = argument.partition("=")[0]
+        if option == "--config" and seen:
+            raise UserError(f"{seen} stands before --config, which would override it; put every --config first")
+        if option.startswith("--") and option not in ("--config", "--help", "--print_config"):
+            seen = option
+    parser = jsonargparse.ArgumentParser(prog=f"domaingap run {name}", exit_on_error=False, description=function.__doc__.splitlines()[0] if function.__doc__ else "",
+        epilog=f"example: domaingap run {name} --config configs/300w.yaml --data_root data")  # fmt: skip
+    parser.add_argument("--config", action="config", help="YAML file of settings; several layer, later ones win")
+    parser.add_function_arguments(function)
+    try:
+        parsed = parser.parse_args(list(arguments))
+        values = parser.instantiate(parsed).as_dict()
+    except jsonargparse.ArgumentError as error:
+        raise UserError(_one_line(str(error), arguments) + f"; see 'domaingap run {name} --help'") from error
+    values.pop("config", None)
+    return values
+
+
+def _one_line(message: str, arguments: Sequence[str]) -> str:
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    text = " ".join(dict.fromkeys(lines))
+    files = [a.partition("=")[2] or b for a, b in zip(arguments, [*arguments[1:], ""], strict=True) if a.partition("=")[0] == "--config"]
+    if files and not any(file in text for file in files):
+        text += f" (settings from {', '.join(files)} and the command line)"
+    return text
+
+
+def run_recipe(name: str, arguments: Sequence[str]) -> int:
+    """Run one recipe and print its result."""
+    if name not in RECIPES:
+        raise UserError(f"unknown recipe {name!r}; known: {', '.join(RECIPES)}")
+    module = importlib.import_module(f"experiments.{name}")
+    function: Callable[..., Any] = getattr(module, name)
+    result = function(**parse_recipe(name, function, arguments))
+    from experiments.report import summary
+
+    summary(result)
+    return 0
+
+
+def dispatch(arguments: list[str]) -> int:
+    """Run the command that the arguments name; returns the exit code."""
+    parser = build_parser()
+    arguments = normalize(arguments)
+    if arguments[:1] == ["run"] and len(arguments) > 1 and not arguments[1].startswith("-"):
+        return run_recipe(arguments[1], arguments[2:])
+    options = vars(parser.parse_args(arguments))
+    if run_parser := options.get("run_parser"):
+        if not options["help"]:
+            raise UserError("which recipe? known: " + ", ".join(RECIPES))
+        run_parser.print_help()
+        return 0
+    group = options.pop("group_parser", None)
+    target = options.pop("target", None)
+    if target is None:
+        (group or parser).print_help()
+        return 0 if not arguments else 2
+    options = {key: value for key, value in options.items() if key not in ("command", "data_command")}
+    module, function = target.split(":")
+    return int(getattr(importlib.import_module(module), function)(**options) or 0)
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Entry point of ``domaingap``: 0 on success, 1 when some runs failed, 2 on a user's mistake."""
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    try:
+        code = dispatch(list(sys.argv[1:] if arguments is None else arguments))
+    except UserError as error:
+        print(f"domaingap: {error}", file=sys.stderr)
+        code = 2
+    except KeyboardInterrupt:
+        print("domaingap: interrupted; give the same command again to go on", file=sys.stderr)
+        code = 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    except Exception as error:
+        if os.environ.get("DOMAINGAP_TRACEBACK"):
+            traceback.print_exc()
+        print(
+            f"domaingap: {type(error).__name__}: {error} - a mistake of ours; "
+            "set DOMAINGAP_TRACEBACK=1 to see where, and report it",
+            file=sys.stderr,
+        )
+        code = 1
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,150 @@
+"""``domaingap data``: prepare crops, look at augmented faces."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rich.table import Table
+
+from domaingap.config import AugmentConfig, CropConfig
+from domaingap.errors import DataError, UserError
+
+
+def crop_and_augment(
+    config: Path | None, size: int | None, channels: str | None, box: str | None, strength: float | None = None
+) -> tuple[CropConfig, AugmentConfig]:
+    """Crop and augment settings of a recipe's configuration, with what the command line changes."""
+    content: dict[str, Any] = {}
+    if config is not None:
+        try:
+            content = yaml.safe_load(config.read_text()) or {}
+        except OSError as error:
+            raise UserError(f"{config}: {error.strerror}") from error
+        except yaml.YAMLError as error:
+            mark = getattr(error, "problem_mark", None)
+            raise UserError(f"{config}:{mark.line + 1 if mark else 1}: not YAML ({getattr(error, 'problem', error)})") from error
+    changes = {key: value for key, value in {"size": size, "channels": channels, "box": box}.items() if value is not None}
+    changed = {"strength": strength} if strength is not None else {}
+    try:
+        crop = CropConfig(**{**content.get("crop", {}), **changes})
+        augment = AugmentConfig(**{**content.get("augment", {}), **changed})
+    except TypeError as error:
+        raise UserError(f"{config}: {error}") from error
+    if crop.size < 16:
+        raise UserError(f"--size is {crop.size}; at least 16 pixels are needed")
+    return crop, augment
+
+
+def _sources(data_root: Path, source: str | None) -> list[str]:
+    from domaingap.data.readers import READERS
+
+    if source is not None:
+        if source not in READERS:
+            raise UserError(f"--source: unknown {source!r}; known: {', '.join(READERS)}")
+        return [source]
+    if not data_root.is_dir():
+        raise DataError(data_root, "no such folder", advice="point --data_root at the folder that holds the data sets")
+    present = [name for name, reader in READERS.items() if (data_root / reader.folder).is_dir()]
+    if not present:
+        folders = ", ".join(f"{reader.folder}/" for reader in READERS.values())
+        raise DataError(data_root, f"holds none of {folders}", advice="see README, section Data")
+    return present
+
+
+def prepare(
+    data_root: Path,
+    prepared_dir: Path,
+    config: Path | None,
+    size: int | None,
+    channels: str | None,
+    box: str | None,
+    source: str | None,
+    workers: int | None,
+) -> int:
+    """Prepare every part that is present and print what was found."""
+    from domaingap.data.prepare import prepare_part
+    from domaingap.data.readers import open_reader
+
+    crop, _ = crop_and_augment(config, size, channels, box)
+    table = Table(title=f"{crop.size} px {crop.channels} crops, boxes: {crop.box}", title_justify="left")
+    for column in ("data set", "part", "faces", "published", "", "detector missed", "passed over", "prepared in"):
+        table.add_column(column, justify="right" if column in ("faces", "published", "detector missed") else "left")
+    failures: list[UserError] = []
+    for name in _sources(data_root, source):
+        reader = open_reader(name, data_root)
+        parts = reader.parts()
+        if not parts:
+            raise DataError(reader.root, f"holds none of {', '.join(reader.published)}", advice="see README, section Data")
+        for part in parts:
+            try:
+                prepared = prepare_part(reader, part, crop, prepared_dir, workers)
+            except UserError as error:
+                # One bad file in one part keeps no other part from being prepared.
+                failures.append(error)
+                continue
+            meta = prepared.meta
+            table.add_row(
+                name,
+                part,
+                str(meta["n_faces"]),
+                str(meta["n_published"] or "-"),
+                "partial" if meta["partial"] else "complete" if meta["n_published"] else "",
+                str(meta["box_sources"].get("fallback", 0)) if crop.box == "mtcnn" else "-",
+                ", ".join(f"{n} {why}" for why, n in meta["skipped"].items()),
+                str(prepared.folder),
+            )
+    if table.rows:
+        from experiments.report import terminal
+
+        terminal().print(table)
+    if failures:
+        more = f" (and {len(failures) - 1} more parts failed)" if len(failures) > 1 else ""
+        raise UserError(f"{failures[0]}{more}")
+    return 0
+
+
+def preview(
+    data_root: Path,
+    prepared_dir: Path,
+    config: Path | None,
+    size: int | None,
+    channels: str | None,
+    box: str | None,
+    source: str | None,
+    out: Path,
+    strength: float | None,
+    seed: int,
+) -> int:
+    """Write a sheet: a face a row, as stored first, then as training sees it at eight steps."""
+    from PIL import Image
+
+    from domaingap.data.faces import FaceDataset, PreparedFaces
+    from domaingap.data.prepare import prepare_part
+    from domaingap.data.readers import open_reader
+    from domaingap.data.splits import seeded_order
+    from domaingap.data.transforms import Augmenter
+    from domaingap.pictures import GREEN, draw_face, sheet
+
+    crop, augment = crop_and_augment(config, size, channels, box, strength)
+    tiles = []
+    for name in _sources(data_root, source):
+        reader = open_reader(name, data_root)
+        faces = PreparedFaces([prepare_part(reader, part, crop, prepared_dir) for part in reader.parts()[:1]])
+        positions = seeded_order(faces.names.tolist(), faces.photographs.tolist(), seed)[:5]
+        plain = FaceDataset(faces, positions)
+        augmented = FaceDataset(faces, positions, Augmenter(crop, augment, seed))
+        for row in range(len(positions)):
+            items = [plain[row], *(augmented[(step, row, 0)] for step in range(8))]
+            captions = [f"{name} {faces.names[positions[row]]}"[-32:], *(f"step {step}" for step in range(8))]
+            tiles += [
+                draw_face(item["image"].numpy(), [(item["landmarks"].numpy(), GREEN)], side=192, caption=caption)
+                for item, caption in zip(items, captions, strict=True)
+            ]
+    try:
+        Image.fromarray(sheet(tiles, 9)).save(out)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{out}: can't be written ({error})") from error
+    print(f"{len(tiles) // 9} faces with 8 looks each (strength {augment.strength:g}): {out}")
+    return 0

@@ -1,0 +1,104 @@
+"""``domaingap evaluate``: score a finished run's network again, or recompute its metrics from its predictions."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from domaingap.config import AugmentConfig, CropConfig, RealConfig, SyntheticConfig
+from domaingap.errors import UserError
+from domaingap.hashing import write_json
+
+
+def evaluate(
+    run: Path, on: str, data_root: Path | None, prepared_dir: Path | None, checkpoint: Path | None, from_predictions: bool
+) -> int:
+    """Score a run's network on sets of faces; print and keep the figures below ``RUN/evaluation/``."""
+    from domaingap.results import Predictions, load_predictions, save_predictions
+
+    content = _read_result(run)
+    names = [name.strip() for name in on.split(",") if name.strip()]
+    config = content["config"]
+    if from_predictions:
+        kept = load_predictions(run / "predictions.npz")
+        missing = [name for name in names if name not in kept]
+        if missing:
+            raise UserError(f"{run}: predictions.npz has no {missing[0]!r}; it has {', '.join(kept)}")
+        scored = {name: kept[name] for name in names}
+    else:
+        from domaingap.stages import load_network
+        from domaingap.training import predict
+        from experiments.run import open_real, open_synthetic
+
+        roots = (data_root or Path(config["data_root"]), prepared_dir or Path(config["prepared_dir"]))
+        crop, augment = CropConfig(**config["crop"]), AugmentConfig(**config["augment"])
+        network = load_network(checkpoint or run / "checkpoints" / "answering.ckpt")
+        if network.hparams["in_channels"] != crop.n_channels:
+            raise UserError(
+                f"{checkpoint}: a network of {network.hparams['in_channels']} channels, but the run's crops are {crop.channels}"
+            )
+        datasets: dict[str, Any] = {}
+        real = open_real(*roots, _real(config), None, content["seed"], crop, augment)
+        for name in names:
+            if name == "val":
+                datasets[name] = real.val_set()
+            elif name == "source_val" and "synthetic" in config:
+                synthetic = SyntheticConfig(**{**config["synthetic"], "root": _path(config["synthetic"]["root"])})
+                module = open_synthetic(*roots, synthetic, config.get("n_synthetic"), content["seed"], crop, augment)
+                datasets[name] = module.val_set()
+            elif name in real.test_positions:
+                datasets[name] = real.test_set(name)
+            else:
+                raise UserError(f"--on: no set {name!r} here; there are val, {', '.join(real.test_positions) or 'no test sets'}")
+        scored = {name: Predictions.of(dataset, predict(network, dataset)) for name, dataset in datasets.items()}
+    table = Table(title=f"{content['name']}{' from predictions.npz' if from_predictions else ''}", title_justify="left")
+    table.add_column("metric")
+    figures: dict[str, Any] = {}
+    rows: dict[str, list[str]] = {}
+    for name, predictions in scored.items():
+        metrics, intervals = predictions.metrics()
+        fallbacks = int((predictions.box_sources == "fallback").sum())
+        table.add_column(f"{name}, {len(predictions.names)} images", justify="right")
+        for metric, value in metrics.items():
+            low, high = intervals[metric]
+            rows.setdefault(metric, []).append(f"{value:.3f} [{low:.3f}, {high:.3f}]")
+        rows.setdefault("faces with a fallback box", []).append(str(fallbacks))
+        figures[name] = {"metrics": metrics, "intervals": intervals, "images": len(predictions.names), "fallback_boxes": fallbacks}
+    for metric, cells in rows.items():
+        table.add_row(metric, *cells)
+    from experiments.report import terminal
+
+    out = terminal()
+    out.print(table)
+    out.print("NME and FR in %, AUC between 0 and 1; [ ]: 95% interval, bootstrap over photographs")
+    if not from_predictions:
+        folder = run / "evaluation"
+        folder.mkdir(exist_ok=True)
+        stem = "-".join(names) + (f"-{checkpoint.stem}" if checkpoint is not None else "")
+        save_predictions(folder / f"{stem}.npz", scored)
+        write_json(folder / f"{stem}.json", {"checkpoint": str(checkpoint or "answering.ckpt"), **figures})
+        out.print(f"files: {folder / stem}.json, .npz")
+    return 0
+
+
+def _read_result(run: Path) -> dict[str, Any]:
+    path = run / "result.json"
+    if not run.is_dir():
+        raise UserError(f"{run}: no such run; give a folder below --runs_dir")
+    if not path.is_file():
+        raise UserError(f"{run}: no result.json, so this run isn't finished; give its command again to go on")
+    try:
+        return dict(json.loads(path.read_text()))
+    except ValueError as error:
+        raise UserError(f"{path}: damaged ({error})") from error
+
+
+def _path(value: str | None) -> Path | None:
+    return Path(value) if value is not None else None
+
+
+def _real(config: dict[str, Any]) -> RealConfig:
+    return RealConfig(**{**config["real"], "root": Path(config["real"]["root"])})

@@ -1,0 +1,370 @@
+"""One run of a recipe: its folder, its stages, its score, its ``result.json``."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import pytorch_lightning
+import timm
+import torch
+import yaml
+
+import domaingap
+from domaingap.config import AugmentConfig, CropConfig, FitConfig, ModelConfig, RealConfig, SyntheticConfig, WandbConfig
+from domaingap.data.datamodules import RealDataModule, SyntheticDataModule
+from domaingap.data.faces import FaceDataset
+from domaingap.data.prepare import available_cores
+from domaingap.errors import UserError
+from domaingap.hashing import content_key, digest, write_atomically, write_json
+from domaingap.models.regressor import LandmarkRegressor
+from domaingap.pictures import GREEN, RED, draw_face, sheet
+from domaingap.progress import console
+from domaingap.results import Predictions, finite, save_predictions
+from domaingap.stages import Stage, StageStore
+from domaingap.tracking import Tracker
+from domaingap.training import Point, predict
+from experiments.result import Result
+
+Module = RealDataModule | SyntheticDataModule
+
+
+class Run:
+    """The frame around a recipe's stages; used as a context, so that an interrupted run is closed properly.
+
+    Args:
+        recipe: name of the recipe.
+        settings: the recipe's arguments, resolved.
+        real: real faces, for validation and test.
+        synthetic: synthetic faces, where the recipe has any.
+    """
+
+    def __init__(
+        self, recipe: str, settings: Mapping[str, Any], real: RealDataModule, synthetic: SyntheticDataModule | None = None
+    ) -> None:
+        self.recipe, self.settings, self.real, self.synthetic = recipe, dict(settings), real, synthetic
+        self.seed, self.selection = int(settings["seed"]), str(settings["selection"])
+        self._began = time.monotonic()
+        self._stages: list[Stage] = []
+        self._tracker: Tracker | None = None
+        modules: dict[str, Module] = {"real": real, **({"synthetic": synthetic} if synthetic is not None else {})}
+        self.data = {name: _describe_data(module) for name, module in modules.items()}
+        self.split = {name: _describe_split(module) for name, module in modules.items()}
+        paths = ("data_root", "prepared_dir", "runs_dir", "wandb")
+        identity = {key: value for key, value in self.settings.items() if key not in paths}
+        self.key = content_key([recipe, identity, self.split], 8)
+        n_real = len(real.train_positions) if settings.get("n_real") is not None else "all"
+        parts = [recipe, *([str(synthetic.source)] if synthetic is not None else [])]
+        if "n_real" in settings:
+            parts.append(f"n{n_real}")
+        self.name = "-".join([*parts, f"s{self.seed}", self.key])
+        self.folder = Path(settings["runs_dir"]) / self.name
+        self.stages = StageStore(Path(settings["runs_dir"]) / "stages")
+
+    def finished(self) -> Result | None:
+        """The run's result where it was finished before."""
+        import json
+
+        path = self.folder / "result.json"
+        if not path.is_file():
+            return None
+        try:
+            content = json.loads(path.read_text())
+        except ValueError as error:
+            raise UserError(f"{path}: damaged ({error}); delete it to finish this run again") from error
+        console.print(f"{self.name}: finished before; delete {self.folder} to run it again")
+        return Result(self.folder, content, reused=True)
+
+    def __enter__(self) -> Run:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"{self.folder}: can't be written ({error.strerror}); choose another --runs_dir") from error
+        write_atomically(self.folder / "config.yaml", yaml.safe_dump(_plain(self.settings), sort_keys=False))
+        write_json(self.folder / "split.json", self.split)
+        console.print(f"{self.name}")
+        for name, data in self.data.items():
+            console.print(f"  {name}: {describe(data)}")
+        wandb: WandbConfig = self.settings["wandb"]
+        group = "-".join([self.recipe, *(data["source"] for data in self.data.values())])
+        self._tracker = Tracker(wandb, self.folder, self.name, self.recipe, group, _plain(self.settings))
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        assert self._tracker is not None
+        self._tracker.finish(failed=kind is not None)
+
+    def fit(
+        self,
+        title: str,
+        train: Module,
+        validation: Mapping[str, Module],
+        fit: FitConfig,
+        start: tuple[Stage, str] | None = None,
+        answering: bool = True,
+    ) -> Stage:
+        """One stage of training, from the store where it was trained before.
+
+        Args:
+            title: the stage's name in progress and W&B.
+            train: whose training faces.
+            validation: on whose validation faces checkpoints are picked, by name.
+            fit: how it is trained.
+            start: the stage, and the selection rule that picks its checkpoint, whose weights it starts from.
+            answering: whether this stage's network gives the answers.
+        """
+        model: ModelConfig = self.settings["model"]
+        tracker = self._tracker
+        assert tracker is not None
+
+        def on_point(point: Point) -> None:
+            tracker.curves(None if answering else title, point)
+
+        stage = self.stages.fit(title, model, train, validation, fit, self.seed, start, on_point)
+        self._stages.append(stage)
+        return stage
+
+    def finish(self, answering: Stage, n_real_train: int, n_real_selection: int) -> Result:
+        """Score the answering network on the validation faces and, once, on every test set; write the result.
+
+        Args:
+            answering: the stage whose network gives the answers.
+            n_real_train: distinct real images that any stage was fitted on.
+            n_real_selection: real images that picked something.
+        """
+        network = answering.load(self.selection)
+        checkpoints = self.folder / "checkpoints"
+        checkpoints.mkdir(exist_ok=True)
+        _link(answering.checkpoint(self.selection), checkpoints / "answering.ckpt")
+        sets = {"val": self.real.val_set()} | {f"test/{name}": self.real.test_set(name) for name in self.real.test_positions}
+        if self.synthetic is not None:
+            sets["source_val"] = self.synthetic.val_set()
+        scored = {name: Predictions.of(dataset, predict(network, dataset)) for name, dataset in sets.items()}
+        # npz members are named by set alone; "test/" only tells metrics apart.
+        save_predictions(self.folder / "predictions.npz", {name.removeprefix("test/"): p for name, p in scored.items()})
+        metrics: dict[str, float | None] = {}
+        intervals: dict[str, tuple[float, float]] = {}
+        for name, predictions in scored.items():
+            values, ranges = predictions.metrics()
+            metrics |= {f"{name}/{key}": finite(value) for key, value in values.items()}
+            intervals |= {f"{name}/{key}": value for key, value in ranges.items()}
+        picture = picture_of(network, sets["val"], scored["val"])
+        _save_picture(self.folder / "val_faces.png", picture)
+        content = {
+            "recipe": self.recipe,
+            "name": self.name,
+            "seed": self.seed,
+            "alpha": self.settings.get("alpha"),
+            "n_real_train": n_real_train,
+            "n_real_selection": n_real_selection,
+            "selection": self.selection,
+            "n_synthetic": len(self.synthetic.train_positions) if self.synthetic is not None else 0,
+            "n_synthetic_selection": len(self.synthetic.val_positions) if self.synthetic is not None else 0,
+            "steps_answering": answering.steps,
+            "steps_total": sum(int(stage.record["fit"]["steps"]) for stage in self._stages),
+            "metrics": metrics,
+            "intervals": intervals,
+            "interval_rule": "95%, bootstrap over photographs",
+            "counts": {name: _describe_set(dataset) for name, dataset in sets.items()},
+            "data": self.data,
+            "box_rule": "mtcnn" if self.real.crop.box == "mtcnn" else "oracle (landmarks)",
+            "stages": [self._describe_stage(stage) for stage in self._stages],
+            "config": _plain(self.settings),
+            "git_commit": git_commit(),
+            "wall_time_s": round(time.monotonic() - self._began, 1),
+            "wandb": self._tracker.mode if self._tracker is not None else "off",
+            "hardware": hardware(),
+            "versions": versions(),
+        }
+        assert self._tracker is not None
+        self._tracker.summary({**metrics, "n_real_train": n_real_train, "steps_answering": answering.steps})
+        self._tracker.picture("val/faces", picture, "truth green, prediction red, NME in %")
+        write_json(self.folder / "result.json", content)
+        return Result(self.folder, content, reused=False)
+
+    def _describe_stage(self, stage: Stage) -> dict[str, Any]:
+        return {
+            "title": stage.title,
+            "key": stage.key,
+            "reused": stage.reused,
+            "steps": stage.record["fit"]["steps"],
+            "picked_step": stage.picked_step(_rule_of(stage, self.selection)),
+            "n_train": stage.record["n_train"],
+            "fit": stage.record["fit"],
+            "seconds": stage.record["seconds"],
+            "train_loss": stage.history[-1]["train/loss"],
+            "best": stage.record["best"],
+        }
+
+
+def _rule_of(stage: Stage, selection: str) -> str:
+    """The rule that picked a stage's checkpoint: a stage on synthetic faces alone has a hold-out for ``budget`` runs."""
+    if selection == "budget" and "source_val" in stage.record["best"]:
+        return "source_val"
+    return selection
+
+
+def describe(data: dict[str, Any]) -> str:
+    """One line on a data set: parts with counts, published ones beside, and what isn't as it should be."""
+    parts = []
+    for name, part in data["parts"].items():
+        count = f"{part['n_faces']}" + (f" of {part['n_published']}" if part["n_published"] else "")
+        notes = [f"{n} {why} passed over" for why, n in part["skipped"].items()]
+        if part["box_sources"].get("fallback"):
+            notes.append(f"{part['box_sources']['fallback']} fell back to the landmarks' box")
+        parts.append(f"{name} {count}" + (f" ({', '.join(notes)})" if notes else ""))
+    return f"{data['source']}, {'partial release' if data['partial'] else 'complete'}: " + ", ".join(parts)
+
+
+def _describe_data(module: Module) -> dict[str, Any]:
+    metas = [part.meta for part in module.faces.prepared]
+    keys = ("n_faces", "n_published", "partial", "skipped", "box_sources", "fingerprint")
+    return {
+        "source": metas[0]["source"],
+        "partial": any(meta["partial"] for meta in metas),
+        "fingerprint": digest(meta["fingerprint"].encode() for meta in metas),
+        "parts": {meta["part"]: {key: meta[key] for key in keys} for meta in metas},
+        "n_train": len(module.train_positions),
+        "n_val": len(module.val_positions),
+    }
+
+
+def _describe_split(module: Module) -> dict[str, Any]:
+    faces = module.faces
+    positions = {"train": module.train_positions, "val": module.val_positions, **module.test_positions}
+    return {
+        name: {"fingerprint": faces.fingerprint(p), "n": len(p), "names": faces.names[p].tolist()}
+        for name, p in positions.items()
+    }
+
+
+def _describe_set(dataset: FaceDataset) -> dict[str, Any]:
+    faces, positions = dataset.faces, dataset.positions
+    metas = [part.meta for part in faces.prepared if part.name in set(faces.parts[positions].tolist())]
+    published = [meta["n_published"] for meta in metas]
+    return {
+        "images": len(positions),
+        "photographs": len(set(faces.photographs[positions].tolist())),
+        "fallback_boxes": int((faces.box_sources[positions] == "fallback").sum()),
+        "partial": any(meta["partial"] for meta in metas),
+        "parts": {meta["part"]: meta["n_faces"] for meta in metas},
+        "published": sum(published) if None not in published else None,
+    }
+
+
+def picture_of(network: LandmarkRegressor, dataset: FaceDataset, predictions: Predictions, n: int = 12) -> Any:
+    """A sheet of faces with truth (green) and prediction (red), from the best to the worst NME."""
+    from domaingap.data.crops import apply_transform
+
+    nme = predictions.nme()
+    order = np.argsort(nme)
+    chosen = order[np.linspace(0, len(order) - 1, min(n, len(order))).round().astype(int)]
+    tiles = []
+    for i in chosen:
+        item = dataset[int(i)]
+        to_crop = dataset.faces.image_to_crop[dataset.positions[i]]
+        points = [(apply_transform(to_crop, predictions.truth[i]), GREEN), (apply_transform(to_crop, predictions.prediction[i]), RED)]
+        tiles.append(draw_face(item["image"].numpy(), points, caption=f"NME {nme[i]:.1f}"))
+    return sheet(tiles, 4)
+
+
+def _save_picture(path: Path, picture: Any) -> None:
+    from PIL import Image
+
+    Image.fromarray(picture).save(path)
+
+
+def _link(source: Path, target: Path) -> None:
+    """A hard link where the file system has them, a copy elsewhere: stages may be pruned, a run keeps its network."""
+    import os
+    import shutil
+
+    target.unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def _plain(value: Any) -> Any:
+    """Settings as YAML and JSON have them."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if hasattr(value, "__dataclass_fields__"):
+        return _plain(asdict(value))
+    return str(value) if isinstance(value, Path) else value
+
+
+def git_commit() -> str | None:
+    """Commit of the checkout, with ``+changes`` where tracked files differ from it; None outside one."""
+    folder = Path(__file__).parent
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=True, timeout=20).stdout
+
+    try:
+        return git("rev-parse", "HEAD").strip() + ("+changes" if git("status", "--porcelain", "-uno").strip() else "")
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def hardware() -> dict[str, Any]:
+    """What the run ran on."""
+    return {
+        "machine": platform.machine(),
+        "system": platform.system(),
+        "cores": available_cores(),
+        "threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions of what figures depend on."""
+    return {
+        "domaingap": domaingap.__version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "pytorch_lightning": pytorch_lightning.__version__,
+        "timm": timm.__version__,
+        "numpy": np.__version__,
+    }
+
+
+def open_real(
+    data_root: Path,
+    prepared_dir: Path,
+    real: RealConfig,
+    n_real: int | None,
+    seed: int,
+    crop: CropConfig,
+    augment: AugmentConfig,
+) -> RealDataModule:
+    """The run's real faces, prepared where they aren't yet."""
+    module = RealDataModule(n_real, real.parts, data_root, real.root, real.n_val, seed, crop, augment, prepared_dir=prepared_dir)
+    module.setup()
+    return module
+
+
+def open_synthetic(
+    data_root: Path,
+    prepared_dir: Path,
+    synthetic: SyntheticConfig,
+    n_synthetic: int | None,
+    seed: int,
+    crop: CropConfig,
+    augment: AugmentConfig,
+) -> SyntheticDataModule:
+    """The run's synthetic faces, prepared where they aren't yet."""
+    module = SyntheticDataModule(
+        n_synthetic, synthetic.val_split, synthetic.source, data_root, synthetic.root, seed, crop, augment, prepared_dir=prepared_dir
+    )
+    module.setup()
+    return module

@@ -1,0 +1,153 @@
+"""Metrics against errors worked out by hand and an independent NumPy reference."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from domaingap.landmarks import IBUG68
+from domaingap.metrics import (
+    AreaUnderCED,
+    CumulativeErrorDistribution,
+    FailureRate,
+    NormalizedMeanError,
+    area_under_ced,
+    ced_curve,
+    failure_rate,
+    landmark_metrics,
+    normalized_mean_error,
+    normalizer_length,
+    score,
+)
+from domaingap.results import Predictions
+
+
+@pytest.fixture
+def faces() -> tuple[np.ndarray, np.ndarray]:
+    """Predicted and true points of 11 faces with errors of very different sizes."""
+    rng = np.random.default_rng(7)
+    truth = rng.uniform(0, 400, (11, 68, 2))
+    return truth + rng.normal(0, 1, (11, 68, 2)) * rng.uniform(0.5, 40, (11, 1, 1)), truth
+
+
+def reference_nme(prediction: np.ndarray, truth: np.ndarray, normalizer: str, indices: range) -> np.ndarray:
+    """NME in percent, written with loops and nothing of ours."""
+    result = []
+    for p, t in zip(prediction, truth, strict=True):
+        if normalizer == "outer_eye_corners":
+            length = np.hypot(*(t[36] - t[45]))
+        elif normalizer == "pupils":
+            length = np.hypot(*(sum(t[i] for i in range(36, 42)) / 6 - sum(t[i] for i in range(42, 48)) / 6))
+        else:
+            w, h = max(t[:, 0]) - min(t[:, 0]), max(t[:, 1]) - min(t[:, 1])
+            length = (w * h) ** 0.5 if normalizer == "box" else (w * w + h * h) ** 0.5
+        result.append(100 * sum(np.hypot(*(p[i] - t[i])) for i in indices) / len(indices) / length)
+    return np.array(result)
+
+
+def test_a_shift_of_three_and_four_pixels_by_hand() -> None:
+    truth = np.zeros((1, 68, 2))
+    truth[0, 36], truth[0, 45] = (0, 0), (50, 0)
+    truth[0, 37:42] = (0, 0)
+    truth[0, 0] = (0, 20)
+    prediction = truth.copy()
+    prediction[0, :17] += (3, 4)  # 5 px on the 17 jaw points
+    t = torch.from_numpy
+    assert normalized_mean_error(t(prediction), t(truth))[0].item() == pytest.approx(100 * 5 * 17 / 68 / 50)
+    assert normalized_mean_error(t(prediction), t(truth), region="jaw")[0].item() == pytest.approx(10.0)
+    assert normalized_mean_error(t(prediction), t(truth), region="no_jaw")[0].item() == 0.0
+    assert normalizer_length(t(truth), "box")[0].item() == pytest.approx(1000**0.5)
+    assert normalizer_length(t(truth), "box_diagonal")[0].item() == pytest.approx(2900**0.5)
+    # One of the six points of eye 42-47 is at 50: the means of the eyes lie 50/6 apart.
+    assert normalizer_length(t(truth), "pupils")[0].item() == pytest.approx(50 / 6)
+
+
+@pytest.mark.parametrize("normalizer", ["outer_eye_corners", "pupils", "box", "box_diagonal"])
+def test_nme_equals_the_reference(faces: tuple[np.ndarray, np.ndarray], normalizer: str) -> None:
+    prediction, truth = faces
+    ours = normalized_mean_error(torch.from_numpy(prediction), torch.from_numpy(truth), normalizer)  # type: ignore[arg-type]
+    np.testing.assert_allclose(ours.numpy(), reference_nme(prediction, truth, normalizer, range(68)), rtol=1e-12)
+
+
+def test_regions_weigh_up_to_the_whole(faces: tuple[np.ndarray, np.ndarray]) -> None:
+    values = score(*faces)
+    sizes = {"jaw": 17, "brows": 10, "nose": 9, "eyes": 12, "mouth": 20}
+    assert sum(values[f"nme_{r}"] * n for r, n in sizes.items()) / 68 == pytest.approx(values["nme"])
+    assert sum(values[f"nme_{r}"] * n for r, n in sizes.items() if r != "jaw") / 51 == pytest.approx(values["nme_no_jaw"])
+    assert values["nme_mouth"] == pytest.approx(reference_nme(*faces, "outer_eye_corners", range(48, 68)).mean())
+
+
+@pytest.mark.parametrize("sizes", [[11], [4, 4, 3], [10, 1], [1] * 11])
+def test_odd_last_batches_change_nothing(faces: tuple[np.ndarray, np.ndarray], sizes: list[int]) -> None:
+    prediction, truth = (torch.from_numpy(array) for array in faces)
+    collection, curve, start = landmark_metrics("test/"), CumulativeErrorDistribution(60.0), 0
+    for size in sizes:
+        collection.update(prediction[start : start + size], truth[start : start + size])
+        curve.update(prediction[start : start + size], truth[start : start + size])
+        start += size
+    nme = reference_nme(*faces, "outer_eye_corners", range(68))
+    values = {name: float(value) for name, value in collection.compute().items()}
+    assert values["test/nme"] == pytest.approx(nme.mean(), rel=1e-12)
+    assert values["test/fr@8"] == pytest.approx(100 * np.mean(nme > 8))
+    assert values["test/auc@10"] == pytest.approx(1 - np.mean(np.minimum(nme, 10)) / 10)
+    assert 0 < values["test/fr@8"] < 100, "a face on either side of the threshold, or the test says nothing"
+    thresholds, shares = curve.compute()
+    np.testing.assert_allclose(shares, [np.mean(nme <= t) for t in thresholds.numpy()])
+
+
+def test_auc_is_the_area_under_the_curve() -> None:
+    nme = np.array([1.0, 2.5, 4.0, 9.0, 30.0])
+    for threshold in (8.0, 10.0):
+        fine = np.linspace(0, threshold, 400_001)
+        area = np.trapezoid(ced_curve(nme, fine), fine) / threshold
+        assert area_under_ced(torch.from_numpy(nme), threshold).item() == pytest.approx(area, abs=1e-5)
+    assert failure_rate(torch.from_numpy(nme), 8.0).item() == pytest.approx(40.0)
+    # At the threshold itself a face hasn't failed.
+    assert failure_rate(torch.tensor([8.0, 8.1]), 8.0).item() == pytest.approx(50.0)
+
+
+def test_a_crops_scale_and_aspect_leak_in_nowhere(faces: tuple[np.ndarray, np.ndarray]) -> None:
+    prediction, truth = faces
+    for scale in (0.25, 7.0):
+        assert score(prediction * scale, truth * scale)["nme"] == pytest.approx(score(prediction, truth)["nme"])
+
+
+def test_class_names_and_per_face_values_agree(faces: tuple[np.ndarray, np.ndarray]) -> None:
+    prediction, truth = faces
+    names = np.array([f"f{i}" for i in range(11)])
+    predictions = Predictions(names, names, prediction, truth, np.full(11, "mtcnn"))
+    by_class = score(prediction, truth)
+    by_face, intervals = predictions.metrics()
+    assert by_class.keys() == by_face.keys()
+    for name, value in by_class.items():
+        assert by_face[name] == pytest.approx(value, rel=1e-12), name
+        assert intervals[name][0] <= value <= intervals[name][1], name
+
+
+def test_full_is_common_and_challenging_weighed(faces: tuple[np.ndarray, np.ndarray]) -> None:
+    prediction, truth = faces
+    full = score(prediction, truth)["nme"]
+    parts = [score(prediction[:8], truth[:8])["nme"], score(prediction[8:], truth[8:])["nme"]]
+    assert full == pytest.approx((8 * parts[0] + 3 * parts[1]) / 11)
+
+
+def test_wrong_shapes_and_flat_faces_are_refused() -> None:
+    points = torch.rand(2, 68, 2)
+    with pytest.raises(ValueError, match="68, 2"):
+        normalized_mean_error(points[:, :67], points[:, :67])
+    with pytest.raises(ValueError, match="length of a face is zero"):
+        normalized_mean_error(points, torch.zeros(2, 68, 2))
+    with pytest.raises(ValueError, match="unknown normalizer"):
+        normalizer_length(points, "inches")  # type: ignore[arg-type]
+
+
+def test_classes_reset() -> None:
+    metric, points = NormalizedMeanError(), torch.rand(3, 68, 2) * 100
+    metric.update(points + 5, points)
+    metric.reset()
+    metric.update(points, points)
+    assert metric.compute() == 0
+    assert FailureRate(8.0).higher_is_better is False
+    assert AreaUnderCED(8.0).higher_is_better is True
+    assert IBUG68.outer_corners == (36, 45)
