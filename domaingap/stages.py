@@ -19,7 +19,7 @@ from domaingap.config import FitConfig, ModelConfig
 from domaingap.data.datamodules import RealDataModule, SyntheticDataModule
 from domaingap.errors import UserError
 from domaingap.hashing import content_key, write_json
-from domaingap.models.regressor import LandmarkRegressor, load_weights
+from domaingap.models.regressor import LandmarkRegressor, check_backbone, load_weights
 from domaingap.progress import console
 from domaingap.training import OnPoint, Point, fit_stage, resolve
 
@@ -116,7 +116,8 @@ class StageStore:
             on_point: called with each row of the history, also of one found in the store.
         """
         faces = train.train_set()
-        fit = resolve(fit, len(faces))
+        check_backbone(model.backbone)
+        fit = resolve(fit, len(faces), model.backbone)
         identity: dict[str, Any] = {
             "format": FORMAT,
             "model": {**asdict(model), "init_from": _file_key(model.init_from) if start is None else None},

@@ -18,7 +18,7 @@ def logged_in() -> bool:
     """Whether W&B has a key, from the environment or its login file. Asks no network."""
     import wandb
 
-    return bool(os.environ.get("WANDB_API_KEY") or wandb.Api.__module__ and wandb.api.api_key)
+    return bool(os.environ.get("WANDB_API_KEY") or wandb.api.api_key)
 
 
 def effective_mode(mode: str) -> str:
@@ -56,6 +56,8 @@ class Tracker:
         self._logger: Any = None
         if self.mode == "off":
             return
+        # Lightning's logger passes an option that W&B warns of; what matters is printed here.
+        os.environ.setdefault("WANDB_SILENT", "true")
         import wandb
         from pytorch_lightning.loggers import WandbLogger
 

@@ -64,7 +64,7 @@ def fine_tuning(
     run = Run("fine_tuning", settings, real_faces, synthetic_faces)
     if (result := run.finished()) is not None:
         return result
-    second = finetune.of(resolve(fit, len(synthetic_faces.train_positions)))
+    second = finetune.of(resolve(fit, len(synthetic_faces.train_positions), model.backbone))
     with run:
         pretrained = run.fit(
             "synthetic", synthetic_faces, {"source_val": synthetic_faces, "val": real_faces}, fit, answering=False

@@ -69,6 +69,8 @@ def _minutes(seconds: float) -> str:
 def _partial(count: Content) -> str:
     if not count["partial"]:
         return ""
+    if count["images"] != sum(count["parts"].values()):
+        return " (of a partial release)"  # drawn from the parts, not all of them
     return f" (partial: {count['images']} of {count['published']})" if count["published"] else " (partial)"
 
 

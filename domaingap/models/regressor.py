@@ -135,11 +135,16 @@ def to_image(points: Tensor, crop_to_image: Tensor) -> Tensor:
     return points.double() @ transform[:, :, :2].mT + transform[:, None, :, 2]
 
 
-def _create_backbone(name: str, in_channels: int, pretrained: bool) -> Any:
+def check_backbone(name: str) -> None:
+    """UserError where timm has no model of this name."""
     if not timm.is_model(name):
         close = timm.list_models(f"*{name.split('_')[0]}*")[:5]
         hint = f"; close: {', '.join(close)}" if close else ""
         raise UserError(f"--model.backbone: timm has no model {name!r}{hint}")
+
+
+def _create_backbone(name: str, in_channels: int, pretrained: bool) -> Any:
+    check_backbone(name)
     try:
         return timm.create_model(name, pretrained=pretrained, in_chans=in_channels, num_classes=0)
     except Exception as error:

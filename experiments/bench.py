@@ -1,0 +1,183 @@
+"""``domaingap bench``: how well data keeps up with training, as ratios measured side by side in one run."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+from rich.table import Table
+
+from domaingap.config import AugmentConfig, CropConfig, FitConfig
+from domaingap.data.crops import crop_transform, cut_crop
+from domaingap.data.boxes import box_from_landmarks
+from domaingap.data.faces import FaceDataset, PreparedFaces
+from domaingap.data.prepare import prepare_part
+from domaingap.data.readers import open_reader
+from domaingap.data.sample import read_rgb
+from domaingap.data.transforms import Augmenter
+from domaingap.errors import UserError
+from domaingap.hashing import write_json
+from domaingap.models.regressor import LandmarkRegressor
+from domaingap.progress import console
+from domaingap.training import resolve, train_loader
+
+BATCH = 32
+TRAINING_CASES = (("resnet18", 128), ("mobilenetv3_small_100", 64))
+
+
+def bench(data_root: Path | None, seconds: float, threads: int, out: Path | None) -> int:
+    """Measure, print, and write the ratios."""
+    if seconds <= 0 or threads < 1:
+        raise UserError("--seconds and --threads must be positive")
+    torch.set_num_threads(threads)
+    from experiments.report import terminal
+    from experiments.run import hardware, versions
+
+    table = Table(title=f"{threads} threads, {seconds:g} s per case, both sides alternating", title_justify="left")
+    for column in ("case", "with the pipeline", "against", "images/s", "images/s against", "ratio"):
+        table.add_column(column, justify="right" if "images" in column or column == "ratio" else "left")
+    cases: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as temporary:
+        root = data_root if data_root is not None else write_pictures(Path(temporary) / "data")
+        for backbone, size in TRAINING_CASES:
+            console.print(f"training {backbone} at {size} px …")
+            cases.append(_training_case(root, Path(temporary), backbone, size, seconds))
+        console.print("pipeline against decoding …")
+        cases.append(_decoding_case(root, Path(temporary), seconds))
+    for case in cases:
+        table.add_row(
+            case["case"], case["pipeline"], case["against"], f"{case['images_per_s']:.0f}", f"{case['images_per_s_against']:.0f}", f"{case['ratio']:.3f}"
+        )
+    terminal().print(table)
+    if out is not None:
+        pictures = "face_synthetics" if data_root is not None else "generated"
+        try:
+            write_json(out, {"cases": cases, "pictures": pictures, "threads": threads, "hardware": hardware(), "versions": versions()})
+        except OSError as error:
+            raise UserError(f"{out}: can't be written ({error.strerror})") from error
+        console.print(f"written to {out}")
+    return 0
+
+
+def _training_case(root: Path, temporary: Path, backbone: str, size: int, seconds: float) -> dict[str, Any]:
+    """The training step fed by the loader, against the same step fed one constant batch."""
+    crop = CropConfig(size=size, box="landmarks")
+    faces = _prepare(root, temporary, crop)
+    dataset = FaceDataset(faces, np.arange(len(faces)), Augmenter(crop, AugmentConfig(), seed=0))
+    fit = resolve(FitConfig(), len(dataset), backbone)
+    assert fit.num_workers != "auto"
+    torch.manual_seed(0)
+    model = LandmarkRegressor(backbone, input_size=size, schedule="constant")
+    optimizer = model.configure_optimizers()
+
+    def step(batch: dict[str, torch.Tensor]) -> None:
+        optimizer.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=fit.precision == "bf16"):
+            loss = model.batch_loss(batch)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+
+    loader = iter(train_loader(dataset, BATCH, 0, 1_000_000, fit.num_workers))
+    constant = next(loader)
+    ours, theirs = _alternate(lambda: step(next(loader)), lambda: step(constant), seconds)
+    return {
+        "case": f"training {backbone}, {size} px, {fit.precision}",
+        "pipeline": f"augmented crops, {fit.num_workers} loader processes",
+        "against": "one constant batch",
+        "images_per_s": BATCH / ours,
+        "images_per_s_against": BATCH / theirs,
+        "ratio": theirs / ours,
+    }
+
+
+def _decoding_case(root: Path, temporary: Path, seconds: float) -> dict[str, Any]:
+    """Batches from prepared crops, against decoding and cropping the pictures for every batch; both augmented."""
+    crop = CropConfig(box="landmarks")
+    faces = _prepare(root, temporary, crop)
+    dataset = FaceDataset(faces, np.arange(len(faces)), Augmenter(crop, AugmentConfig(), seed=0))
+    reader = open_reader("face_synthetics", root)
+    records = reader.records("all")
+    samples = [reader.read(record) for record in records]
+    landmarks = faces.crop_landmarks().astype(np.float32)
+    augmenter = Augmenter(crop, AugmentConfig(), seed=0)
+
+    def draws() -> Iterator[list[tuple[int, int, int]]]:
+        step = 0
+        while True:
+            yield [(step, (step * BATCH + i) % len(faces), 0) for i in range(BATCH)]
+            step += 1
+
+    ours_draws, their_draws = draws(), draws()
+
+    def prepared() -> None:
+        dataset.__getitems__(next(ours_draws))
+
+    def decoding() -> None:
+        for step, i, repeat in next(their_draws):
+            transform = crop_transform(box_from_landmarks(samples[i].landmarks), crop)
+            augmenter(cut_crop(read_rgb(samples[i].image_path), transform, crop), landmarks[i], (step, i, repeat))
+
+    ours, theirs = _alternate(prepared, decoding, seconds, block=2)
+    width, height = read_rgb(samples[0].image_path).shape[1::-1]
+    return {
+        "case": f"pipeline alone, {crop.size} px",
+        "pipeline": "prepared crops, augmented",
+        "against": f"decoding {width} x {height} PNGs and cropping, augmented",
+        "images_per_s": BATCH / ours,
+        "images_per_s_against": BATCH / theirs,
+        "ratio": theirs / ours,
+    }
+
+
+def _alternate(
+    ours: Callable[[], None], theirs: Callable[[], None], seconds: float, block: int = 10
+) -> tuple[float, float]:
+    """Median seconds of a call of each, measured in alternating blocks so that a busy machine hits both alike.
+
+    A block's mean is one measurement: a loader that fetches ahead can't hide work behind the other side for long.
+    """
+    for call in (ours, theirs):
+        for _ in range(3):
+            call()
+    times: dict[bool, list[float]] = {True: [], False: []}
+    end = time.perf_counter() + seconds
+    first = True
+    while time.perf_counter() < end or len(times[False]) < 3:
+        for which in (first, not first):
+            call = ours if which else theirs
+            begun = time.perf_counter()
+            for _ in range(block):
+                call()
+            times[which].append((time.perf_counter() - begun) / block)
+        first = not first
+    return median(times[True]), median(times[False])
+
+
+def _prepare(root: Path, temporary: Path, crop: CropConfig) -> PreparedFaces:
+    reader = open_reader("face_synthetics", root)
+    return PreparedFaces([prepare_part(reader, "all", crop, temporary / "prepared")])
+
+
+def write_pictures(root: Path, n: int = 64, side: int = 512) -> Path:
+    """Pictures of the size and about the entropy of renderings, with landmarks, in FaceSynthetics' layout."""
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    folder = root / "face_synthetics"
+    folder.mkdir(parents=True)
+    angle = np.linspace(0, 2 * np.pi, 70, endpoint=False)
+    for i in range(n):
+        coarse = rng.integers(0, 256, (16, 16, 3)).astype(np.uint8)
+        smooth = np.asarray(Image.fromarray(coarse).resize((side, side), Image.Resampling.BICUBIC), dtype=np.float64)
+        noisy = (smooth + rng.normal(0, 3, smooth.shape)).clip(0, 255).astype(np.uint8)
+        Image.fromarray(noisy).save(folder / f"{i:06d}.png")
+        centre, radius = rng.uniform(230, 280, 2), rng.uniform(80, 120)
+        points = centre + radius * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+        (folder / f"{i:06d}_ldmks.txt").write_text("\n".join(f"{x:.3f} {y:.3f}" for x, y in points))
+    return root
