@@ -23,7 +23,9 @@ THRESHOLDS = (8.0, 10.0)
 """Thresholds in percent of the normaliser at which failure rate and AUC are reported; both are in use."""
 
 
-def normalizer_length(truth: Tensor, normalizer: Normalizer = "outer_eye_corners", scheme: LandmarkScheme = IBUG68) -> Tensor:
+def normalizer_length(
+    truth: Tensor, normalizer: Normalizer = "outer_eye_corners", scheme: LandmarkScheme = IBUG68
+) -> Tensor:
     """The length [...] that errors are divided by, from true points [..., n, 2].
 
     ``outer_eye_corners``: distance of the outer eye corners (300-W, Sagonas et al. 2013). ``pupils``: distance of the
@@ -35,7 +37,7 @@ def normalizer_length(truth: Tensor, normalizer: Normalizer = "outer_eye_corners
     """
     if normalizer == "outer_eye_corners":
         a, b = scheme.outer_corners
-        length = torch.linalg.vector_norm(truth[..., a, :] - truth[..., b, :], dim=-1)
+        length: Tensor = torch.linalg.vector_norm(truth[..., a, :] - truth[..., b, :], dim=-1)
     elif normalizer == "pupils":
         left, right = (truth[..., list(eye), :].mean(dim=-2) for eye in scheme.eyes)
         length = torch.linalg.vector_norm(left - right, dim=-1)
@@ -69,11 +71,14 @@ def normalized_mean_error(
         ValueError: shapes that differ or don't fit the scheme.
     """
     if prediction.shape != truth.shape or truth.shape[-2:] != (scheme.n_points, 2):
-        raise ValueError(f"expected two arrays [..., {scheme.n_points}, 2], got {tuple(prediction.shape)} and {tuple(truth.shape)}")
+        raise ValueError(
+            f"expected two arrays [..., {scheme.n_points}, 2], got {tuple(prediction.shape)} and {tuple(truth.shape)}"
+        )
     prediction, truth = prediction.double(), truth.double()
     points = list(scheme.region_indices(region))
     distance = torch.linalg.vector_norm(prediction[..., points, :] - truth[..., points, :], dim=-1)
-    return 100 * distance.mean(dim=-1) / normalizer_length(truth, normalizer, scheme)
+    nme: Tensor = 100 * distance.mean(dim=-1) / normalizer_length(truth, normalizer, scheme)
+    return nme
 
 
 def failure_rate(nme: Tensor, threshold: float) -> Tensor:
@@ -94,7 +99,7 @@ def ced_curve(nme: NDArray[Any], thresholds: NDArray[Any]) -> NDArray[np.float64
     return np.searchsorted(np.sort(nme), thresholds, side="right") / len(nme)
 
 
-class _MeanOverFaces(Metric):
+class _MeanOverFaces(Metric):  # type: ignore[misc] # torchmetrics takes minutes of type checking; it is skipped
     """Mean over faces of some function of each; the state is a sum and a count, so odd batches can't shift it."""
 
     is_differentiable = False
@@ -152,7 +157,7 @@ class AreaUnderCED(_MeanOverFaces):
         return 1 - nme.double().clamp(max=self.threshold) / self.threshold
 
 
-class CumulativeErrorDistribution(Metric):
+class CumulativeErrorDistribution(Metric):  # type: ignore[misc]
     """The CED curve: shares [M] of faces at ``n_points`` thresholds [M] between 0 and ``threshold`` percent."""
 
     is_differentiable = False

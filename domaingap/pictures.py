@@ -25,7 +25,9 @@ def draw_face(
     if image.ndim == 2:
         image = image[..., None]
     scale = side / image.shape[0]
-    canvas = cv2.resize(np.ascontiguousarray(np.broadcast_to(image, (*image.shape[:2], 3))), (side, side), interpolation=cv2.INTER_CUBIC)
+    canvas = cv2.resize(
+        np.ascontiguousarray(np.broadcast_to(image, (*image.shape[:2], 3))), (side, side), interpolation=cv2.INTER_CUBIC
+    )
     for landmarks, colour in points:
         for x, y in (landmarks + 0.5) * scale - 0.5:
             if np.isfinite([x, y]).all() and abs(x) < 1e5 and abs(y) < 1e5:

@@ -113,7 +113,7 @@ def read_results(folder: Path) -> list[tuple[Path, dict[str, Any]]]:
     for path in sorted(folder.rglob("result.json")):
         try:
             content = json.loads(path.read_text())
-            content["recipe"], content["metrics"]  # noqa: B018 - a result has these
+            content["recipe"], content["metrics"]
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(f"{path}: not a result of this suite ({error!r}); run again, or move it away") from error
         results.append((path.parent, content))

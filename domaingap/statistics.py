@@ -1,4 +1,4 @@
-"""Intervals and comparisons: over images by resampling photographs, over seeds by Student's t, pairs with Holm's correction."""
+"""Intervals: over images by resampling photographs, over seeds by Student's t; pairs with Holm's correction."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ def logged_in() -> bool:
     """Whether W&B has a key, from the environment or its login file. Asks no network."""
     import wandb
 
-    return bool(os.environ.get("WANDB_API_KEY") or wandb.api.api_key)
+    return bool(wandb.login(prompt=False, verify=False))
 
 
 def effective_mode(mode: str) -> str:
@@ -27,9 +27,11 @@ def effective_mode(mode: str) -> str:
     Raises:
         UserError: ``online`` without a login.
     """
+    # Lightning's logger passes an option that W&B warns of; what matters is printed by us.
+    os.environ.setdefault("WANDB_SILENT", "true")
     if mode == "auto":
         wanted = os.environ.get("WANDB_MODE", "")
-        if wanted in ("disabled", "offline"):
+        if wanted in ("disabled", "offline", "dryrun"):
             return "off" if wanted == "disabled" else "offline"
         return "online" if logged_in() else "offline"
     if mode == "online" and not logged_in():
@@ -56,8 +58,6 @@ class Tracker:
         self._logger: Any = None
         if self.mode == "off":
             return
-        # Lightning's logger passes an option that W&B warns of; what matters is printed here.
-        os.environ.setdefault("WANDB_SILENT", "true")
         import wandb
         from pytorch_lightning.loggers import WandbLogger
 
@@ -71,7 +71,10 @@ class Tracker:
         }
 
         def start(offline: bool) -> Any:
-            logger = WandbLogger(name=name, project=settings.project, save_dir=folder, offline=offline, **options)
+            # By mode, not the logger's own offline=True: that one sets an environment variable that W&B no longer
+            # reads once it was asked for a login.
+            mode = "offline" if offline else "online"
+            logger = WandbLogger(name=name, project=settings.project, save_dir=folder, mode=mode, **options)
             _ = logger.experiment  # starts the run
             return logger
 
@@ -88,7 +91,9 @@ class Tracker:
         # Every curve over the optimiser steps of its own stage, not over the number of log calls.
         self._logger.experiment.define_metric("*", step_metric="trainer/global_step")
         if self.mode == "offline":
-            console.print(f"Weights & Biases: offline; 'wandb sync {self._logger.experiment.dir.removesuffix('/files')}' uploads it")
+            console.print(
+                f"Weights & Biases: offline; 'wandb sync {self._logger.experiment.dir.removesuffix('/files')}' uploads it"
+            )
 
     def curves(self, stage: str | None, point: dict[str, float]) -> None:
         """One row of a stage's history; the answering stage has no prefix, others their title."""

@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from domaingap.config import FitConfig
-from domaingap.data.faces import FaceDataset, StepSampler, as_is
+from domaingap.data.faces import FaceDataset, StepSampler
 from domaingap.data.prepare import available_cores
 from domaingap.errors import UserError
 from domaingap.models.regressor import LandmarkRegressor, save_network
@@ -66,9 +66,7 @@ def resolve(fit: FitConfig, n_train: int, backbone: str) -> FitConfig:
     wanted = steps / fit.val_every if fit.val_every else 16
     checks = min((d for d in range(1, steps + 1) if steps % d == 0), key=lambda d: (abs(d - wanted), d))
     workers = default_workers() if fit.num_workers == "auto" else fit.num_workers
-    return replace(
-        fit, steps=steps, epochs=None, val_every=steps // checks, precision=precision, num_workers=workers
-    )
+    return replace(fit, steps=steps, epochs=None, val_every=steps // checks, precision=precision, num_workers=workers)
 
 
 @functools.cache
@@ -76,7 +74,7 @@ def gains_from_bf16(backbone: str) -> bool:
     """Whether this machine trains this timm model faster in bf16: it multiplies in bf16 natively (emulation is slower
     than 32 bits), and on a processor the network has no grouped convolutions, which are twice as slow there."""
     if torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     with contextlib.suppress(OSError):
         flags = Path("/proc/cpuinfo").read_text()
         if "avx512_bf16" in flags or "amx_bf16" in flags:
@@ -91,7 +89,9 @@ def default_workers() -> int:
     return min(8, available_cores() - 1) if torch.cuda.is_available() else 0
 
 
-def train_loader(dataset: FaceDataset, batch_size: int, seed: int, steps_per_epoch: int | None, num_workers: int) -> DataLoader[Any]:
+def train_loader(
+    dataset: FaceDataset, batch_size: int, seed: int, steps_per_epoch: int | None, num_workers: int
+) -> DataLoader[Any]:
     """Endless, seeded training batches; see :class:`StepSampler`."""
     sampler = StepSampler(len(dataset), batch_size, seed, steps_per_epoch)
     return _loader(dataset, batch_size, num_workers, sampler=sampler)
@@ -102,12 +102,16 @@ def eval_loader(dataset: FaceDataset, batch_size: int = 64, num_workers: int = 0
     return _loader(dataset, batch_size, num_workers, shuffle=False)
 
 
+def _as_is(batch: Any) -> Any:
+    return batch  # the dataset returns whole batches
+
+
 def _loader(dataset: FaceDataset, batch_size: int, num_workers: int, **options: Any) -> DataLoader[Any]:
     return DataLoader(
         dataset,
         batch_size=batch_size,
         num_workers=num_workers,
-        collate_fn=as_is,
+        collate_fn=_as_is,
         persistent_workers=num_workers > 0,
         multiprocessing_context="spawn" if num_workers > 0 else None,
         pin_memory=torch.cuda.is_available(),
@@ -138,8 +142,9 @@ class _Keeper(Callback):
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._since = time.monotonic()
+        assert isinstance(pl_module, LandmarkRegressor)
         # Lightning doesn't restore random state; seeding each epoch makes a continued run equal an uninterrupted one.
-        torch.manual_seed(trainer.current_epoch * 1_000_003 + int(pl_module.fit_seed))
+        torch.manual_seed(trainer.current_epoch * 1_000_003 + pl_module.fit_seed)
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._validated = {key: value.detach().clone() for key, value in pl_module.state_dict().items()}
@@ -148,7 +153,9 @@ class _Keeper(Callback):
         assert isinstance(pl_module, LandmarkRegressor)
         point = {key: float(value) for key, value in trainer.callback_metrics.items()}
         if not all(math.isfinite(value) for value in point.values()):
-            raise UserError(f"training diverged at step {trainer.global_step} (loss {point.get('train/loss')}); lower --fit.lr")
+            raise UserError(
+                f"training diverged at step {trainer.global_step} (loss {point.get('train/loss')}); lower --fit.lr"
+            )
         for name in pl_module.validation_names:
             if name not in self.best or point[f"{name}/{self.monitor}"] < self.best[name][f"{name}/{self.monitor}"]:
                 self.best[name] = {**point, "step": trainer.global_step}
@@ -184,7 +191,9 @@ class _Progress(Callback):
             texts.append(f"{name} NME {point[f'{name}/nme']:.2f}% ({mark})")
         left = point["seconds"] / point["step"] * (self.steps - point["step"])
         texts.append(f"{_clock(left)} left")
-        console.print(f"  {self.title}: step {int(point['step'])}/{self.steps}  loss {point['train/loss']:.4f}  {'  '.join(texts)}")
+        console.print(
+            f"  {self.title}: step {int(point['step'])}/{self.steps}  loss {point['train/loss']:.4f}  {'  '.join(texts)}"
+        )
 
     def stop(self) -> None:
         self._bar.stop()
@@ -239,7 +248,9 @@ def fit_stage(
         callbacks.append(_averaging(fit.ema))
     callbacks.append(progress)
     callbacks.append(
-        ModelCheckpoint(folder, "resume", save_top_k=1, save_on_train_epoch_end=True, every_n_epochs=1, enable_version_counter=False)
+        ModelCheckpoint(
+            folder, "resume", save_top_k=1, save_on_train_epoch_end=True, every_n_epochs=1, enable_version_counter=False
+        )
     )
     resume = folder / "resume.ckpt"
     with quiet_lightning():
@@ -278,7 +289,12 @@ def fit_stage(
 @contextlib.contextmanager
 def quiet_lightning() -> Iterator[None]:
     """Hide what Lightning says of its own settings; warnings of our own code still show."""
-    names = ("pytorch_lightning", "lightning.pytorch", "pytorch_lightning.utilities.rank_zero", "pytorch_lightning.accelerators.cuda")
+    names = (
+        "pytorch_lightning",
+        "lightning.pytorch",
+        "pytorch_lightning.utilities.rank_zero",
+        "pytorch_lightning.accelerators.cuda",
+    )
     levels = {name: logging.getLogger(name).level for name in names}
     for name in names:
         logging.getLogger(name).setLevel(logging.ERROR)

@@ -79,20 +79,36 @@ def build_parser() -> argparse.ArgumentParser:
         "domaingap evaluate runs/real_only-nall-s0-1a2b3c4d --on common --data_root data",
     )  # fmt: skip
     evaluate.add_argument("run", type=Path, metavar="RUN", help="the run's folder")
-    evaluate.add_argument("--on", default="common", help="val, source_val, common, challenging, full, private; comma-separated")
+    evaluate.add_argument(
+        "--on", default="common", help="val, source_val, common, challenging, full, private; comma-separated"
+    )
     evaluate.add_argument("--data_root", type=Path, help="folder that holds the data sets; the run's own by default")
     evaluate.add_argument("--prepared_dir", type=Path, help="where prepared crops are kept; the run's own by default")
     evaluate.add_argument("--checkpoint", type=Path, help="another checkpoint of the same network")
-    evaluate.add_argument("--from_predictions", action="store_true", help="recompute from predictions.npz, without the network")
+    evaluate.add_argument(
+        "--from_predictions", action="store_true", help="recompute from predictions.npz, without the network"
+    )
 
     report = add("report", "experiments.report:report", "Print a table of the runs in a folder.", "domaingap report runs")
     report.add_argument("runs_dir", type=Path, metavar="DIR", nargs="?", default=Path("runs"), help="folder of runs (runs)")
     report.add_argument("--format", choices=("table", "markdown", "csv"), default="table", help="how to print it (table)")
-    report.add_argument("--style", choices=("gap", "original_study"), default="gap", help="which table: the gap, or the original study's beside the published one (gap)")
+    report.add_argument(
+        "--style",
+        choices=("gap", "original_study"),
+        default="gap",
+        help="which table: the gap, or the original study's beside the published one (gap)",
+    )
     report.add_argument("--out", type=Path, help="write it to this file instead")
 
-    bench = add("bench", "experiments.bench:bench", "Measure how well data keeps up with training, as ratios.", "domaingap bench --data_root data")
-    bench.add_argument("--data_root", type=Path, help="folder with face_synthetics/ to decode; generated pictures by default")
+    bench = add(
+        "bench",
+        "experiments.bench:bench",
+        "Measure how well data keeps up with training, as ratios.",
+        "domaingap bench --data_root data",
+    )
+    bench.add_argument(
+        "--data_root", type=Path, help="folder with face_synthetics/ to decode; generated pictures by default"
+    )
     bench.add_argument("--seconds", type=float, default=60.0, help="measuring time per case (60)")
     bench.add_argument("--threads", type=int, default=2, help="training threads (2)")
     bench.add_argument("--out", type=Path, help="write the figures to this JSON file")
@@ -110,7 +126,9 @@ def build_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     for sub in (prepare, preview):
         sub.add_argument("--data_root", type=Path, default=Path("data"), help="folder that holds the data sets (data)")
-        sub.add_argument("--prepared_dir", type=Path, default=Path("prepared"), help="where prepared crops are kept (prepared)")
+        sub.add_argument(
+            "--prepared_dir", type=Path, default=Path("prepared"), help="where prepared crops are kept (prepared)"
+        )
         sub.add_argument("--config", type=Path, help="recipe configuration whose crop and augment settings to use")
         sub.add_argument("--size", type=int, help="side of the crop in pixels (128)")
         sub.add_argument("--channels", choices=("gray", "rgb"), help="what the network sees (gray)")
@@ -129,8 +147,9 @@ def normalize(arguments: Sequence[str]) -> list[str]:
     for argument in arguments:
         if argument.startswith("--") and len(argument) > 2:
             name, equals, value = argument.partition("=")
-            argument = "--" + name[2:].replace("-", "_") + equals + value
-        result.append(argument)
+            result.append("--" + name[2:].replace("-", "_") + equals + value)
+        else:
+            result.append(argument)
     return result
 
 
@@ -149,13 +168,17 @@ def parse_recipe(name: str, function: Callable[..., Any], arguments: Sequence[st
             raise UserError(f"{seen} stands before --config, which would override it; put every --config first")
         if option.startswith("--") and option not in ("--config", "--help", "--print_config"):
             seen = option
-    parser = jsonargparse.ArgumentParser(prog=f"domaingap run {name}", exit_on_error=False, description=function.__doc__.splitlines()[0] if function.__doc__ else "",
-        epilog=f"example: domaingap run {name} --config configs/300w.yaml --data_root data")  # fmt: skip
+    parser = jsonargparse.ArgumentParser(
+        prog=f"domaingap run {name}",
+        exit_on_error=False,
+        description=(function.__doc__ or "").partition("\n")[0],
+        epilog=f"example: domaingap run {name} --config configs/300w.yaml --data_root data",
+    )
     parser.add_argument("--config", action="config", help="YAML file of settings; several layer, later ones win")
     parser.add_function_arguments(function)
     try:
         parsed = parser.parse_args(list(arguments))
-        values = parser.instantiate(parsed).as_dict()
+        values: dict[str, Any] = parser.instantiate(parsed).as_dict()
     except jsonargparse.ArgumentError as error:
         raise UserError(_one_line(str(error), arguments) + f"; see 'domaingap run {name} --help'") from error
     values.pop("config", None)
@@ -165,7 +188,11 @@ def parse_recipe(name: str, function: Callable[..., Any], arguments: Sequence[st
 def _one_line(message: str, arguments: Sequence[str]) -> str:
     lines = [line.strip() for line in message.splitlines() if line.strip()]
     text = " ".join(dict.fromkeys(lines))
-    files = [a.partition("=")[2] or b for a, b in zip(arguments, [*arguments[1:], ""], strict=True) if a.partition("=")[0] == "--config"]
+    files = [
+        a.partition("=")[2] or b
+        for a, b in zip(arguments, [*arguments[1:], ""], strict=True)
+        if a.partition("=")[0] == "--config"
+    ]
     if files and not any(file in text for file in files):
         text += f" (settings from {', '.join(files)} and the command line)"
     return text

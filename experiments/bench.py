@@ -14,8 +14,8 @@ import torch
 from rich.table import Table
 
 from domaingap.config import AugmentConfig, CropConfig, FitConfig
-from domaingap.data.crops import crop_transform, cut_crop
 from domaingap.data.boxes import box_from_landmarks
+from domaingap.data.crops import crop_transform, cut_crop
 from domaingap.data.faces import FaceDataset, PreparedFaces
 from domaingap.data.prepare import prepare_part
 from domaingap.data.readers import open_reader
@@ -52,13 +52,21 @@ def bench(data_root: Path | None, seconds: float, threads: int, out: Path | None
         cases.append(_decoding_case(root, Path(temporary), seconds))
     for case in cases:
         table.add_row(
-            case["case"], case["pipeline"], case["against"], f"{case['images_per_s']:.0f}", f"{case['images_per_s_against']:.0f}", f"{case['ratio']:.3f}"
+            case["case"],
+            case["pipeline"],
+            case["against"],
+            f"{case['images_per_s']:.0f}",
+            f"{case['images_per_s_against']:.0f}",
+            f"{case['ratio']:.3f}",
         )
     terminal().print(table)
     if out is not None:
         pictures = "face_synthetics" if data_root is not None else "generated"
         try:
-            write_json(out, {"cases": cases, "pictures": pictures, "threads": threads, "hardware": hardware(), "versions": versions()})
+            write_json(
+                out,
+                {"cases": cases, "pictures": pictures, "threads": threads, "hardware": hardware(), "versions": versions()},
+            )
         except OSError as error:
             raise UserError(f"{out}: can't be written ({error.strerror})") from error
         console.print(f"written to {out}")
@@ -135,9 +143,7 @@ def _decoding_case(root: Path, temporary: Path, seconds: float) -> dict[str, Any
     }
 
 
-def _alternate(
-    ours: Callable[[], None], theirs: Callable[[], None], seconds: float, block: int = 10
-) -> tuple[float, float]:
+def _alternate(ours: Callable[[], None], theirs: Callable[[], None], seconds: float, block: int = 10) -> tuple[float, float]:
     """Median seconds of a call of each, measured in alternating blocks so that a busy machine hits both alike.
 
     A block's mean is one measurement: a loader that fetches ahead can't hide work behind the other side for long.

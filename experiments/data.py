@@ -24,7 +24,9 @@ def crop_and_augment(
             raise UserError(f"{config}: {error.strerror}") from error
         except yaml.YAMLError as error:
             mark = getattr(error, "problem_mark", None)
-            raise UserError(f"{config}:{mark.line + 1 if mark else 1}: not YAML ({getattr(error, 'problem', error)})") from error
+            raise UserError(
+                f"{config}:{mark.line + 1 if mark else 1}: not YAML ({getattr(error, 'problem', error)})"
+            ) from error
     changes = {key: value for key, value in {"size": size, "channels": channels, "box": box}.items() if value is not None}
     changed = {"strength": strength} if strength is not None else {}
     try:

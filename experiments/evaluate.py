@@ -38,7 +38,7 @@ def evaluate(
         network = load_network(checkpoint or run / "checkpoints" / "answering.ckpt")
         if network.hparams["in_channels"] != crop.n_channels:
             raise UserError(
-                f"{checkpoint}: a network of {network.hparams['in_channels']} channels, but the run's crops are {crop.channels}"
+                f"{checkpoint}: a network of {network.hparams['in_channels']} channels; the run's crops are {crop.channels}"
             )
         datasets: dict[str, Any] = {}
         real = open_real(*roots, _real(config), None, content["seed"], crop, augment)
@@ -52,7 +52,9 @@ def evaluate(
             elif name in real.test_positions:
                 datasets[name] = real.test_set(name)
             else:
-                raise UserError(f"--on: no set {name!r} here; there are val, {', '.join(real.test_positions) or 'no test sets'}")
+                raise UserError(
+                    f"--on: no set {name!r} here; there are val, {', '.join(real.test_positions) or 'no test sets'}"
+                )
         scored = {name: Predictions.of(dataset, predict(network, dataset)) for name, dataset in datasets.items()}
     table = Table(title=f"{content['name']}{' from predictions.npz' if from_predictions else ''}", title_justify="left")
     table.add_column("metric")
@@ -66,7 +68,12 @@ def evaluate(
             low, high = intervals[metric]
             rows.setdefault(metric, []).append(f"{value:.3f} [{low:.3f}, {high:.3f}]")
         rows.setdefault("faces with a fallback box", []).append(str(fallbacks))
-        figures[name] = {"metrics": metrics, "intervals": intervals, "images": len(predictions.names), "fallback_boxes": fallbacks}
+        figures[name] = {
+            "metrics": metrics,
+            "intervals": intervals,
+            "images": len(predictions.names),
+            "fallback_boxes": fallbacks,
+        }
     for metric, cells in rows.items():
         table.add_row(metric, *cells)
     from experiments.report import terminal

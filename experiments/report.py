@@ -56,7 +56,8 @@ def summary(result: Result) -> None:
     out = terminal()
     out.print(table)
     out.print(
-        f"trained on {_budget(content)} real and {content['n_synthetic']} synthetic images; checkpoint by {content['selection']}; "
+        f"trained on {_budget(content)} real and {content['n_synthetic']} synthetic images; "
+        f"checkpoint by {content['selection']}; "
         f"{content['steps_answering']} steps; boxes: {content['box_rule']}; {_minutes(content['wall_time_s'])}"
     )
     out.print(f"files: {result.folder} (result.json, predictions.npz, val_faces.png, checkpoints/)")
@@ -80,7 +81,9 @@ def _budget(content: Content) -> str:
     return f"{n} + {extra}" if extra else str(n)
 
 
-def report(runs_dir: Path, format: Literal["table", "markdown", "csv"], style: Literal["gap", "original_study"], out: Path | None) -> None:
+def report(
+    runs_dir: Path, format: Literal["table", "markdown", "csv"], style: Literal["gap", "original_study"], out: Path | None
+) -> None:
     """Print the table of all finished runs below a folder, or write it to a file."""
     from domaingap.results import read_results
 
@@ -146,7 +149,9 @@ def gap_table(results: Sequence[Content]) -> tuple[list[str], Rows, list[str]]:
                 row.append(f"{values[0]:.2f} [{low:.2f}, {high:.2f}]")
         if sets:
             for metric, digits in (("fr@8", 1), ("auc@8", 3)):
-                values = [m["metrics"][f"test/{sets[0]}/{metric}"] for m in members if f"test/{sets[0]}/{metric}" in m["metrics"]]
+                values = [
+                    m["metrics"][f"test/{sets[0]}/{metric}"] for m in members if f"test/{sets[0]}/{metric}" in m["metrics"]
+                ]
                 row.append(f"{sum(values) / len(values):.{digits}f}" if values else "-")
         rows.append(row)
     return header, rows, _notes(results, sets)
@@ -171,8 +176,8 @@ def _order(content: Content) -> tuple[Any, ...]:
 
 def _notes(results: Sequence[Content], sets: Sequence[str]) -> list[str]:
     notes = [
-        "real images: trained on + used to pick a checkpoint. NME in % of the outer eye corners' distance, in original pixels.",
-        "[ ]: 95% interval, over seeds by Student's t where there are several, else over images by a bootstrap of photographs.",
+        "real images: trained on + used to pick a checkpoint. NME in % of the outer eye corners' distance, in image pixels.",
+        "[ ]: 95% interval, over seeds (Student's t) where there are several, else over images (bootstrap of photographs).",
     ]
     for name in ["val", *(f"test/{name}" for name in sets)]:
         seen = Counter(
@@ -217,10 +222,12 @@ def original_study_table(results: Sequence[Content]) -> tuple[list[str], Rows, l
             ]
         )
     if not rows:
-        raise UserError("no synthetic_only run of resnet18, resnet50 or legacy_xception among these; see configs/original_study")
+        raise UserError(
+            "no synthetic_only run of resnet18, resnet50 or legacy_xception among these; see configs/original_study"
+        )
     notes = [
-        "losses: RMSE in units of the crop's side, on the synthetic hold-out for validation; the published table's unit, and that",
-        "of its minutes, isn't known. A reduced number of images or epochs is named in its row.",
+        "losses: RMSE in units of the crop's side, on the synthetic hold-out for validation; the published table's unit,",
+        "and that of its minutes, isn't known. A reduced number of images or epochs is named in its row.",
     ]
     return header, rows, notes
 

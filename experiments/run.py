@@ -7,12 +7,12 @@ import subprocess
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import numpy as np
-import pytorch_lightning
 import timm
 import torch
 import yaml
@@ -270,7 +270,10 @@ def picture_of(network: LandmarkRegressor, dataset: FaceDataset, predictions: Pr
     for i in chosen:
         item = dataset[int(i)]
         to_crop = dataset.faces.image_to_crop[dataset.positions[i]]
-        points = [(apply_transform(to_crop, predictions.truth[i]), GREEN), (apply_transform(to_crop, predictions.prediction[i]), RED)]
+        points = [
+            (apply_transform(to_crop, predictions.truth[i]), GREEN),
+            (apply_transform(to_crop, predictions.prediction[i]), RED),
+        ]
         tiles.append(draw_face(item["image"].numpy(), points, caption=f"NME {nme[i]:.1f}"))
     return sheet(tiles, 4)
 
@@ -332,7 +335,7 @@ def versions() -> dict[str, str]:
         "domaingap": domaingap.__version__,
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "pytorch_lightning": pytorch_lightning.__version__,
+        "pytorch_lightning": version("pytorch-lightning"),
         "timm": timm.__version__,
         "numpy": np.__version__,
     }
@@ -348,7 +351,9 @@ def open_real(
     augment: AugmentConfig,
 ) -> RealDataModule:
     """The run's real faces, prepared where they aren't yet."""
-    module = RealDataModule(n_real, real.parts, data_root, real.root, real.n_val, seed, crop, augment, prepared_dir=prepared_dir)
+    module = RealDataModule(
+        n_real, real.parts, data_root, real.root, real.n_val, seed, crop, augment, prepared_dir=prepared_dir
+    )
     module.setup()
     return module
 
@@ -364,7 +369,15 @@ def open_synthetic(
 ) -> SyntheticDataModule:
     """The run's synthetic faces, prepared where they aren't yet."""
     module = SyntheticDataModule(
-        n_synthetic, synthetic.val_split, synthetic.source, data_root, synthetic.root, seed, crop, augment, prepared_dir=prepared_dir
+        n_synthetic,
+        synthetic.val_split,
+        synthetic.source,
+        data_root,
+        synthetic.root,
+        seed,
+        crop,
+        augment,
+        prepared_dir=prepared_dir,
     )
     module.setup()
     return module

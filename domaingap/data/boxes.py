@@ -16,7 +16,8 @@ BoxRule = Literal["mtcnn", "landmarks"]
 BoxSource = Literal["mtcnn", "fallback", "landmarks"]
 """Where a box came from: the detector, the landmarks because the detector missed, or the landmarks by choice (oracle)."""
 
-DETECTOR = {"name": "facenet-pytorch MTCNN", "max_side": 1024, "min_face": 20, "min_iou": 0.3}
+MAX_SIDE, MIN_FACE, MIN_IOU = 1024, 20, 0.3
+DETECTOR = {"name": "facenet-pytorch MTCNN", "max_side": MAX_SIDE, "min_face": MIN_FACE, "min_iou": MIN_IOU}
 """What determines a detected box; part of the key under which boxes are kept."""
 
 # Medians of MTCNN's box over the landmark box: width 0.95-0.98, height 1.27-1.31, centre 0.17 of its height up on
@@ -52,11 +53,11 @@ class FaceDetector:
         from facenet_pytorch import MTCNN
 
         torch.set_num_threads(1)
-        self._mtcnn = MTCNN(keep_all=True, device="cpu", min_face_size=DETECTOR["min_face"])
+        self._mtcnn = MTCNN(keep_all=True, device="cpu", min_face_size=MIN_FACE)
 
     def detect(self, image: NDArray[np.uint8]) -> NDArray[np.float64]:
         """All face boxes [n, 4] in an RGB image [H, W, 3]; n may be 0."""
-        scale = min(1.0, float(DETECTOR["max_side"]) / max(image.shape[:2]))  # type: ignore[arg-type]
+        scale = min(1.0, MAX_SIDE / max(image.shape[:2]))
         if scale < 1:
             image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
         try:
@@ -67,13 +68,13 @@ class FaceDetector:
             boxes = None
         if boxes is None:
             return np.empty((0, 4))
-        return np.asarray(boxes, dtype=np.float64).reshape(-1, 4) / scale
+        return np.asarray(np.asarray(boxes, dtype=np.float64).reshape(-1, 4) / scale)
 
     def face_box(self, image: NDArray[np.uint8], landmarks: NDArray[Any]) -> tuple[NDArray[np.float64], BoxSource]:
         """The detected box that overlaps the annotation [68, 2] best, or the stated fallback where none does enough."""
         expected = box_from_landmarks(landmarks)
         boxes = self.detect(image)
         overlaps = [iou(box, expected) for box in boxes]
-        if overlaps and max(overlaps) >= float(DETECTOR["min_iou"]):  # type: ignore[arg-type]
+        if overlaps and max(overlaps) >= MIN_IOU:
             return boxes[int(np.argmax(overlaps))], "mtcnn"
         return expected, "fallback"

@@ -14,7 +14,6 @@ from PIL import Image
 
 from domaingap.config import CropConfig
 
-
 # MTCNN's box reaches above the brows and barely to the chin: the landmarks' middle lies 0.13 of the box's height
 # below the box's. A little less than that leaves the forehead some room.
 _DOWN = 0.08

@@ -1,7 +1,7 @@
 """Lightning data modules over prepared crops, usable in anybody's Lightning code::
 
-    data = RealDataModule(data_root="data", n_real=200)
-    pl.Trainer(max_steps=1000).fit(LandmarkRegressor(), data)
+data = RealDataModule(data_root="data", n_real=200)
+pl.Trainer(max_steps=1000).fit(LandmarkRegressor(), data)
 """
 
 from __future__ import annotations

@@ -129,11 +129,6 @@ class FaceDataset(Dataset[Batch]):
         return batch
 
 
-def as_is(batch: Batch) -> Batch:
-    """Collate function of a dataset that returns whole batches."""
-    return batch
-
-
 class StepSampler(Sampler[Draw]):
     """Draws for training by step: pass after pass over n faces, each pass in a seeded order of its own.
 

@@ -32,7 +32,13 @@ class SimilarityCrop(A.DualTransform):  # type: ignore[misc] # albumentations is
     _targets = (Targets.IMAGE, Targets.KEYPOINTS)
 
     def __init__(
-        self, size: int, scheme: LandmarkScheme, degrees: float = 0.0, scale: float = 0.0, shift: float = 0.0, mirror: float = 0.0
+        self,
+        size: int,
+        scheme: LandmarkScheme,
+        degrees: float = 0.0,
+        scale: float = 0.0,
+        shift: float = 0.0,
+        mirror: float = 0.0,
     ) -> None:
         super().__init__(p=1.0)
         self.size, self.scheme = size, scheme

@@ -55,7 +55,7 @@ class Augmenter:
             The picture [size, size] or [size, size, 3] and its landmarks [68, 2].
         """
         if self._photometric is None:
-            self._build()
+            self._photometric = self._build()
         # One generator of each kind is shared by all transforms, and set anew for every face.
         self._generator.bit_generator.state = np.random.PCG64([self.seed, *key]).state
         self._random.seed(int(self._generator.integers(1 << 62)))
@@ -65,7 +65,8 @@ class Augmenter:
             image = transform(image=image)["image"]
         return image, points
 
-    def _build(self) -> None:
+    def _build(self) -> list[Any]:
+        """Make the geometric transform and return the photometric ones."""
         import albumentations as A
         import cv2
 
@@ -101,4 +102,4 @@ class Augmenter:
         self._generator = np.random.Generator(np.random.PCG64())
         for transform in (self._geometric, *steps):
             transform.set_random_state(self._generator, self._random)
-        self._photometric = steps
+        return steps

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,8 @@ class LandmarkRegressor(pl.LightningModule):
     """
 
     mean_shape: Tensor
+    network: nn.Module
+    fit_seed: int
 
     def __init__(
         self,
@@ -72,6 +75,7 @@ class LandmarkRegressor(pl.LightningModule):
         nn.init.zeros_(self.head.bias)
         self.register_buffer("mean_shape", torch.full((N_LANDMARKS, 2), 0.5))
         self.validation_names = list(validation_names)
+        self.fit_seed = 0  # reseeds each epoch; see training.py
         self.validation_nme = nn.ModuleList(NormalizedMeanError() for _ in self.validation_names)
 
     def set_mean_shape(self, points: NDArray[Any]) -> None:
@@ -89,7 +93,8 @@ class LandmarkRegressor(pl.LightningModule):
         # The answer isn't computed in 16 bits, whatever the precision of the backbone: their step is a tenth of a pixel.
         with torch.autocast(features.device.type, enabled=False):
             offsets = self.head(features.float()).view(-1, N_LANDMARKS, 2)
-        return self.mean_shape + 0.25 * offsets
+        points: Tensor = self.mean_shape + 0.25 * offsets
+        return points
 
     def batch_loss(self, batch: Batch) -> Tensor:
         """Plain mean over the batch of each face's loss."""
@@ -104,6 +109,7 @@ class LandmarkRegressor(pl.LightningModule):
         name, metric = self.validation_names[dataloader_idx], self.validation_nme[dataloader_idx]
         relative = self.relative(batch["image"])
         loss = self.loss_per_face(relative, batch["landmarks"] / self.input_size).mean()
+        assert isinstance(metric, NormalizedMeanError)
         metric.update(to_image(relative * self.input_size, batch["crop_to_image"]), batch["truth"])
         options: dict[str, Any] = {"add_dataloader_idx": False, "batch_size": len(batch["image"])}
         self.log(f"{name}/loss", loss, **options)
@@ -120,7 +126,7 @@ class LandmarkRegressor(pl.LightningModule):
             # Norm scales and biases aren't decayed: they have few parameters and decay only biases them.
             matrices = [p for p in self.parameters() if p.requires_grad and p.ndim > 1]
             others = [p for p in self.parameters() if p.requires_grad and p.ndim <= 1]
-            groups = [{"params": matrices}, {"params": others, "weight_decay": 0.0}]
+            groups: list[dict[str, Any]] = [{"params": matrices}, {"params": others, "weight_decay": 0.0}]
             optimizer = torch.optim.AdamW(groups, lr=self.lr, weight_decay=self.weight_decay)
         if self.schedule == "constant":
             return optimizer
@@ -138,7 +144,7 @@ def to_image(points: Tensor, crop_to_image: Tensor) -> Tensor:
 def check_backbone(name: str) -> None:
     """UserError where timm has no model of this name."""
     if not timm.is_model(name):
-        close = timm.list_models(f"*{name.split('_')[0]}*")[:5]
+        close = timm.list_models(f"*{name.split('_', maxsplit=1)[0]}*")[:5]
         hint = f"; close: {', '.join(close)}" if close else ""
         raise UserError(f"--model.backbone: timm has no model {name!r}{hint}")
 
@@ -171,7 +177,9 @@ def load_weights(model: LandmarkRegressor, checkpoint: Path | str) -> None:
     ]
     if wrong or set(state) - set(own):
         first = wrong[0] if wrong else f"{sorted(set(state) - set(own))[0]} isn't part of the network"
-        raise UserError(f"{checkpoint}: a checkpoint of another network ({first}); give its --model.backbone and --crop.channels")
+        raise UserError(
+            f"{checkpoint}: a checkpoint of another network ({first}); give its --model.backbone and --crop.channels"
+        )
     model.load_state_dict(state)
 
 
@@ -182,7 +190,9 @@ def read_checkpoint(path: Path | str) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such checkpoint") from error
     except Exception as error:
-        raise UserError(f"{path}: can't be read as a checkpoint ({type(error).__name__}); give a .ckpt of this suite") from error
+        raise UserError(
+            f"{path}: can't be read as a checkpoint ({type(error).__name__}); give a .ckpt of this suite"
+        ) from error
     if not isinstance(content, dict) or "state_dict" not in content:
         raise UserError(f"{path}: holds no network's weights; give a .ckpt of this suite")
     return content
@@ -194,7 +204,7 @@ def save_network(model: LandmarkRegressor, path: Path, state: dict[str, Tensor] 
         "state_dict": state if state is not None else model.state_dict(),
         # Weights follow: nothing is to be fetched when they are loaded.
         "hyper_parameters": {**model.hparams, "pretrained": False},
-        "pytorch-lightning_version": pl.__version__,
+        "pytorch-lightning_version": version("pytorch-lightning"),
     }
     temporary = path.with_name(f".{path.name}.tmp")
     torch.save(content, temporary)

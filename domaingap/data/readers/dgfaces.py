@@ -72,8 +72,7 @@ def _row_column_pairs(path: Path, content: Any) -> list[tuple[float, float]]:
         if "face" in content:
             points = content["face"]["standard"]
             return [
-                (float(points[key]["pixel_2d"]["x"]), float(points[key]["pixel_2d"]["y"]))
-                for key in sorted(points, key=int)
+                (float(points[key]["pixel_2d"]["x"]), float(points[key]["pixel_2d"]["y"])) for key in sorted(points, key=int)
             ]
         points = content.get("standard", content)["keypoints_2d_coordinates"]
         return [(float(points[key][0]), float(points[key][1])) for key in sorted(points, key=int)]

@@ -93,7 +93,9 @@ def read_pts(path: Path, n_points: int = 68) -> NDArray[np.float64]:
         number, line = lines.pop(0)
         key, colon, value = line.partition(":")
         if not colon or key.strip() not in ("version", "n_points"):
-            raise DataError(path, f"expected 'version: 1', 'n_points: {n_points}' and '{{', found {line.strip()!r}", line=number)
+            raise DataError(
+                path, f"expected 'version: 1', 'n_points: {n_points}' and '{{', found {line.strip()!r}", line=number
+            )
         header[key.strip()] = (number, value.strip())
     if not lines:
         raise DataError(path, "no '{' before the points", line=1)

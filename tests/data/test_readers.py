@@ -1,0 +1,213 @@
+"""Readers on tiny files in the real formats: every trap of the releases, and every malformed file named."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from domaingap.data.readers import open_reader
+from domaingap.data.readers.dgfaces import DGFacesReader
+from domaingap.data.readers.face_synthetics import FaceSyntheticsReader
+from domaingap.data.readers.ibug300w import Ibug300WReader, photograph_of, read_pts
+from domaingap.errors import DataError, UserError
+from tests.conftest import write_300w, write_dgfaces, write_face_synthetics
+
+
+def test_300w_is_read_one_based(tmp_path: Path) -> None:
+    truth = write_300w(tmp_path / "300w")
+    reader = open_reader("300w", tmp_path)
+    seen = {}
+    for part in reader.parts():
+        for record in reader.records(part):
+            sample = reader.read(record)
+            image = sample.read_image()
+            assert image.shape == (96, 96, 3) and image.dtype == np.uint8, "grayscale files too"
+            seen[sample.name] = sample.landmarks
+    assert seen.keys() == truth.keys()
+    assert "ibug/image_092 _01" in seen
+    for name, points in truth.items():
+        np.testing.assert_allclose(seen[name], points, atol=1e-6)
+
+
+def test_300w_counts_and_skips(data_root: Path) -> None:
+    reader = open_reader("300w", data_root)
+    afw = reader.count("afw")
+    assert (afw.found, afw.published, afw.partial) == (12, 337, True)
+    assert afw.skipped == {"mirrored copy": 1}
+
+
+def test_300w_image_without_points_is_counted(tmp_path: Path) -> None:
+    write_300w(tmp_path)
+    Image.new("RGB", (8, 8)).save(tmp_path / "ibug" / "image_999_1.jpg")
+    assert Ibug300WReader(tmp_path).count("ibug").skipped == {"image without .pts": 1}
+
+
+def test_a_complete_part_is_complete_and_a_fuller_one_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_300w(tmp_path)
+    monkeypatch.setitem(Ibug300WReader.published, "ibug", 3)
+    assert Ibug300WReader(tmp_path).count("ibug").partial is False
+    monkeypatch.setitem(Ibug300WReader.published, "ibug", 2)
+    with pytest.raises(DataError, match="3 annotated faces, but the release has 2"):
+        Ibug300WReader(tmp_path).records("ibug")
+
+
+def test_published_counts_add_up() -> None:
+    published = Ibug300WReader.published
+    assert published["afw"] + published["helen/trainset"] + published["lfpw/trainset"] == 3148  # type: ignore[operator]
+    assert published["helen/testset"] + published["lfpw/testset"] == 554  # type: ignore[operator]
+    assert published["ibug"] == 135
+
+
+def test_private_set_inside_its_archives_folder(tmp_path: Path) -> None:
+    write_300w(tmp_path)
+    (tmp_path / "300W").mkdir()
+    shutil.copytree(tmp_path / "lfpw" / "testset", tmp_path / "300W" / "01_Indoor")
+    assert Ibug300WReader(tmp_path).count("01_Indoor").found == 4
+
+
+@pytest.mark.parametrize(
+    ("part", "stem", "photograph"),
+    [
+        ("afw", "1051618982_1", "flickr/1051618982"),
+        ("helen/trainset", "2070105355_3", "flickr/2070105355"),
+        ("lfpw/trainset", "image_0001", "lfpw/trainset/image_0001"),
+        ("ibug", "image_003_1", "ibug/image_003"),
+        ("ibug", "image_092 _01", "ibug/image_092"),
+        ("01_Indoor", "indoor_001", "01_Indoor/indoor_001"),
+    ],
+)
+def test_photographs(part: str, stem: str, photograph: str) -> None:
+    assert photograph_of(part, stem) == photograph
+
+
+def pts(
+    *,
+    version: str = "version: 1",
+    n: str = "n_points:  68",
+    open: str = "{",
+    points: list[str] | None = None,
+    close: str = "}",
+) -> str:
+    body = points if points is not None else [f"{i}.5 {i + 1}.25" for i in range(68)]
+    return "\n".join([version, n, open, *body, close, ""])
+
+
+BAD_PTS = [
+    (pts(points=[f"{i} {i}" for i in range(67)]), 70, "67 points, expected 68"),
+    (pts(points=[f"{i} {i}" for i in range(69)]), 72, "more than 68"),
+    (pts(points=["1 2"] * 10 + ["nan 3"] + ["1 2"] * 57), 14, "not finite"),
+    (pts(points=["1 2"] * 10 + ["inf 3"] + ["1 2"] * 57), 14, "not finite"),
+    (pts(points=["1 2"] * 3 + ["1 2 3"] + ["1 2"] * 64), 7, "two numbers"),
+    (pts(points=["1 2"] * 3 + ["one two"] + ["1 2"] * 64), 7, "two numbers"),
+    (pts(n="n_points: 51"), 2, "n_points is '51'"),
+    (pts(version="JPEG"), 1, "expected 'version: 1'"),
+    (pts(close=""), 71, "no closing"),
+    ("version: 1\nn_points: 68\n", 1, "no '{'"),
+    ("", 1, "no '{'"),
+]
+
+
+@pytest.mark.parametrize(("text", "line", "problem"), BAD_PTS)
+def test_malformed_pts_is_named_with_its_line(tmp_path: Path, text: str, line: int, problem: str) -> None:
+    path = tmp_path / "face.pts"
+    path.write_text(text)
+    with pytest.raises(DataError) as error:
+        read_pts(path)
+    assert str(error.value).startswith(f"{path}:{line}: "), error.value
+    assert problem in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_odd_but_valid_pts(tmp_path: Path) -> None:
+    path = tmp_path / "face.pts"
+    path.write_bytes(pts(points=[f"  {i}.5\t{i + 1}  " for i in range(68)]).replace("\n", "\r\n\r\n").encode("utf-8-sig"))
+    points = read_pts(path)
+    np.testing.assert_allclose(points[3], (2.5, 3.0))
+    path.write_bytes(b"\xff\xfe\x00\x01")
+    with pytest.raises(DataError, match="not a text file"):
+        read_pts(path)
+
+
+def test_points_outside_the_picture_are_kept(tmp_path: Path) -> None:
+    path = tmp_path / "face.pts"
+    path.write_text(pts(points=["-20.5 3"] + ["1 2"] * 67))
+    assert read_pts(path)[0, 0] == pytest.approx(-21.5)
+
+
+def test_face_synthetics_is_taken_as_it_is(tmp_path: Path) -> None:
+    truth = write_face_synthetics(tmp_path / "face_synthetics", n=3)
+    reader = open_reader("face_synthetics", tmp_path)
+    for record in reader.records("all"):
+        sample = reader.read(record)
+        np.testing.assert_allclose(sample.landmarks, truth[sample.name][:68], atol=1e-3)
+        assert sample.domain == "synthetic"
+    assert reader.count("all").partial and reader.count("all").published == 100
+    (tmp_path / "face_synthetics" / "000001_ldmks.txt").write_text("1 2\n" * 68)
+    with pytest.raises(DataError, match=r"000001_ldmks.txt:68: 68 points, expected 70"):
+        reader.read(reader.records("all")[1])
+
+
+def test_face_synthetics_release_sizes_are_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_face_synthetics(tmp_path, n=3)
+    monkeypatch.setattr(FaceSyntheticsReader, "release_sizes", (3, 100))
+    assert not FaceSyntheticsReader(tmp_path).count("all").partial
+
+
+def test_dgfaces_swaps_rows_and_columns(tmp_path: Path) -> None:
+    truth = write_dgfaces(tmp_path / "dgfaces")
+    reader = open_reader("dgfaces", tmp_path)
+    records = reader.records("all")
+    for record in records:
+        np.testing.assert_allclose(reader.read(record).landmarks, truth[record.name])
+    assert len({record.photograph for record in records}) == 3, "two renderings of each actor"
+    assert reader.read(records[0]).read_image().shape == (96, 96, 3)
+
+
+def test_dgfaces_version_1_and_malformed(tmp_path: Path) -> None:
+    truth = write_dgfaces(tmp_path, n=1)["datapoint_00000"]
+    reader = DGFacesReader(tmp_path)
+    path = reader.records("all")[0].annotation_path
+    coordinates = {str(i): [y, x] for i, (x, y) in enumerate(truth)}
+    path.write_text(json.dumps({"standard": {"keypoints_2d_coordinates": coordinates}}))
+    np.testing.assert_allclose(reader.read_landmarks(path), truth)
+    path.write_text(json.dumps({"face": {"standard": {"01": {}}}}))
+    with pytest.raises(DataError, match="neither"):
+        reader.read_landmarks(path)
+    path.write_text("{\n\n'no'")
+    with pytest.raises(DataError, match=r"key_points.json:3: not JSON"):
+        reader.read_landmarks(path)
+    del coordinates["5"]
+    path.write_text(json.dumps({"keypoints_2d_coordinates": coordinates}))
+    with pytest.raises(DataError, match="67 key points"):
+        reader.read_landmarks(path)
+
+
+def test_absent_and_empty(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no such folder; point --data_root"):
+        open_reader("300w", tmp_path)
+    (tmp_path / "300w" / "afw").mkdir(parents=True)
+    with pytest.raises(DataError, match="afw: no annotated face"):
+        open_reader("300w", tmp_path).records("afw")
+    with pytest.raises(UserError, match="unknown data source"):
+        open_reader("wflw", tmp_path)
+
+
+def test_pts_without_image_is_named(tmp_path: Path) -> None:
+    write_300w(tmp_path)
+    (tmp_path / "lfpw" / "trainset" / "image_0003.png").unlink()
+    with pytest.raises(DataError, match=r"image_0003.pts: no image"):
+        Ibug300WReader(tmp_path).records("lfpw/trainset")
+
+
+def test_truncated_image_is_named(tmp_path: Path) -> None:
+    write_300w(tmp_path)
+    path = tmp_path / "afw" / "100_1.jpg"
+    path.write_bytes(path.read_bytes()[:600])
+    reader = Ibug300WReader(tmp_path)
+    with pytest.raises(DataError, match=r"100_1.jpg: can't be decoded"):
+        reader.read(reader.records("afw")[0]).read_image()

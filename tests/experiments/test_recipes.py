@@ -1,0 +1,220 @@
+"""The recipes through the command line, from files in the real formats to ``result.json``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from domaingap.metrics import score
+from tests.conftest import Answer
+
+Cli = Callable[..., Answer]
+
+
+def run_of(tmp_path: Path, recipe: str) -> Path:
+    (folder,) = (tmp_path / "runs").glob(f"{recipe}-*")
+    return folder
+
+
+def result_of(tmp_path: Path, recipe: str) -> dict[str, object]:
+    return dict(json.loads((run_of(tmp_path, recipe) / "result.json").read_text()))
+
+
+@pytest.mark.parametrize(
+    ("recipe", "options", "expected"),
+    [
+        (
+            "real_only",
+            [],
+            {"n_real_train": 28, "n_real_selection": 6, "n_synthetic": 0, "steps_answering": 4, "steps_total": 4},
+        ),
+        (
+            "real_only",
+            ["--n_real=5", "--selection=budget"],
+            {"n_real_train": 5, "n_real_selection": 0, "selection": "budget"},
+        ),
+        ("synthetic_only", [], {"n_real_train": 0, "n_real_selection": 6, "n_synthetic": 22, "n_synthetic_selection": 2}),
+        (
+            "synthetic_only",
+            ["--selection=source_val", "--synthetic.source=dgfaces"],
+            {"n_real_selection": 0, "n_synthetic": 5},
+        ),
+        ("fine_tuning", ["--n_real=5"], {"n_real_train": 5, "n_real_selection": 6, "steps_answering": 5, "steps_total": 5}),
+        ("fine_tuning", ["--selection=budget", "--finetune.steps=3"], {"n_real_selection": 0, "steps_answering": 7}),
+    ],
+)
+def test_recipe(
+    cli: Cli, quick: list[str], tmp_path: Path, recipe: str, options: list[str], expected: dict[str, object]
+) -> None:
+    answer = cli("run", recipe, *quick, *options)
+    assert answer.code == 0, answer.err
+    result = result_of(tmp_path, recipe)
+    assert expected.items() <= result.items()
+    folder = run_of(tmp_path, recipe)
+    assert {path.name for path in folder.iterdir()} >= {
+        "config.yaml",
+        "predictions.npz",
+        "result.json",
+        "split.json",
+        "checkpoints",
+        "val_faces.png",
+    }
+    metrics = result["metrics"]
+    assert isinstance(metrics, dict)
+    for name in (
+        "val/nme",
+        "test/common/nme",
+        "test/common/auc@8",
+        "test/common/nme_jaw",
+        "test/challenging/fr@10",
+        "test/full/nme_pupils",
+    ):
+        assert np.isfinite(metrics[name]), name
+    # Full = (11 Common + 3 Challenging) / 14, a check for free.
+    full = (11 * metrics["test/common/nme"] + 3 * metrics["test/challenging/nme"]) / 14
+    assert metrics["test/full/nme"] == pytest.approx(full)
+    assert result["counts"]["test/common"] == {  # type: ignore[index]
+        "images": 11, "photographs": 8, "fallback_boxes": 0, "partial": True,
+        "parts": {"helen/testset": 7, "lfpw/testset": 4}, "published": 554,
+    }  # fmt: skip
+    assert f"{metrics['test/common/nme']:.2f}" in answer.out and "partial: 11 of 554" in answer.out
+    assert str(folder) in answer.out
+
+
+def test_metrics_can_be_recomputed_without_the_network(cli: Cli, quick: list[str], tmp_path: Path) -> None:
+    cli("run", "real_only", *quick)
+    result, folder = result_of(tmp_path, "real_only"), run_of(tmp_path, "real_only")
+    with np.load(folder / "predictions.npz") as arrays:
+        for name in ("common", "challenging", "full"):
+            values = score(arrays[f"{name}/prediction"], arrays[f"{name}/truth"])
+            for metric, value in values.items():
+                assert value == pytest.approx(result["metrics"][f"test/{name}/{metric}"], rel=1e-9)  # type: ignore[index]
+            assert len(arrays[f"{name}/names"]) == len(arrays[f"{name}/nme"])
+            assert arrays[f"{name}/nme"].mean() == pytest.approx(values["nme"])
+    answer = cli("evaluate", folder, "--on", "common,val", "--from_predictions")
+    assert answer.code == 0 and f"{result['metrics']['test/common/nme']:.3f}" in answer.out  # type: ignore[index]
+
+
+def test_same_command_same_digits(cli: Cli, quick: list[str], tmp_path: Path) -> None:
+    metrics = []
+    for name in ("a", "b"):
+        assert cli("run", "fine_tuning", *quick, "--n_real=7", f"--runs_dir={tmp_path / name}").code == 0
+        (path,) = (tmp_path / name).rglob("result.json")
+        metrics.append(json.loads(path.read_text())["metrics"])
+    assert metrics[0] == metrics[1]
+
+
+def test_synthetic_network_is_trained_once(cli: Cli, quick: list[str], tmp_path: Path) -> None:
+    cli("run", "synthetic_only", *quick)
+    answer = cli("run", "synthetic_only", *quick, "--selection=source_val")
+    assert "trained before" in answer.err, "both selection rules come from one training"
+    answer = cli("run", "fine_tuning", *quick, "--n_real=5")
+    assert "synthetic: trained before" in answer.err
+    stages = result_of(tmp_path, "fine_tuning")["stages"]
+    assert [stage["reused"] for stage in stages] == [True, False]  # type: ignore[union-attr]
+    assert len(list((tmp_path / "runs" / "stages").iterdir())) == 2
+
+
+def test_a_finished_run_is_not_run_again(cli: Cli, quick: list[str], tmp_path: Path) -> None:
+    first = cli("run", "real_only", *quick)
+    path = run_of(tmp_path, "real_only") / "result.json"
+    before = path.stat().st_mtime_ns
+    second = cli("run", "real_only", *quick)
+    assert second.code == 0 and "finished before" in second.err and path.stat().st_mtime_ns == before
+    assert second.out == first.out
+
+
+def test_a_run_without_result_is_no_result(cli: Cli, quick: list[str], tmp_path: Path) -> None:
+    cli("run", "real_only", *quick)
+    folder = run_of(tmp_path, "real_only")
+    (folder / "result.json").unlink()
+    assert "no finished run" in cli("report", tmp_path / "runs").err
+    assert "isn't finished" in cli("evaluate", folder).err
+    assert cli("run", "real_only", *quick).code == 0
+    assert "trained before" in cli("run", "real_only", *quick, "--n_real=28").err
+
+
+def test_fine_tuning_on_all_differs_from_its_start(cli: Cli, quick: list[str], tmp_path: Path) -> None:
+    cli("run", "synthetic_only", *quick)
+    cli("run", "fine_tuning", *quick)
+    a, b = (result_of(tmp_path, r)["metrics"] for r in ("synthetic_only", "fine_tuning"))
+    assert a["val/nme"] != b["val/nme"]  # type: ignore[index]
+
+
+def test_evaluate(cli: Cli, quick: list[str], tmp_path: Path) -> None:
+    cli("run", "synthetic_only", *quick)
+    folder, result = run_of(tmp_path, "synthetic_only"), result_of(tmp_path, "synthetic_only")
+    answer = cli("evaluate", folder, "--on", "common,source_val,val")
+    assert answer.code == 0, answer.err
+    written = json.loads((folder / "evaluation" / "common-source_val-val.json").read_text())
+    for name, metric in (("common", "test/common/nme"), ("source_val", "source_val/nme"), ("val", "val/nme")):
+        assert written[name]["metrics"]["nme"] == pytest.approx(result["metrics"][metric], rel=1e-6)  # type: ignore[index]
+    assert "no set 'private'" in cli("evaluate", folder, "--on", "private").err
+
+
+def test_checkpoint_of_another_shape(cli: Cli, quick: list[str], tmp_path: Path) -> None:
+    cli("run", "real_only", *quick)
+    checkpoint = run_of(tmp_path, "real_only") / "checkpoints" / "answering.ckpt"
+    answer = cli("run", "real_only", *quick, "--crop.channels=rgb", f"--model.init_from={checkpoint}")
+    assert answer.code == 2 and "a checkpoint of another network" in answer.err
+    assert cli("run", "real_only", *quick, "--fit.steps=2", f"--model.init_from={checkpoint}").code == 0
+    broken = tmp_path / "broken.ckpt"
+    broken.write_bytes(checkpoint.read_bytes()[:1000])
+    answer = cli("run", "real_only", *quick, f"--model.init_from={broken}")
+    assert answer.code == 2 and "can't be read as a checkpoint" in answer.err
+    answer = cli("evaluate", run_of_first(tmp_path), "--checkpoint", broken)
+    assert answer.code == 2 and str(broken) in answer.err
+
+
+def run_of_first(tmp_path: Path) -> Path:
+    return sorted(path.parent for path in (tmp_path / "runs").rglob("result.json"))[0]
+
+
+def test_network_in_the_run_loads_with_lightning(cli: Cli, quick: list[str], tmp_path: Path) -> None:
+    from domaingap.models.regressor import LandmarkRegressor
+
+    cli("run", "real_only", *quick)
+    model = LandmarkRegressor.load_from_checkpoint(run_of(tmp_path, "real_only") / "checkpoints" / "answering.ckpt")
+    assert model.eval()(torch.zeros(1, 1, 32, 32)).shape == (1, 68, 2)
+
+
+def test_report(cli: Cli, quick: list[str], tmp_path: Path) -> None:
+    for seed in (0, 1):
+        cli("run", "real_only", *quick, f"--seed={seed}")
+    cli("run", "synthetic_only", *quick)
+    answer = cli("report", tmp_path / "runs")
+    assert answer.code == 0
+    row = next(line for line in answer.out.splitlines() if "real_only" in line)
+    assert "28 + 6" in row and " 2 " in row, "two seeds in one row"
+    assert "partial: 11 of 554" in answer.out and "Student's t" in answer.out
+    markdown = cli("report", tmp_path / "runs", "--format", "markdown").out
+    assert markdown.startswith("| strategy |") and "| synthetic_only |" in markdown
+    out = tmp_path / "table.csv"
+    assert cli("report", tmp_path / "runs", "--format", "csv", "--out", out).code == 0
+    assert len(out.read_text().splitlines()) == 3
+    assert "cluster" not in answer.out
+
+
+def test_original_study_table(cli: Cli, quick: list[str], tmp_path: Path) -> None:
+    small = [
+        "--n_synthetic=10",
+        "--fit.epochs=2",
+        "--fit.val_every=1",
+        "--model.pretrained=false",
+        "--crop.size=32",
+        "--crop.box=landmarks",
+    ]
+    paths = [
+        option for option in quick if option.split("=")[0] in ("--data_root", "--prepared_dir", "--runs_dir", "--real.n_val")
+    ]
+    answer = cli(
+        "run", "synthetic_only", "--config=configs/original_study/resnet18.yaml", *paths, *small, "--wandb.mode=off"
+    )
+    assert answer.code == 0, answer.err
+    table = cli("report", tmp_path / "runs", "--style", "original_study").out
+    assert "0.0205" in table and "2 epochs" in table and "from scratch" in table and "32 px" in table

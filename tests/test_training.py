@@ -1,0 +1,142 @@
+"""One stage: it learns, picks by the rule, is reproducible, and goes on after a kill as if nothing had happened."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from domaingap.config import AugmentConfig, CropConfig, FineTuneConfig, FitConfig, ModelConfig
+from domaingap.data.datamodules import RealDataModule
+from domaingap.errors import UserError
+from domaingap.models.regressor import read_checkpoint
+from domaingap.results import Predictions
+from domaingap.stages import Stage, StageStore
+from domaingap.training import predict, resolve
+
+MODEL = ModelConfig(backbone="test_resnet")
+FIT = FitConfig(steps=12, batch_size=4, val_every=3, precision="32", lr=1e-3)
+
+
+@pytest.fixture
+def data(data_root: Path, prepared_dir: Path) -> RealDataModule:
+    module = RealDataModule(
+        data_root=data_root,
+        prepared_dir=prepared_dir,
+        n_val=6,
+        crop=CropConfig(size=32, box="landmarks"),
+        augment=AugmentConfig(),
+    )
+    module.setup()
+    return module
+
+
+def fit(root: Path, data: RealDataModule, config: FitConfig = FIT, seed: int = 0, **options: object) -> Stage:
+    return StageStore(root).fit("real", MODEL, data, {"val": data}, config, seed, **options)  # type: ignore[arg-type]
+
+
+def weights(path: Path) -> dict[str, torch.Tensor]:
+    state: dict[str, torch.Tensor] = read_checkpoint(path)["state_dict"]
+    return state
+
+
+def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
+
+
+def test_it_learns(data: RealDataModule, tmp_path: Path) -> None:
+    stage = fit(tmp_path, data, replace(FIT, steps=240, val_every=40, batch_size=16, lr=5e-3, ema=0.9))
+    first, last = stage.history[0], stage.history[-1]
+    assert last["train/loss"] < 0.5 * first["train/loss"]
+    assert last["val/nme"] < 0.7 * first["val/nme"]
+
+
+def test_same_seed_same_weights_other_seed_others(data: RealDataModule, tmp_path: Path) -> None:
+    a, b, c = (fit(tmp_path / name, data, seed=seed) for name, seed in (("a", 0), ("b", 0), ("c", 1)))
+    assert same(weights(a.checkpoint("budget")), weights(b.checkpoint("budget")))
+    assert [p["val/nme"] for p in a.history] == [p["val/nme"] for p in b.history]
+    assert not same(weights(a.checkpoint("budget")), weights(c.checkpoint("budget")))
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+def test_a_killed_stage_goes_on_as_if_nothing_had_happened(data: RealDataModule, tmp_path: Path, ema: float) -> None:
+    config = replace(FIT, ema=ema)
+    whole = fit(tmp_path / "whole", data, config)
+    points = []
+
+    def kill(point: dict[str, float]) -> None:
+        points.append(point)
+        if len(points) == 3:
+            raise SystemExit  # after the third validation, before its checkpoint is written
+
+    with pytest.raises(SystemExit):
+        fit(tmp_path / "killed", data, config, on_point=kill)
+    (folder,) = (tmp_path / "killed").iterdir()
+    assert (folder / "resume.ckpt").is_file() and not (folder / "stage.json").exists()
+    resumed = fit(tmp_path / "killed", data, config, on_point=points.append)
+    assert [p["step"] for p in points] == [3, 6, 9, 9, 12], "the killed third part is trained again, the first two aren't"
+    for selection in ("real_val", "budget"):
+        assert same(weights(resumed.checkpoint(selection)), weights(whole.checkpoint(selection))), selection
+    assert [p["val/nme"] for p in resumed.history] == [p["val/nme"] for p in whole.history]
+    assert not (folder / "resume.ckpt").exists()
+
+
+def test_kept_checkpoints_are_what_validation_saw(data: RealDataModule, tmp_path: Path) -> None:
+    """The best checkpoint holds the averaged weights that scored best, not the raw ones of that step."""
+    stage = fit(tmp_path, data, replace(FIT, steps=24, lr=5e-3, ema=0.9))
+    best = min(stage.history, key=lambda point: point["val/nme"])
+    assert stage.picked_step("real_val") == best["step"]
+    dataset = data.val_set()
+    nme = Predictions.of(dataset, predict(stage.load("real_val"), dataset)).nme().mean()
+    assert nme == pytest.approx(best["val/nme"], rel=1e-4)
+    last = Predictions.of(dataset, predict(stage.load("budget"), dataset)).nme().mean()
+    assert last == pytest.approx(stage.history[-1]["val/nme"], rel=1e-4)
+
+
+def test_found_again_by_content(data: RealDataModule, tmp_path: Path) -> None:
+    first, points = fit(tmp_path, data), []
+    again = fit(tmp_path, data, on_point=points.append)
+    assert again.reused and again.folder == first.folder
+    assert points == first.history, "a reused stage's curves are shown again"
+    for changed in (replace(FIT, lr=2e-3), replace(FIT, steps=6)):
+        assert not fit(tmp_path, data, changed).reused
+    assert not fit(tmp_path, data, seed=4).reused
+
+
+def test_stages_hand_over_weights_only(data: RealDataModule, tmp_path: Path) -> None:
+    first = fit(tmp_path, data)
+    # With a learning rate of (nearly) nothing, what comes out is what went in.
+    still = replace(FIT, steps=2, val_every=1, lr=1e-12, weight_decay=0.0, ema=0.0)
+    second = fit(tmp_path, data, still, start=(first, "budget"))
+    before, after = weights(first.checkpoint("budget")), weights(second.checkpoint("budget"))
+    for key in before:
+        if "running" not in key and "num_batches" not in key:
+            torch.testing.assert_close(after[key], before[key], rtol=1e-5, atol=1e-7)
+    assert second.steps == first.steps + 2
+    other = fit(tmp_path, data, still, start=(first, "real_val"))
+    assert other.key != second.key, "the checkpoint that it started from is part of its identity"
+
+
+def test_resolve() -> None:
+    fit = resolve(FitConfig(steps=3200), 900, "resnet18")
+    assert fit.val_every == 200 and fit.precision in ("32", "bf16") and fit.num_workers == 0
+    assert resolve(FitConfig(steps=30, val_every=7), 900, "resnet18").val_every == 6, "the nearest that divides the steps"
+    original = resolve(FitConfig(epochs=100, batch_size=32), 9000, "resnet18")
+    assert (original.steps, original.val_every) == (28200, 282)
+    for bad in (FitConfig(steps=0), FitConfig(lr=-1.0), FitConfig(ema=1.0), FitConfig(batch_size=0)):
+        with pytest.raises(UserError):
+            resolve(bad, 900, "resnet18")
+
+
+def test_fine_tuning_takes_a_quarter_by_default() -> None:
+    first = resolve(FitConfig(steps=3200, lr=2e-3), 900, "resnet18")
+    second = FineTuneConfig().of(first)
+    assert (second.steps, second.lr) == (800, pytest.approx(5e-4))
+    assert FineTuneConfig(steps=10, lr=1e-3).of(first).steps == 10
+
+
+def test_divergence_is_named(data: RealDataModule, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="diverged.*lower --fit.lr"):
+        fit(tmp_path, data, replace(FIT, optimizer="adam", schedule="constant", lr=1e30))
