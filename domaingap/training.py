@@ -258,8 +258,8 @@ def fit_stage(
             accelerator="gpu" if torch.cuda.is_available() else "cpu",
             devices=1,
             precision="bf16-mixed" if fit.precision == "bf16" else "32-true",
-            max_steps=fit.steps,
-            max_epochs=-1,
+            # Not max_steps: Lightning then resumes from the end of an epoch as if in the middle of it, and validates nothing.
+            max_epochs=fit.steps // fit.val_every,
             callbacks=callbacks,
             logger=False,
             enable_progress_bar=False,

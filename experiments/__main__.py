@@ -113,7 +113,13 @@ def build_parser() -> argparse.ArgumentParser:
     bench.add_argument("--threads", type=int, default=2, help="training threads (2)")
     bench.add_argument("--out", type=Path, help="write the figures to this JSON file")
 
-    data = commands.add_parser("data", help="prepare and look at data sets", description="Prepare and look at data sets.")
+    data = commands.add_parser(
+        "data",
+        help="prepare and look at data sets",
+        description="Prepare and look at data sets.",
+        epilog="example:\n  domaingap data prepare --data_root data",
+        formatter_class=formatter,
+    )
     data_commands = data.add_subparsers(title="commands", metavar="COMMAND", dest="data_command")
     data.set_defaults(group_parser=data)
     prepare = add(

@@ -20,7 +20,7 @@ MEAN_FACE = np.array(
     [
         *((8 + 5 * i, 40 + 26 * np.sin(np.pi * i / 16)) for i in range(17)),
         *((14 + 5 * i, 24 - (i == 2)) for i in range(5)),
-        *((54 + 5 * i, 24 - (i == 2)) for i in range(5)),
+        *((62 + 5 * i, 24 - (i == 2)) for i in range(5)),
         *((48, 32 + 4 * i) for i in range(4)),
         *((40 + 4 * i, 48 + (i == 2)) for i in range(5)),
         *((22, 32), (26, 30), (30, 30), (34, 32), (30, 34), (26, 34)),

@@ -6,6 +6,7 @@ import ast
 import importlib
 import inspect
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -90,3 +91,12 @@ def test_recipes_are_documented_flat_functions(recipe: str) -> None:
     function = getattr(importlib.import_module(f"experiments.{recipe}"), recipe)
     documented = set(re.findall(r"^        (\w+):", inspect.getdoc(function) and function.__doc__, re.MULTILINE))
     assert documented == set(inspect.signature(function).parameters)
+
+
+def test_pins_are_one_list_and_name_no_host() -> None:
+    pins = (ROOT / "constraints.txt").read_text().splitlines()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert project["tool"]["uv"]["constraint-dependencies"] == pins
+    assert all(re.match(r"^[a-z0-9.\-]+==[^/]+$", pin) for pin in pins)
+    names = {re.split(r"[<>=\[]", name)[0] for name in project["project"]["dependencies"]}
+    assert names <= {pin.split("==")[0] for pin in pins}

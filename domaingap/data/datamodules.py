@@ -6,6 +6,7 @@ pl.Trainer(max_steps=1000).fit(LandmarkRegressor(), data)
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -262,7 +263,9 @@ class SyntheticDataModule(_FacesDataModule):
         n = total if self.n_synthetic is None else self.n_synthetic
         if n > total:
             raise UserError(f"--n_synthetic is {n}, but {self.source} has {total} images here")
-        held_out = draw_groups(names, groups, max(1, round(self.val_split * total)), VALIDATION_SEED)
+        # At least one identity, also where the share of a small set is less than its smallest.
+        smallest = min(Counter(groups).values())
+        held_out = draw_groups(names, groups, max(smallest, round(self.val_split * total)), VALIDATION_SEED)
         order = seeded_order(names, groups, self.seed)
         n_val = max(1, round(self.val_split * n))
         hold_out_order = seeded_order(names, groups, VALIDATION_SEED)

@@ -153,9 +153,9 @@ def test_face_synthetics_is_taken_as_it_is(tmp_path: Path) -> None:
 
 
 def test_face_synthetics_release_sizes_are_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_face_synthetics(tmp_path, n=3)
+    write_face_synthetics(tmp_path / "faces", n=3)
     monkeypatch.setattr(FaceSyntheticsReader, "release_sizes", (3, 100))
-    assert not FaceSyntheticsReader(tmp_path).count("all").partial
+    assert not FaceSyntheticsReader(tmp_path / "faces").count("all").partial
 
 
 def test_dgfaces_swaps_rows_and_columns(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def result_of(tmp_path: Path, recipe: str) -> dict[str, object]:
         (
             "synthetic_only",
             ["--selection=source_val", "--synthetic.source=dgfaces"],
-            {"n_real_selection": 0, "n_synthetic": 5},
+            {"n_real_selection": 0, "n_synthetic": 4},
         ),
         ("fine_tuning", ["--n_real=5"], {"n_real_train": 5, "n_real_selection": 6, "steps_answering": 5, "steps_total": 5}),
         ("fine_tuning", ["--selection=budget", "--finetune.steps=3"], {"n_real_selection": 0, "steps_answering": 7}),
