@@ -8,6 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
 
 GREEN, RED = (80, 220, 60), (240, 70, 50)
 """Colours (RGB) of true and of predicted landmarks."""
@@ -32,10 +33,12 @@ def draw_face(
         for x, y in (landmarks + 0.5) * scale - 0.5:
             if np.isfinite([x, y]).all() and abs(x) < 1e5 and abs(y) < 1e5:
                 cv2.circle(canvas, (round(x * 16), round(y * 16)), 26, colour, -1, cv2.LINE_AA, shift=4)
-    if caption:
-        cv2.putText(canvas, caption, (6, side - 8), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (0, 0, 0), 3, cv2.LINE_AA)
-        cv2.putText(canvas, caption, (6, side - 8), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (255, 255, 255), 1, cv2.LINE_AA)
-    return np.asarray(canvas, dtype=np.uint8)
+    if not caption:
+        return np.asarray(canvas, dtype=np.uint8)
+    labelled = Image.fromarray(canvas)
+    place, font = (5, side - 20), ImageFont.load_default(size=13)
+    ImageDraw.Draw(labelled).text(place, caption, fill="white", font=font, stroke_width=2, stroke_fill="black")
+    return np.asarray(labelled)
 
 
 def sheet(tiles: Sequence[NDArray[np.uint8]], columns: int) -> NDArray[np.uint8]:

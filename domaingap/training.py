@@ -258,7 +258,7 @@ def fit_stage(
             accelerator="gpu" if torch.cuda.is_available() else "cpu",
             devices=1,
             precision="bf16-mixed" if fit.precision == "bf16" else "32-true",
-            # Not max_steps: Lightning then resumes from the end of an epoch as if in the middle of it, and validates nothing.
+            # Not max_steps: Lightning would then resume from the end of an epoch without training or validating the next.
             max_epochs=fit.steps // fit.val_every,
             callbacks=callbacks,
             logger=False,

@@ -6,6 +6,7 @@ import argparse
 import ast
 import importlib
 import os
+import re
 import sys
 import traceback
 import warnings
@@ -174,6 +175,7 @@ def parse_recipe(name: str, function: Callable[..., Any], arguments: Sequence[st
             raise UserError(f"{seen} stands before --config, which would override it; put every --config first")
         if option.startswith("--") and option not in ("--config", "--help", "--print_config"):
             seen = option
+    files = _config_files(arguments)
     parser = jsonargparse.ArgumentParser(
         prog=f"domaingap run {name}",
         exit_on_error=False,
@@ -186,21 +188,41 @@ def parse_recipe(name: str, function: Callable[..., Any], arguments: Sequence[st
         parsed = parser.parse_args(list(arguments))
         values: dict[str, Any] = parser.instantiate(parsed).as_dict()
     except jsonargparse.ArgumentError as error:
-        raise UserError(_one_line(str(error), arguments) + f"; see 'domaingap run {name} --help'") from error
+        raise UserError(_one_line(str(error), files) + f"; see 'domaingap run {name} --help'") from error
     values.pop("config", None)
     return values
 
 
-def _one_line(message: str, arguments: Sequence[str]) -> str:
-    lines = [line.strip() for line in message.splitlines() if line.strip()]
-    text = " ".join(dict.fromkeys(lines))
-    files = [
-        a.partition("=")[2] or b
-        for a, b in zip(arguments, [*arguments[1:], ""], strict=True)
-        if a.partition("=")[0] == "--config"
-    ]
-    if files and not any(file in text for file in files):
-        text += f" (settings from {', '.join(files)} and the command line)"
+def _config_files(arguments: Sequence[str]) -> list[Path]:
+    """The files named by --config; UserError with file and line where one is missing or no YAML."""
+    import yaml
+
+    files = []
+    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        option, equals, value = argument.partition("=")
+        if option != "--config":
+            continue
+        path = Path(value if equals else following)
+        try:
+            yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"--config {path}: {getattr(error, 'strerror', None) or 'not a text file'}") from error
+        except yaml.YAMLError as error:
+            mark = getattr(error, "problem_mark", None)
+            problem = getattr(error, "problem", None) or "can't be parsed"
+            raise UserError(f"{path}:{mark.line + 1 if mark else 1}: not YAML ({problem})") from error
+        files.append(path)
+    return files
+
+
+def _one_line(message: str, files: Sequence[Path]) -> str:
+    """jsonargparse's message in one line, behind the file and line that set the key it names, where one did."""
+    text = " ".join(dict.fromkeys(line.strip() for line in message.splitlines() if line.strip()))
+    for key in re.findall(r"""['"]([\w.]+)['"]""", text)[::-1]:
+        for path in reversed(files):
+            for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+                if re.match(rf"\s*{re.escape(key.rpartition('.')[2])}\s*:", line):
+                    return f"{path}:{number}: {text}"
     return text
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -151,6 +152,8 @@ def check_backbone(name: str) -> None:
 
 def _create_backbone(name: str, in_channels: int, pretrained: bool) -> Any:
     check_backbone(name)
+    # It warns of every try; one line of ours says how it ended.
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     try:
         return timm.create_model(name, pretrained=pretrained, in_chans=in_channels, num_classes=0)
     except Exception as error:

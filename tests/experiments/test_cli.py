@@ -122,11 +122,11 @@ def test_wrong_arguments(cli: Cli, arguments: list[str], fragments: list[str]) -
 @pytest.mark.parametrize(
     ("text", "fragments"),
     [
-        ("fit:\n  stepz: 3\n", ["stepz"]),
-        ("fit:\n  steps: soon\n", ["steps", "soon"]),
-        ("colour: red\n", ["colour"]),
-        ("fit: [1, 2\n", []),
-        ("model:\n  backbone: [1]\n", ["backbone"]),
+        ("fit:\n  stepz: 3\n", ["mine.yaml:2: ", "stepz"]),
+        ("fit:\n  lr: 0.1\n  steps: soon\n", ["mine.yaml:3: ", "steps", "soon"]),
+        ("seed: 1\ncolour: red\n", ["mine.yaml:2: ", "colour"]),
+        ("seed: 1\nfit: [1, 2\n", ["mine.yaml:3: ", "not YAML"]),
+        ("model:\n  backbone: [1]\n", ["mine.yaml:2: ", "backbone"]),
     ],
 )
 def test_wrong_configuration_names_file_and_key(cli: Cli, tmp_path: Path, text: str, fragments: list[str]) -> None:

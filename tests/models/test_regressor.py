@@ -53,7 +53,7 @@ def test_losses_are_means_over_the_batch_and_smooth_at_zero(name: str) -> None:
     values = LOSSES[name](prediction, truth)
     assert values.shape == (6,)
     halves = [LOSSES[name](prediction[i : i + 3], truth[i : i + 3]).mean() for i in (0, 3)]
-    assert float(values.mean()) == pytest.approx(float(sum(halves)) / 2)
+    assert values.mean().item() == pytest.approx(sum(half.item() for half in halves) / 2)
     exact = truth.clone().requires_grad_()
     LOSSES[name](exact, truth).mean().backward()
     assert exact.grad is not None and torch.isfinite(exact.grad).all()
