@@ -134,8 +134,9 @@ class StageStore:
         if (folder / "stage.json").is_file():
             stage = Stage(key, title, folder, _read_record(folder / "stage.json"), reused=True)
             console.print(f"  {title}: trained before ({stage.record['steps']} steps), taken from {folder}")
-            for point in stage.history if on_point is not None else ():
-                on_point(point)  # type: ignore[misc]
+            if on_point is not None:
+                for point in stage.history:
+                    on_point(point)
             return stage
         network = build_network(model, train, fit, seed, list(validation))
         if start is not None:

@@ -61,6 +61,7 @@ class Tracker:
         import wandb
         from pytorch_lightning.loggers import WandbLogger
 
+        wandb.setup(wandb.Settings(silent=True))
         options: dict[str, Any] = {
             "entity": settings.entity,
             "group": settings.group or group,

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import logging
 import math
+import signal
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -140,6 +141,12 @@ class _Keeper(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.history, self.best, self.seconds = state_dict["history"], state_dict["best"], state_dict["seconds"]
 
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        # A run that goes on shows its curves from the beginning: a tracker's run is a new one after a kill.
+        if self.on_point is not None:
+            for point in self.history:
+                self.on_point(point)
+
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._since = time.monotonic()
         assert isinstance(pl_module, LandmarkRegressor)
@@ -236,7 +243,7 @@ def fit_stage(
         fit: resolved configuration, see :func:`resolve`.
         seed: seed of the order of faces.
         folder: where checkpoints go.
-        on_point: called with each row of the history.
+        on_point: called with each row of the history, those of a killed call included.
     """
     folder.mkdir(parents=True, exist_ok=True)
     assert fit.val_every is not None and fit.num_workers != "auto"
@@ -277,10 +284,14 @@ def fit_stage(
                 ckpt_path=resume if resume.is_file() else None,
                 weights_only=True,
             )
+        except SystemExit as exit:
+            if isinstance(exit.__context__, KeyboardInterrupt):
+                # Lightning turns Ctrl-C into exit code 1 and leaves it disabled.
+                signal.signal(signal.SIGINT, signal.default_int_handler)
+                raise KeyboardInterrupt from exit
+            raise
         finally:
             progress.stop()
-    if trainer.interrupted:
-        raise KeyboardInterrupt
     save_network(model, folder / "last.ckpt")
     resume.unlink(missing_ok=True)
     return FitResult(keeper.history, keeper.best, round(keeper.seconds, 1))

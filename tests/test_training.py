@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import torch
 from domaingap.config import AugmentConfig, CropConfig, FineTuneConfig, FitConfig, ModelConfig
 from domaingap.data.datamodules import RealDataModule
 from domaingap.errors import UserError
-from domaingap.models.regressor import read_checkpoint
+from domaingap.models.regressor import LandmarkRegressor, read_checkpoint
 from domaingap.results import Predictions
 from domaingap.stages import Stage, StageStore
 from domaingap.training import predict, resolve
@@ -61,7 +62,9 @@ def test_same_seed_same_weights_other_seed_others(data: RealDataModule, tmp_path
 
 
 @pytest.mark.parametrize("ema", [0.0, 0.9])
-def test_a_killed_stage_goes_on_as_if_nothing_had_happened(data: RealDataModule, tmp_path: Path, ema: float) -> None:
+def test_a_killed_stage_goes_on_as_if_nothing_had_happened(
+    data: RealDataModule, tmp_path: Path, ema: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = replace(FIT, ema=ema)
     whole = fit(tmp_path / "whole", data, config)
     points = []
@@ -75,12 +78,31 @@ def test_a_killed_stage_goes_on_as_if_nothing_had_happened(data: RealDataModule,
         fit(tmp_path / "killed", data, config, on_point=kill)
     (folder,) = (tmp_path / "killed").iterdir()
     assert (folder / "resume.ckpt").is_file() and not (folder / "stage.json").exists()
+    steps, original = [], LandmarkRegressor.training_step
+
+    def counted(self: LandmarkRegressor, batch: dict[str, torch.Tensor], batch_idx: int) -> torch.Tensor:
+        steps.append(self.global_step)
+        return original(self, batch, batch_idx)
+
+    monkeypatch.setattr(LandmarkRegressor, "training_step", counted)
+    points.clear()
     resumed = fit(tmp_path / "killed", data, config, on_point=points.append)
-    assert [p["step"] for p in points] == [3, 6, 9, 9, 12], "the killed third part is trained again, the first two aren't"
+    assert steps == [6, 7, 8, 9, 10, 11], "the killed third part is trained again, the first two aren't"
+    assert [p["step"] for p in points] == [3, 6, 9, 12], "curves are whole"
     for selection in ("real_val", "budget"):
         assert same(weights(resumed.checkpoint(selection)), weights(whole.checkpoint(selection))), selection
     assert [p["val/nme"] for p in resumed.history] == [p["val/nme"] for p in whole.history]
     assert not (folder / "resume.ckpt").exists()
+
+
+def test_ctrl_c_stays_ctrl_c(data: RealDataModule, tmp_path: Path) -> None:
+    def interrupt(point: dict[str, float]) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        fit(tmp_path, data, on_point=interrupt)
+    assert signal.getsignal(signal.SIGINT) == before, "a second Ctrl-C works too"
 
 
 def test_kept_checkpoints_are_what_validation_saw(data: RealDataModule, tmp_path: Path) -> None:
