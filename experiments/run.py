@@ -22,6 +22,7 @@ from domaingap.config import AugmentConfig, CropConfig, FitConfig, ModelConfig, 
 from domaingap.data.datamodules import RealDataModule, SyntheticDataModule
 from domaingap.data.faces import FaceDataset
 from domaingap.data.prepare import available_cores
+from domaingap.data.readers.ibug300w import PUBLIC_PARTS, TEST_SETS, TRAIN_PARTS, Ibug300WReader
 from domaingap.errors import UserError
 from domaingap.hashing import content_key, digest, write_atomically, write_json
 from domaingap.models.regressor import LandmarkRegressor
@@ -172,7 +173,7 @@ class Run:
             "metrics": metrics,
             "intervals": intervals,
             "interval_rule": "95%, bootstrap over photographs",
-            "counts": {name: _describe_set(dataset) for name, dataset in sets.items()},
+            "counts": {name: _describe_set(name, dataset) for name, dataset in sets.items()},
             "data": self.data,
             "box_rule": "mtcnn" if self.real.crop.box == "mtcnn" else "oracle (landmarks)",
             "stages": [self._describe_stage(stage) for stage in self._stages],
@@ -220,17 +221,20 @@ def describe(data: dict[str, Any]) -> str:
         if part["box_sources"].get("fallback"):
             notes.append(f"{part['box_sources']['fallback']} fell back to the landmarks' box")
         parts.append(f"{name} {count}" + (f" ({', '.join(notes)})" if notes else ""))
-    return f"{data['source']}, {'partial release' if data['partial'] else 'complete'}: " + ", ".join(parts)
+    absent = f"; absent: {', '.join(data['absent_parts'])}" if data["absent_parts"] else ""
+    return f"{data['source']}, {'partial release' if data['partial'] else 'complete'}: " + ", ".join(parts) + absent
 
 
 def _describe_data(module: Module) -> dict[str, Any]:
-    metas = [part.meta for part in module.faces.prepared]
+    metas = {part.name: part.meta for part in module.faces.prepared}
     keys = ("n_faces", "n_published", "partial", "skipped", "box_sources", "fingerprint")
+    absent = [part for part in PUBLIC_PARTS if part not in metas] if isinstance(module, RealDataModule) else []
     return {
-        "source": metas[0]["source"],
-        "partial": any(meta["partial"] for meta in metas),
-        "fingerprint": digest(meta["fingerprint"].encode() for meta in metas),
-        "parts": {meta["part"]: {key: meta[key] for key in keys} for meta in metas},
+        "source": next(iter(metas.values()))["source"],
+        "partial": bool(absent) or any(meta["partial"] for meta in metas.values()),
+        "absent_parts": absent,
+        "fingerprint": digest(meta["fingerprint"].encode() for meta in metas.values()),
+        "parts": {name: {key: meta[key] for key in keys} for name, meta in metas.items()},
         "n_train": len(module.train_positions),
         "n_val": len(module.val_positions),
     }
@@ -245,16 +249,18 @@ def _describe_split(module: Module) -> dict[str, Any]:
     }
 
 
-def _describe_set(dataset: FaceDataset) -> dict[str, Any]:
+def _describe_set(name: str, dataset: FaceDataset) -> dict[str, Any]:
+    """Counts of a scored set; ``published`` is what the whole of it would count, absent parts included."""
     faces, positions = dataset.faces, dataset.positions
-    metas = [part.meta for part in faces.prepared if part.name in set(faces.parts[positions].tolist())]
-    published = [meta["n_published"] for meta in metas]
+    metas = {part.name: part.meta for part in faces.prepared if part.name in set(faces.parts[positions].tolist())}
+    parts = TEST_SETS.get(name.removeprefix("test/"), TRAIN_PARTS if name == "val" else tuple(metas))
+    published = [metas[p]["n_published"] if p in metas else Ibug300WReader.published[p] for p in parts]
     return {
         "images": len(positions),
         "photographs": len(set(faces.photographs[positions].tolist())),
         "fallback_boxes": int((faces.box_sources[positions] == "fallback").sum()),
-        "partial": any(meta["partial"] for meta in metas),
-        "parts": {meta["part"]: meta["n_faces"] for meta in metas},
+        "partial": any(p not in metas or metas[p]["partial"] for p in parts),
+        "parts": {p: meta["n_faces"] for p, meta in metas.items()},
         "published": sum(published) if None not in published else None,
     }
 

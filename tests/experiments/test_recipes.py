@@ -218,3 +218,22 @@ def test_original_study_table(cli: Cli, quick: list[str], tmp_path: Path) -> Non
     assert answer.code == 0, answer.err
     table = cli("report", tmp_path / "runs", "--style", "original_study").out
     assert "0.0205" in table and "2 epochs" in table and "from scratch" in table and "32 px" in table
+
+
+def test_absent_parts_make_a_release_partial(
+    cli: Cli, quick: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Complete parts of an incomplete release: 171 of HELEN's 330 are 171 of Common's 554, not of 330."""
+    from domaingap.data.readers.ibug300w import Ibug300WReader
+
+    for part, n in (("afw", 12), ("helen/trainset", 14), ("helen/testset", 7)):
+        monkeypatch.setitem(Ibug300WReader.published, part, n)
+    options = [f"--prepared_dir={tmp_path / 'p'}", "--real.parts=afw,helen"]
+    answer = cli("run", "real_only", *quick, *options)
+    assert answer.code == 0, answer.err
+    result = result_of(tmp_path, "real_only")
+    counts = result["counts"]["test/common"]  # type: ignore[index]
+    assert (counts["images"], counts["published"], counts["partial"]) == (7, 7 + 224, True)
+    assert result["data"]["real"]["absent_parts"] == ["lfpw/trainset", "lfpw/testset", "ibug"]  # type: ignore[index]
+    assert "partial: 7 of 231" in answer.out
+    assert "absent: lfpw/trainset" in answer.err

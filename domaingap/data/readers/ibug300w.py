@@ -21,6 +21,10 @@ TEST_SETS: dict[str, tuple[str, ...]] = {
 """Test sets and the parts that form them: Full = Common + Challenging; the private set is another one."""
 
 
+PUBLIC_PARTS = (*TRAIN_PARTS, *TEST_SETS["full"])
+"""The parts of the public release; the private set is a release of its own."""
+
+
 class Ibug300WReader(Reader):
     """Reads 300-W's own folders: ``afw``, ``helen/{trainset,testset}``, ``lfpw/{trainset,testset}``, ``ibug``,
     and the private set's ``01_Indoor`` and ``02_Outdoor`` (also inside ``300W/``, as its archive unpacks).
