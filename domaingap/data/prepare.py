@@ -181,7 +181,8 @@ def _prepare_rows(
     jobs = [_Job(i, record, landmarks[i]) for i, record in enumerate(records) if i not in rows]
     if rows and jobs:
         console.print(f"{reader.source} {part}: {len(rows)} of {len(records)} crops are there already, going on")
-    n_workers = max(1, min(workers or available_cores(), len(jobs) // 4))
+    # A process takes seconds to start: by default not for a handful of faces.
+    n_workers = max(1, min(workers, len(jobs)) if workers else min(available_cores(), len(jobs) // 16))
     errors = []
     with open(rows_file, "a", encoding="utf-8") as rows_out, open(boxes_file, "a", encoding="utf-8") as boxes_out:
         results = _run(jobs, n_workers, (crops_file, crop, boxes))
