@@ -46,13 +46,11 @@ def iou(a: NDArray[Any], b: NDArray[Any]) -> float:
 
 
 class FaceDetector:
-    """MTCNN (facenet-pytorch; its weights come with the package), on one thread: callers run one process per core."""
+    """MTCNN (facenet-pytorch; its weights come with the package)."""
 
     def __init__(self) -> None:
-        import torch
         from facenet_pytorch import MTCNN
 
-        torch.set_num_threads(1)
         self._mtcnn = MTCNN(keep_all=True, device="cpu", min_face_size=MIN_FACE)
 
     def detect(self, image: NDArray[np.uint8]) -> NDArray[np.float64]:

@@ -129,6 +129,14 @@ def _start_worker(crops_file: Path, crop: CropConfig, boxes: dict[str, Any]) -> 
     _worker_state.update(crops=np.load(crops_file, mmap_mode="r+"), crop=crop, boxes=boxes, detector=None)
 
 
+def _start_pool_worker(crops_file: Path, crop: CropConfig, boxes: dict[str, Any]) -> None:
+    if crop.box == "mtcnn":
+        import torch
+
+        torch.set_num_threads(1)  # one process per core; never in the caller's process, which trains afterwards
+    _start_worker(crops_file, crop, boxes)
+
+
 def _box(image: NDArray[np.uint8], sha: str, job: _Job, crop: CropConfig) -> tuple[NDArray[np.float64], BoxSource]:
     if crop.box == "landmarks":
         return box_from_landmarks(job.landmarks), "landmarks"
@@ -210,7 +218,7 @@ def _run(jobs: list[_Job], n_workers: int, state: tuple[Path, CropConfig, dict[s
         return
     # spawn: a forked child of a process that has used torch's threads can hang.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(n_workers, mp_context=context, initializer=_start_worker, initargs=state) as pool:
+    with ProcessPoolExecutor(n_workers, mp_context=context, initializer=_start_pool_worker, initargs=state) as pool:
         try:
             yield from pool.map(_prepare_one, jobs, chunksize=8)
         except BaseException:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from domaingap.config import CropConfig
 from domaingap.data.boxes import FaceDetector, box_from_landmarks, iou
@@ -87,6 +88,16 @@ def test_detector_takes_the_face_that_overlaps_and_falls_back(monkeypatch: pytes
         box, source = detector.face_box(image, landmarks)
         assert source == "fallback"
         np.testing.assert_allclose(box, box_from_landmarks(landmarks))
+
+
+def test_detector_leaves_the_threads_alone() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(before + 1)
+    try:
+        FaceDetector().detect(np.full((64, 64, 3), 128, np.uint8))
+        assert torch.get_num_threads() == before + 1, "training follows in this process"
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_detector_survives_pictures_without_a_face() -> None:
