@@ -27,7 +27,7 @@ from domaingap.config import FitConfig
 from domaingap.data.faces import FaceDataset, StepSampler
 from domaingap.data.prepare import available_cores
 from domaingap.errors import UserError
-from domaingap.models.regressor import LandmarkRegressor, save_network
+from domaingap.models.regressor import LandmarkRegressor, read_checkpoint, save_network
 from domaingap.progress import bar, console
 
 Point = dict[str, float]
@@ -237,7 +237,7 @@ def fit_stage(
 
     Args:
         title: what progress calls it.
-        model: the network, with its initial weights; its ``validation_names`` are set from ``validation``.
+        model: the network, with its initial weights; its ``validation_names`` are those of ``validation``.
         train: faces to train on, with their augmenter.
         validation: faces to validate on, by name; none leaves only the last weights.
         fit: resolved configuration, see :func:`resolve`.
@@ -275,6 +275,10 @@ def fit_stage(
             default_root_dir=folder,
         )
         if resume.is_file():
+            try:
+                read_checkpoint(resume)
+            except UserError as error:
+                raise UserError(f"{resume}: damaged; delete it to train this stage from its beginning") from error
             console.print(f"  {title}: going on from its last checkpoint")
         try:
             trainer.fit(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -93,6 +94,15 @@ def test_a_killed_stage_goes_on_as_if_nothing_had_happened(
         assert same(weights(resumed.checkpoint(selection)), weights(whole.checkpoint(selection))), selection
     assert [p["val/nme"] for p in resumed.history] == [p["val/nme"] for p in whole.history]
     assert not (folder / "resume.ckpt").exists()
+
+
+def test_a_damaged_resume_checkpoint_is_named(data: RealDataModule, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit):
+        fit(tmp_path, data, on_point=lambda point: sys.exit() if point["step"] == 6 else None)
+    (checkpoint,) = tmp_path.rglob("resume.ckpt")
+    checkpoint.write_bytes(checkpoint.read_bytes()[:5000])
+    with pytest.raises(UserError, match=r"resume\.ckpt: damaged; delete it"):
+        fit(tmp_path, data)
 
 
 def test_ctrl_c_stays_ctrl_c(data: RealDataModule, tmp_path: Path) -> None:
