@@ -21,6 +21,8 @@ def evaluate(
 
     content = _read_result(run)
     names = [name.strip() for name in on.split(",") if name.strip()]
+    if not names:
+        raise UserError("--on names no set; give val, common, challenging, full or private")
     config = content["config"]
     if from_predictions:
         kept = load_predictions(run / "predictions.npz")
@@ -35,10 +37,12 @@ def evaluate(
 
         roots = (data_root or Path(config["data_root"]), prepared_dir or Path(config["prepared_dir"]))
         crop, augment = CropConfig(**config["crop"]), AugmentConfig(**config["augment"])
-        network = load_network(checkpoint or run / "checkpoints" / "answering.ckpt")
-        if network.hparams["in_channels"] != crop.n_channels:
+        path = checkpoint or run / "checkpoints" / "answering.ckpt"
+        network = load_network(path)
+        own = (network.hparams["in_channels"], network.input_size)
+        if own != (crop.n_channels, crop.size):
             raise UserError(
-                f"{checkpoint}: a network of {network.hparams['in_channels']} channels; the run's crops are {crop.channels}"
+                f"{path}: a network for {own[1]} px crops of {own[0]} channels; the run's are {crop.size} px, {crop.channels}"
             )
         datasets: dict[str, Any] = {}
         real = open_real(*roots, _real(config), None, content["seed"], crop, augment)

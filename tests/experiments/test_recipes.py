@@ -160,9 +160,15 @@ def test_evaluate(cli: Cli, quick: list[str], tmp_path: Path) -> None:
 def test_checkpoint_of_another_shape(cli: Cli, quick: list[str], tmp_path: Path) -> None:
     cli("run", "real_only", *quick)
     checkpoint = run_of(tmp_path, "real_only") / "checkpoints" / "answering.ckpt"
+    assert "--on names no set" in cli("evaluate", run_of(tmp_path, "real_only"), "--on", " ").err
     answer = cli("run", "real_only", *quick, "--crop.channels=rgb", f"--model.init_from={checkpoint}")
     assert answer.code == 2 and "a checkpoint of another network" in answer.err
     assert cli("run", "real_only", *quick, "--fit.steps=2", f"--model.init_from={checkpoint}").code == 0
+    assert cli("run", "real_only", *quick, "--crop.size=48").code == 0
+    folders = [path.parent for path in (tmp_path / "runs").rglob("config.yaml") if "size: 48" in path.read_text()]
+    answer = cli("evaluate", folders[0], "--checkpoint", checkpoint)
+    assert answer.code == 2
+    assert "32 px" in answer.err, "a network of another size would answer at another scale"
     broken = tmp_path / "broken.ckpt"
     broken.write_bytes(checkpoint.read_bytes()[:1000])
     answer = cli("run", "real_only", *quick, f"--model.init_from={broken}")
