@@ -42,7 +42,7 @@ def evaluate(
         own = (network.hparams["in_channels"], network.input_size)
         if own != (crop.n_channels, crop.size):
             raise UserError(
-                f"{path}: a network for {own[1]} px crops of {own[0]} channels; the run's are {crop.size} px, {crop.channels}"
+                f"{path}: a network for {own[1]} px crops of {own[0]} channels; the run has {crop.size} px {crop.channels}"
             )
         datasets: dict[str, Any] = {}
         real = open_real(*roots, _real(config), None, content["seed"], crop, augment)
