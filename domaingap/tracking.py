@@ -29,8 +29,12 @@ def effective_mode(mode: str) -> str:
     """
     # Lightning's logger passes an option that W&B warns of; what matters is printed by us.
     os.environ.setdefault("WANDB_SILENT", "true")
+    wanted = os.environ.get("WANDB_MODE")
+    if wanted == "":
+        del os.environ["WANDB_MODE"]  # set to nothing; W&B itself would fail on it
+    elif wanted not in (None, "online", "offline", "shared", "disabled", "dryrun", "run"):
+        raise UserError(f"WANDB_MODE is {wanted!r} in the environment; set it to online, offline or disabled")
     if mode == "auto":
-        wanted = os.environ.get("WANDB_MODE", "")
         if wanted in ("disabled", "offline", "dryrun"):
             return "off" if wanted == "disabled" else "offline"
         return "online" if logged_in() else "offline"

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from domaingap.errors import UserError
 from domaingap.tracking import effective_mode
 from tests.conftest import Answer
 from tests.experiments.test_cli import fails
@@ -49,6 +50,11 @@ def test_modes(no_login: None, monkeypatch: pytest.MonkeyPatch) -> None:
     assert effective_mode("auto") == "offline", "not logged in"
     monkeypatch.setenv("WANDB_MODE", "disabled")
     assert effective_mode("auto") == "off"
+    monkeypatch.setenv("WANDB_MODE", "")
+    assert effective_mode("auto") == "offline"
+    monkeypatch.setenv("WANDB_MODE", "ofline")
+    with pytest.raises(UserError, match="WANDB_MODE is 'ofline'"):
+        effective_mode("offline")
 
 
 def test_online_without_login_is_said(cli: Callable[..., Answer], quick: list[str], no_login: None) -> None:
