@@ -68,17 +68,21 @@ def prepare(
     """Prepare every part that is present and print what was found."""
     from domaingap.data.prepare import prepare_part
     from domaingap.data.readers import open_reader
+    from domaingap.data.readers.ibug300w import PUBLIC_PARTS, Ibug300WReader
 
     crop, _ = crop_and_augment(config, size, channels, box)
     table = Table(title=f"{crop.size} px {crop.channels} crops, boxes: {crop.box}", title_justify="left")
     for column in ("data set", "part", "faces", "published", "", "detector missed", "passed over", "prepared in"):
         table.add_column(column, justify="right" if column in ("faces", "published", "detector missed") else "left")
     failures: list[UserError] = []
+    notes: list[str] = []
     for name in _sources(data_root, source):
         reader = open_reader(name, data_root)
         parts = reader.parts()
         if not parts:
             raise DataError(reader.root, f"holds none of {', '.join(reader.published)}", advice="see README, section Data")
+        if isinstance(reader, Ibug300WReader) and (absent := [p for p in PUBLIC_PARTS if p not in parts]):
+            notes.append(f"{name}: a partial release; absent: {', '.join(absent)}")
         for part in parts:
             try:
                 prepared = prepare_part(reader, part, crop, prepared_dir, workers)
@@ -101,6 +105,8 @@ def prepare(
         from experiments.report import terminal
 
         terminal().print(table)
+        for note in notes:
+            terminal().print(note)
     if failures:
         more = f" (and {len(failures) - 1} more parts failed)" if len(failures) > 1 else ""
         raise UserError(f"{failures[0]}{more}")

@@ -236,6 +236,7 @@ def test_prepare_and_preview(cli: Cli, data_root: Path, tmp_path: Path) -> None:
     assert answer.code == 0, answer.err
     for text in ("helen/trainset", "2000", "partial", "1 mirrored copy", "face_synthetics", "dgfaces"):
         assert text in answer.out
+    assert "absent" not in answer.out
     out = tmp_path / "sheet.png"
     assert cli("data", "preview", *options, "--source=face_synthetics", f"--out={out}").code == 0
     picture = np.asarray(Image.open(out))
