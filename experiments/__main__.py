@@ -198,11 +198,15 @@ def _config_files(arguments: Sequence[str]) -> list[Path]:
     import yaml
 
     files = []
-    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+    for number, argument in enumerate(arguments):
         option, equals, value = argument.partition("=")
         if option != "--config":
             continue
-        path = Path(value if equals else following)
+        if not equals:
+            value = "".join(arguments[number + 1 : number + 2])
+        if not value or value.startswith("--"):
+            raise UserError("--config needs a file, for example --config configs/300w.yaml")
+        path = Path(value)
         try:
             yaml.safe_load(path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError) as error:

@@ -99,6 +99,8 @@ def test_hyphens_and_underscores() -> None:
     [
         (["frobnicate"], ["frobnicate"]),
         (["run"], ["which recipe", "real_only"]),
+        (["run", "real_only", "--config"], ["--config needs a file"]),
+        (["run", "real_only", "--config", "--seed=3"], ["--config needs a file"]),
         (["run", "real_onyl"], ["unknown recipe 'real_onyl'", "real_only"]),
         (["run", "real_only", "--fit.stepz", "3"], ["fit.stepz"]),
         (["run", "real_only", "--alpha", "0.5"], ["alpha"]),
@@ -189,6 +191,11 @@ def test_truncated_image(cli: Cli, quick: list[str], tmp_path: Path) -> None:
     answer = cli("data", "prepare", *options, "--box=landmarks", "--size=32", "--workers=1")
     fails(answer, "100_1.jpg")
     assert "helen/testset" in answer.out, "the other parts are prepared and shown"
+
+
+def test_no_arguments_at_all(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # where there is no data/
+    fails(cli("run", "real_only"), "data/300w", "no such folder", "--data_root")
 
 
 def test_asking_for_too_much(cli: Cli, quick: list[str]) -> None:
