@@ -18,8 +18,8 @@ import torch
 from domaingap.config import FitConfig, ModelConfig
 from domaingap.data.datamodules import RealDataModule, SyntheticDataModule
 from domaingap.errors import UserError
-from domaingap.hashing import content_key, write_json
-from domaingap.models.regressor import LandmarkRegressor, check_backbone, load_weights
+from domaingap.hashing import content_key, digest, write_json
+from domaingap.models.regressor import LandmarkRegressor, check_backbone, load_weights, read_checkpoint
 from domaingap.progress import console
 from domaingap.training import OnPoint, Point, fit_stage, resolve
 
@@ -76,8 +76,6 @@ class Stage:
 
 def load_network(checkpoint: Path) -> LandmarkRegressor:
     """A network from its checkpoint; UserError where that can't be read."""
-    from domaingap.models.regressor import read_checkpoint
-
     try:
         model = LandmarkRegressor(**read_checkpoint(checkpoint)["hyper_parameters"])
     except (KeyError, TypeError) as error:
@@ -190,8 +188,6 @@ def build_network(
 def _file_key(path: Path | None) -> str | None:
     if path is None:
         return None
-    from domaingap.hashing import digest
-
     try:
         return digest([path.read_bytes()])
     except OSError as error:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
 import platform
+import shutil
 import subprocess
 import time
 from collections.abc import Mapping
@@ -16,9 +19,11 @@ import numpy as np
 import timm
 import torch
 import yaml
+from PIL import Image
 
 import domaingap
 from domaingap.config import AugmentConfig, CropConfig, FitConfig, ModelConfig, RealConfig, SyntheticConfig, WandbConfig
+from domaingap.data.crops import apply_transform
 from domaingap.data.datamodules import RealDataModule, SyntheticDataModule
 from domaingap.data.faces import FaceDataset
 from domaingap.data.prepare import available_cores
@@ -71,8 +76,6 @@ class Run:
 
     def finished(self) -> Result | None:
         """The run's result where it was finished before."""
-        import json
-
         path = self.folder / "result.json"
         if not path.is_file():
             return None
@@ -267,8 +270,6 @@ def _describe_set(name: str, dataset: FaceDataset) -> dict[str, Any]:
 
 def picture_of(network: LandmarkRegressor, dataset: FaceDataset, predictions: Predictions, n: int = 12) -> Any:
     """A sheet of faces with truth (green) and prediction (red), from the best to the worst NME."""
-    from domaingap.data.crops import apply_transform
-
     nme = predictions.nme()
     order = np.argsort(nme)
     chosen = order[np.linspace(0, len(order) - 1, min(n, len(order))).round().astype(int)]
@@ -285,16 +286,11 @@ def picture_of(network: LandmarkRegressor, dataset: FaceDataset, predictions: Pr
 
 
 def _save_picture(path: Path, picture: Any) -> None:
-    from PIL import Image
-
     Image.fromarray(picture).save(path)
 
 
 def _link(source: Path, target: Path) -> None:
     """A hard link where the file system has them, a copy elsewhere: stages may be pruned, a run keeps its network."""
-    import os
-    import shutil
-
     target.unlink(missing_ok=True)
     try:
         os.link(source, target)

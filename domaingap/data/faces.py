@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset, Sampler
 
 from domaingap.config import CropConfig
-from domaingap.data.crops import apply_transform
+from domaingap.data.crops import apply_transform, invert_transform
 from domaingap.data.prepare import PreparedPart
 from domaingap.data.splits import Indices
 from domaingap.data.transforms import Augmenter
@@ -122,8 +122,6 @@ class FaceDataset(Dataset[Batch]):
             "position": torch.from_numpy(positions),
         }
         if self.augmenter is None:
-            from domaingap.data.crops import invert_transform
-
             batch["truth"] = torch.from_numpy(self.faces.landmarks[positions])
             batch["crop_to_image"] = torch.from_numpy(invert_transform(self.faces.image_to_crop[positions]))
         return batch

@@ -28,7 +28,7 @@ from domaingap.config import CropConfig
 from domaingap.data.boxes import DETECTOR, BoxSource, FaceDetector, box_from_landmarks
 from domaingap.data.crops import crop_transform, cut_crop
 from domaingap.data.readers import Reader, Record
-from domaingap.data.sample import Domain
+from domaingap.data.sample import read_rgb
 from domaingap.errors import DataError, UserError
 from domaingap.hashing import content_key, digest, write_json
 from domaingap.progress import console, track
@@ -88,8 +88,10 @@ def prepare_part(
     except OSError as error:
         raise UserError(f"{folder}: can't be written ({error.strerror}); choose another --prepared_dir") from error
     boxes_file = base / f"boxes-{content_key([FORMAT, DETECTOR])}.jsonl"
-    rows = _prepare_rows(reader, part, records, crop, folder, boxes_file, workers)
-    return _finish(reader, part, records, rows, crop, folder)
+    # All annotations first: a malformed one is found in seconds, not after an hour of detection.
+    landmarks = np.stack([reader.read(record).landmarks for record in records])
+    rows = _prepare_rows(reader, part, records, landmarks, crop, folder, boxes_file, workers)
+    return _finish(reader, part, records, landmarks, rows, crop, folder)
 
 
 def open_part(folder: Path) -> PreparedPart:
@@ -150,8 +152,6 @@ def _box(image: NDArray[np.uint8], sha: str, job: _Job, crop: CropConfig) -> tup
 
 
 def _prepare_one(job: _Job) -> dict[str, Any]:
-    from domaingap.data.sample import read_rgb
-
     crop: CropConfig = _worker_state["crop"]
     try:
         image = read_rgb(job.record.image_path)
@@ -172,11 +172,16 @@ def _prepare_one(job: _Job) -> dict[str, Any]:
 
 
 def _prepare_rows(
-    reader: Reader, part: str, records: list[Record], crop: CropConfig, folder: Path, boxes_file: Path, workers: int | None
+    reader: Reader,
+    part: str,
+    records: list[Record],
+    landmarks: NDArray[np.float64],
+    crop: CropConfig,
+    folder: Path,
+    boxes_file: Path,
+    workers: int | None,
 ) -> dict[int, dict[str, Any]]:
     """Cut every crop that isn't cut yet; returns the description of each by its index."""
-    # All annotations first: a malformed one is found in seconds, not after an hour of detection.
-    landmarks = [reader.read(record).landmarks for record in records]
     rows_file, crops_file = folder / "rows.jsonl", folder / "crops.npy"
     if not crops_file.is_file():
         rows_file.unlink(missing_ok=True)
@@ -242,10 +247,15 @@ def _read_lines(path: Path) -> list[dict[str, Any]]:
 
 
 def _finish(
-    reader: Reader, part: str, records: list[Record], rows: dict[int, dict[str, Any]], crop: CropConfig, folder: Path
+    reader: Reader,
+    part: str,
+    records: list[Record],
+    landmarks: NDArray[np.float64],
+    rows: dict[int, dict[str, Any]],
+    crop: CropConfig,
+    folder: Path,
 ) -> PreparedPart:
     ordered = [rows[i] for i in range(len(records))]
-    landmarks = np.stack([reader.read(record).landmarks for record in records])
     boxes = np.array([row["box"] for row in ordered])
     # Equal files are one photograph, whatever their names (the private set has 600 faces in 399 pictures).
     photograph_of: dict[str, str] = {}
@@ -262,14 +272,13 @@ def _finish(
         image_sizes=np.array([row["size"] for row in ordered]),
     )
     count = reader.count(part)
-    domain: Domain = reader.domain
     write_json(
         folder / "meta.json",
         {
             "format": FORMAT,
             "source": reader.source,
             "part": part,
-            "domain": domain,
+            "domain": reader.domain,
             "fingerprint": digest(
                 f"{row['name']} {row['sha']} ".encode() + points.tobytes() + np.asarray(row["box"]).tobytes()
                 for row, points in zip(ordered, landmarks, strict=True)
