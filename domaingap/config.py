@@ -157,6 +157,27 @@ class FineTuneConfig:
 
 
 @dataclass(frozen=True)
+class AdapterConfig:
+    """The label adapter: from synthetic-style landmarks to the annotators' style.
+
+    Args:
+        kind: auto chooses among all kinds by the run's selection rule; or always this one (its strength, ridge penalty
+            and number of epochs are still chosen).
+        hidden: width of the MLP's hidden layer.
+        epochs: length of the MLP's training.
+        folds: folds of the cross-validation that chooses under selection budget.
+        min_spread: share of the shape spread of true synthetic labels that an adapter for labels has to keep (nor may it
+            exceed the inverse); 0 allows any.
+    """
+
+    kind: Literal["auto", "identity", "shift", "linear", "mlp"] = "auto"
+    hidden: int = 64
+    epochs: int = 600
+    folds: int = 5
+    min_spread: float = 0.95
+
+
+@dataclass(frozen=True)
 class WandbConfig:
     """Weights & Biases.
 

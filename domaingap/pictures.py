@@ -50,3 +50,59 @@ def sheet(tiles: Sequence[NDArray[np.uint8]], columns: int) -> NDArray[np.uint8]
         row, column = divmod(i, columns)
         page[row * height : (row + 1) * height, column * width : (column + 1) * width] = tile
     return page
+
+
+GREY, WHITE = (150, 150, 150), (255, 255, 255)
+_CHAINS = (
+    (range(0, 17), False),
+    (range(17, 22), False),
+    (range(22, 27), False),
+    (range(27, 31), False),
+    (range(31, 36), False),
+    (range(36, 42), True),
+    (range(42, 48), True),
+    (range(48, 60), True),
+    (range(60, 68), True),
+)
+"""The iBUG points as lines: (points, closed)."""
+
+
+def draw_movement(
+    mean: NDArray[Any], moved: NDArray[Any], caption: str, side: int = 640, exaggerate: float = 3.0
+) -> NDArray[np.uint8]:
+    """A mean face [68, 2] as grey lines, the same face after its mean displacement [68, 2] in red, arrows between them.
+
+    Args:
+        mean: points in % of the outer eye corners' distance.
+        moved: displacements in the same unit, drawn ``exaggerate`` times as long.
+        caption: printed below.
+        side: side of the picture [side, side, 3] in pixels.
+        exaggerate: factor on the displacements, named in the picture.
+    """
+    fine = 2  # drawn at twice the size and reduced: OpenCV's own smoothing of thin arrows is coarse
+    low, high = mean.min(axis=0), mean.max(axis=0)
+    scale = fine * 0.78 * side / float((high - low).max())
+    centre = (low + high) / 2
+
+    def place(points: NDArray[Any]) -> NDArray[np.int32]:
+        placed = (points - centre) * scale + fine * np.array([side / 2, side * 0.47])
+        return np.asarray(placed.round(), dtype=np.int32)
+
+    canvas = np.full((fine * side, fine * side, 3), 255, dtype=np.uint8)
+    before, after = place(mean), place(mean + exaggerate * moved)
+    for points, colour in ((before, GREY), (after, RED)):
+        for chain, closed in _CHAINS:
+            cv2.polylines(canvas, [points[list(chain)]], closed, colour, 2 * fine, cv2.LINE_AA)
+    for (x0, y0), (x1, y1) in zip(before.tolist(), after.tolist(), strict=True):
+        length = max(1.0, float(np.hypot(x1 - x0, y1 - y0)))
+        cv2.circle(canvas, (x0, y0), 3 * fine, (90, 90, 90), -1, cv2.LINE_AA)
+        if length > 4 * fine:
+            tip = min(0.5, 7 * fine / length)
+            cv2.arrowedLine(canvas, (x0, y0), (x1, y1), (30, 60, 200), 2 * fine, cv2.LINE_AA, tipLength=tip)
+    canvas = cv2.resize(canvas, (side, side), interpolation=cv2.INTER_AREA)
+    labelled = Image.fromarray(canvas)
+    draw, font = ImageDraw.Draw(labelled), ImageFont.load_default(size=15)
+    draw.text((10, side - 46), caption, fill="black", font=font)
+    legend = f"mean shape before (grey) and after (red); mean displacements drawn {exaggerate:g} times as long"
+    draw.text((10, side - 24), legend, fill=(90, 90, 90), font=ImageFont.load_default(size=13))
+    return np.asarray(labelled)

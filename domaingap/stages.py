@@ -8,23 +8,29 @@ goes on there from its last checkpoint.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
-from domaingap.config import FitConfig, ModelConfig
-from domaingap.data.datamodules import RealDataModule, SyntheticDataModule
+from domaingap.config import AdapterConfig, FitConfig, ModelConfig
+from domaingap.data.datamodules import MixedDataModule, RealDataModule, SyntheticDataModule
 from domaingap.errors import UserError
 from domaingap.hashing import content_key, digest, write_json
+from domaingap.models.label_adapter import AdapterFamily, LabelAdapter, diagnose, spread_warning
 from domaingap.models.regressor import LandmarkRegressor, check_backbone, load_weights, read_checkpoint
 from domaingap.progress import console
-from domaingap.training import OnPoint, Point, fit_stage, resolve
+from domaingap.training import OnPoint, Point, fit_stage, predict, resolve
 
 FORMAT = 1
 """Raised when the same settings would train differently."""
+
+TrainModule = RealDataModule | SyntheticDataModule | MixedDataModule
+Use = Literal["predictions", "labels"]
+"""What an adapter is applied to: a network's answers, or exact synthetic labels."""
 
 VALIDATED_ON = {"real_val": "val", "source_val": "source_val"}
 """The validation set whose best checkpoint a selection rule takes; ``budget`` takes the last (averaged) weights."""
@@ -74,6 +80,31 @@ class Stage:
         return load_network(self.checkpoint(selection))
 
 
+@dataclass(frozen=True)
+class AdapterStage:
+    """Label adapters fitted on a network's predictions: one for predictions, one for labels.
+
+    Attributes:
+        key: identity by content.
+        folder: where they lie, as ``predictions.ckpt`` and ``labels.ckpt``.
+        record: what was chosen from what, and the diagnosis, as in ``stage.json``.
+        reused: found in the store rather than fitted now.
+    """
+
+    key: str
+    folder: Path
+    record: dict[str, Any]
+    reused: bool
+
+    def checkpoint(self, use: Use) -> Path:
+        """The file of the adapter for a use."""
+        return self.folder / f"{use}.ckpt"
+
+    def load(self, use: Use) -> LabelAdapter:
+        """The adapter for a use."""
+        return LabelAdapter.load(self.checkpoint(use))
+
+
 def load_network(checkpoint: Path) -> LandmarkRegressor:
     """A network from its checkpoint; UserError where that can't be read."""
     try:
@@ -94,7 +125,7 @@ class StageStore:
         self,
         title: str,
         model: ModelConfig,
-        train: RealDataModule | SyntheticDataModule,
+        train: TrainModule,
         validation: Mapping[str, RealDataModule | SyntheticDataModule],
         fit: FitConfig,
         seed: int,
@@ -123,7 +154,7 @@ class StageStore:
             "augment": asdict(train.augment),
             "fit": {key: value for key, value in asdict(fit).items() if key != "num_workers"},
             "seed": seed,
-            "train": faces.faces.fingerprint(faces.positions),
+            "train": faces.fingerprint(),
             "validation": {name: m.faces.fingerprint(m.val_positions) for name, m in validation.items()},
             "start": [start[0].key, start[1]] if start is not None else None,
         }
@@ -159,10 +190,85 @@ class StageStore:
         write_json(folder / "stage.json", record)
         return Stage(key, title, folder, record, reused=False)
 
+    def fit_adapter(
+        self,
+        network: Stage,
+        picked_by: str,
+        synthetic: SyntheticDataModule,
+        real: RealDataModule,
+        config: AdapterConfig,
+        selection: str,
+        seed: int,
+    ) -> AdapterStage:
+        """Fit label adapters on a network's predictions of the real training faces, or find them fitted.
+
+        Args:
+            network: the stage of a network trained on synthetic labels.
+            picked_by: the selection rule that picks the network's checkpoint.
+            synthetic: whose training labels the adapter for labels must leave their variety.
+            real: whose training faces the pairs are from.
+            config: what kinds, and how.
+            selection: ``real_val`` chooses on the real validation faces, ``budget`` by cross-validation in the pairs.
+            seed: of the MLP's weights and of the folds.
+        """
+        train, val = real.plain_train_set(), real.val_set()
+        labels = synthetic.faces.landmarks[synthetic.train_positions]
+        identity: dict[str, Any] = {
+            "format": FORMAT,
+            "network": [network.key, picked_by],
+            "adapter": asdict(config),
+            "train": train.fingerprint(),
+            "chosen_on": val.fingerprint() if selection == "real_val" else "cross-validation",
+            "synthetic": synthetic.faces.fingerprint(synthetic.train_positions),
+            "seed": seed,
+        }
+        key = content_key(identity)
+        folder = self.root / key
+        if (folder / "stage.json").is_file():
+            stage = AdapterStage(key, folder, _read_record(folder / "stage.json"), reused=True)
+            console.print(f"  label adapter: fitted before on {stage.record['n_pairs']} real faces, taken from {folder}")
+            return stage
+        began = time.monotonic()
+        folder.mkdir(parents=True, exist_ok=True)
+        model = network.load(picked_by)
+        faces = real.faces
+        predicted, truth = predict(model, train), faces.landmarks[train.positions]
+        # Those of the validation faces also show, under any rule, what the adapter does to faces it wasn't fitted on.
+        predicted_val, truth_val = predict(model, val), faces.landmarks[val.positions]
+        family = AdapterFamily(
+            predicted,
+            truth,
+            config,
+            (predicted_val, truth_val) if selection == "real_val" else None,
+            faces.photographs[train.positions],
+            seed,
+        )
+        uses: dict[Use, Any] = {"predictions": None, "labels": labels}
+        record: dict[str, Any] = {"title": "label adapter", "n_pairs": family.n_pairs}
+        for use, keep in uses.items():
+            choice = family.choose(keep)
+            adapter = choice.adapter
+            adapter.save(folder / f"{use}.ckpt")
+            diagnosis = diagnose(adapter, predicted_val, labels)
+            record[use] = {
+                "kind": adapter.kind,
+                "strength": adapter.strength,
+                "setting": adapter.setting,
+                "chosen_on": choice.chosen_on,
+                "nme_before": choice.before,
+                "nme": choice.nme,
+                "nme_by_kind": choice.scores,
+                **diagnosis,
+                "warning": spread_warning(diagnosis, use),
+            }
+        record |= {"seconds": round(time.monotonic() - began, 1), **identity}
+        write_json(folder / "stage.json", record)
+        return AdapterStage(key, folder, record, reused=False)
+
 
 def build_network(
     model: ModelConfig,
-    train: RealDataModule | SyntheticDataModule,
+    train: TrainModule,
     fit: FitConfig,
     seed: int,
     validation_names: list[str],

@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from domaingap.config import FitConfig
-from domaingap.data.faces import FaceDataset, StepSampler
+from domaingap.data.faces import FaceDataset, MixedDataset
 from domaingap.data.prepare import available_cores
 from domaingap.errors import UserError
 from domaingap.models.regressor import LandmarkRegressor, read_checkpoint, save_network
@@ -91,10 +91,10 @@ def default_workers() -> int:
 
 
 def train_loader(
-    dataset: FaceDataset, batch_size: int, seed: int, steps_per_epoch: int | None, num_workers: int
+    dataset: FaceDataset | MixedDataset, batch_size: int, seed: int, steps_per_epoch: int | None, num_workers: int
 ) -> DataLoader[Any]:
-    """Endless, seeded training batches; see :class:`StepSampler`."""
-    sampler = StepSampler(len(dataset), batch_size, seed, steps_per_epoch)
+    """Endless, seeded training batches; see :mod:`domaingap.data.sampler`."""
+    sampler = dataset.sampler(batch_size, seed, steps_per_epoch)
     return _loader(dataset, batch_size, num_workers, sampler=sampler)
 
 
@@ -107,7 +107,7 @@ def _as_is(batch: Any) -> Any:
     return batch  # the dataset returns whole batches
 
 
-def _loader(dataset: FaceDataset, batch_size: int, num_workers: int, **options: Any) -> DataLoader[Any]:
+def _loader(dataset: FaceDataset | MixedDataset, batch_size: int, num_workers: int, **options: Any) -> DataLoader[Any]:
     return DataLoader(
         dataset,
         batch_size=batch_size,
@@ -223,7 +223,7 @@ def _averaging(decay: float) -> WeightAveraging:
 def fit_stage(
     title: str,
     model: LandmarkRegressor,
-    train: FaceDataset,
+    train: FaceDataset | MixedDataset,
     validation: Mapping[str, FaceDataset],
     fit: FitConfig,
     seed: int,

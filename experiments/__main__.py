@@ -17,14 +17,15 @@ from typing import Any, NoReturn
 from domaingap import __version__
 from domaingap.errors import UserError
 
-RECIPES = ("real_only", "synthetic_only", "fine_tuning")
+RECIPES = ("real_only", "synthetic_only", "label_adaptation", "data_adaptation", "mixing", "fine_tuning")
 """Recipes by name: ``experiments/<name>.py`` holds the function ``<name>``."""
 
 EXAMPLES = """\
 examples:
   domaingap data prepare --data_root data
   domaingap run real_only --config configs/300w.yaml --data_root data
-  domaingap run fine_tuning --config configs/300w.yaml --data_root data --n_real 50
+  domaingap run mixing --config configs/300w.yaml --data_root data --n_real 200 --alpha 0.5
+  domaingap sweep configs/sweeps/strategies.yaml --data_root data
   domaingap report runs
 """
 

@@ -19,10 +19,20 @@ import numpy as np
 import timm
 import torch
 import yaml
+from numpy.typing import NDArray
 from PIL import Image
 
 import domaingap
-from domaingap.config import AugmentConfig, CropConfig, FitConfig, ModelConfig, RealConfig, SyntheticConfig, WandbConfig
+from domaingap.config import (
+    AdapterConfig,
+    AugmentConfig,
+    CropConfig,
+    FitConfig,
+    ModelConfig,
+    RealConfig,
+    SyntheticConfig,
+    WandbConfig,
+)
 from domaingap.data.crops import apply_transform
 from domaingap.data.datamodules import RealDataModule, SyntheticDataModule
 from domaingap.data.faces import FaceDataset
@@ -30,11 +40,12 @@ from domaingap.data.prepare import available_cores
 from domaingap.data.readers.ibug300w import PUBLIC_PARTS, TEST_SETS, TRAIN_PARTS, Ibug300WReader
 from domaingap.errors import UserError
 from domaingap.hashing import content_key, digest, write_atomically, write_json
+from domaingap.models.label_adapter import mean_movement
 from domaingap.models.regressor import LandmarkRegressor
-from domaingap.pictures import GREEN, RED, draw_face, sheet
+from domaingap.pictures import GREEN, RED, draw_face, draw_movement, sheet
 from domaingap.progress import console
 from domaingap.results import Predictions, finite, save_predictions
-from domaingap.stages import Stage, StageStore
+from domaingap.stages import AdapterStage, Stage, StageStore, TrainModule, Use
 from domaingap.tracking import Tracker
 from domaingap.training import Point, predict
 from experiments.result import Result
@@ -59,6 +70,7 @@ class Run:
         self.seed, self.selection = int(settings["seed"]), str(settings["selection"])
         self._began = time.monotonic()
         self._stages: list[Stage] = []
+        self._fits: list[AdapterStage] = []
         self._tracker: Tracker | None = None
         modules: dict[str, Module] = {"real": real, **({"synthetic": synthetic} if synthetic is not None else {})}
         self.data = {name: _describe_data(module) for name, module in modules.items()}
@@ -70,6 +82,8 @@ class Run:
         parts = [recipe, *([str(synthetic.source)] if synthetic is not None else [])]
         if "n_real" in settings:
             parts.append(f"n{n_real}")
+        if "alpha" in settings:
+            parts.append(f"a{settings['alpha']:g}")
         self.name = "-".join([*parts, f"s{self.seed}", self.key])
         self.folder = Path(settings["runs_dir"]) / self.name
         self.stages = StageStore(Path(settings["runs_dir"]) / "stages")
@@ -108,7 +122,7 @@ class Run:
     def fit(
         self,
         title: str,
-        train: Module,
+        train: TrainModule,
         validation: Mapping[str, Module],
         fit: FitConfig,
         start: tuple[Stage, str] | None = None,
@@ -135,22 +149,53 @@ class Run:
         self._stages.append(stage)
         return stage
 
-    def finish(self, answering: Stage, n_real_train: int, n_real_selection: int) -> Result:
+    def fit_adapter(self, network: Stage, config: AdapterConfig) -> AdapterStage:
+        """Label adapters on a synthetic network's predictions of the real training faces; from the store where they
+        were fitted before."""
+        assert self.synthetic is not None
+        stage = self.stages.fit_adapter(
+            network, self._picks(network), self.synthetic, self.real, config, self.selection, self.seed
+        )
+        self._fits.append(stage)
+        return stage
+
+    def _picks(self, stage: Stage) -> str:
+        """The rule that picks a stage's checkpoint: a ``budget`` run has the synthetic hold-out, where a stage saw it."""
+        held_out = self.selection == "budget" and "source_val" in stage.record["best"]
+        return "source_val" if held_out else self.selection
+
+    def finish(
+        self,
+        answering: Stage,
+        n_real_train: int,
+        n_real_selection: int,
+        adapter: tuple[AdapterStage, Use] | None = None,
+    ) -> Result:
         """Score the answering network on the validation faces and, once, on every test set; write the result.
 
         Args:
             answering: the stage whose network gives the answers.
             n_real_train: distinct real images that any stage was fitted on.
             n_real_selection: real images that picked something.
+            adapter: the label adapter and its use; one for predictions is applied to the network's answers.
         """
-        network = answering.load(self.selection)
+        picked_by = self._picks(answering)
+        network = answering.load(picked_by)
         checkpoints = self.folder / "checkpoints"
         checkpoints.mkdir(exist_ok=True)
-        _link(answering.checkpoint(self.selection), checkpoints / "answering.ckpt")
+        _link(answering.checkpoint(picked_by), checkpoints / "answering.ckpt")
         sets = {"val": self.real.val_set()} | {f"test/{name}": self.real.test_set(name) for name in self.real.test_positions}
         if self.synthetic is not None:
             sets["source_val"] = self.synthetic.val_set()
-        scored = {name: Predictions.of(dataset, predict(network, dataset)) for name, dataset in sets.items()}
+        answers = {name: predict(network, dataset) for name, dataset in sets.items()}
+        if adapter is not None:
+            stage, use = adapter
+            _link(stage.checkpoint(use), checkpoints / adapter_file(use))
+            self._show_adapter(stage, use, answers["val"])
+            if use == "predictions":
+                h = stage.load(use)
+                answers = {name: h.adapt(points) for name, points in answers.items()}
+        scored = {name: Predictions.of(dataset, answers[name]) for name, dataset in sets.items()}
         # npz members are named by set alone; "test/" only tells metrics apart.
         save_predictions(self.folder / "predictions.npz", {name.removeprefix("test/"): p for name, p in scored.items()})
         metrics: dict[str, float | None] = {}
@@ -171,6 +216,7 @@ class Run:
             "selection": self.selection,
             "n_synthetic": len(self.synthetic.train_positions) if self.synthetic is not None else 0,
             "n_synthetic_selection": len(self.synthetic.val_positions) if self.synthetic is not None else 0,
+            "adapter": {"use": adapter[1], **adapter[0].record[adapter[1]]} if adapter is not None else None,
             "steps_answering": answering.steps,
             "steps_total": sum(int(stage.record["fit"]["steps"]) for stage in self._stages),
             "metrics": metrics,
@@ -180,6 +226,10 @@ class Run:
             "data": self.data,
             "box_rule": "mtcnn" if self.real.crop.box == "mtcnn" else "oracle (landmarks)",
             "stages": [self._describe_stage(stage) for stage in self._stages],
+            "adapter_stages": [
+                {"key": s.key, "reused": s.reused, "n_pairs": s.record["n_pairs"], "seconds": s.record["seconds"]}
+                for s in self._fits
+            ],
             "config": _plain(self.settings),
             "git_commit": git_commit(),
             "wall_time_s": round(time.monotonic() - self._began, 1),
@@ -193,13 +243,31 @@ class Run:
         write_json(self.folder / "result.json", content)
         return Result(self.folder, content, reused=False)
 
+    def _show_adapter(self, stage: AdapterStage, use: Use, predictions: NDArray[np.float64]) -> None:
+        """Say and draw what an adapter does, with the warning where it draws labels together."""
+        assert self.synthetic is not None and self._tracker is not None
+        adapter, record = stage.load(use), stage.record[use]
+        labels = self.synthetic.faces.landmarks[self.synthetic.train_positions]
+        console.print(f"  label adapter for {use}: {describe_adapter(record)}")
+        if record["warning"]:
+            console.print(f"  warning: {record['warning']}")
+        tiles = []
+        for name, points in (("predictions on real faces", predictions), ("true synthetic labels", labels)):
+            mean, moved = mean_movement(adapter, points)
+            distance = record["movement_predictions" if points is predictions else "movement_labels"]["all"]
+            tiles.append(draw_movement(mean, moved, f"{name}: each point moves {distance:.2f}% of the eyes' distance"))
+        picture = sheet(tiles, 2)
+        _save_picture(self.folder / "adapter.png", picture)
+        self._tracker.picture("adapter/mean_face", picture, "mean face before (grey) and after (red) the label adapter")
+        self._tracker.summary(adapter_metrics(record))
+
     def _describe_stage(self, stage: Stage) -> dict[str, Any]:
         return {
             "title": stage.title,
             "key": stage.key,
             "reused": stage.reused,
             "steps": stage.record["fit"]["steps"],
-            "picked_step": stage.picked_step(_rule_of(stage, self.selection)),
+            "picked_step": stage.picked_step(self._picks(stage)),
             "n_train": stage.record["n_train"],
             "fit": stage.record["fit"],
             "seconds": stage.record["seconds"],
@@ -208,11 +276,31 @@ class Run:
         }
 
 
-def _rule_of(stage: Stage, selection: str) -> str:
-    """The rule that picked a stage's checkpoint: a stage on synthetic faces alone has a hold-out for ``budget`` runs."""
-    if selection == "budget" and "source_val" in stage.record["best"]:
-        return "source_val"
-    return selection
+def adapter_file(use: Use) -> str:
+    """Name of an adapter's file in a run's ``checkpoints``."""
+    return f"adapter_{use}.ckpt"
+
+
+def describe_adapter(record: Mapping[str, Any]) -> str:
+    """One line on an adapter: what was chosen, and how far it moves predictions and exact labels."""
+    setting = {"linear": "ridge penalty", "mlp": "epochs"}.get(record["kind"])
+    details = [f"{setting} {record['setting']:g}"] if setting else []
+    details += [f"strength {record['strength']:g}"] if setting and record["strength"] != 1 else []
+    return (
+        f"{record['kind']}"
+        + (f" ({', '.join(details)})" if details else "")
+        + f" by {record['chosen_on']}, NME {record['nme_before']:.2f} to {record['nme']:.2f}; "
+        + f"moves predictions {record['movement_predictions']['all']:.2f}%, "
+        + f"true synthetic labels {record['movement_labels']['all']:.2f}%, spread kept {record['spread_ratio']:.2f}"
+    )
+
+
+def adapter_metrics(record: Mapping[str, Any]) -> dict[str, Any]:
+    """An adapter's diagnosis under flat names, for W&B."""
+    values: dict[str, Any] = {f"adapter/{key}": record[key] for key in ("kind", "strength", "spread_ratio")}
+    for name in ("movement_predictions", "movement_labels"):
+        values |= {f"adapter/{name}_{region}": value for region, value in record[name].items()}
+    return values
 
 
 def describe(data: dict[str, Any]) -> str:

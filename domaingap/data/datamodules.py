@@ -6,8 +6,9 @@ pl.Trainer(max_steps=1000).fit(LandmarkRegressor(), data)
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
 from domaingap.config import AugmentConfig, CropConfig
-from domaingap.data.faces import FaceDataset, PreparedFaces
+from domaingap.data.faces import FaceDataset, MixedDataset, PreparedFaces
 from domaingap.data.prepare import prepare_part
 from domaingap.data.readers import Reader, open_reader
 from domaingap.data.readers.ibug300w import TEST_SETS, TRAIN_PARTS
@@ -82,6 +83,11 @@ class _FacesDataModule(pl.LightningDataModule):
         """The training faces, augmented."""
         faces = self.faces
         return FaceDataset(faces, self.train_positions, Augmenter(self.crop, self.augment, self.seed))
+
+    def plain_train_set(self) -> FaceDataset:
+        """The training faces as they are: what a label adapter is fitted on."""
+        faces = self.faces
+        return FaceDataset(faces, self.train_positions)
 
     def val_set(self) -> FaceDataset:
         """The validation faces, never augmented."""
@@ -273,3 +279,81 @@ class SyntheticDataModule(_FacesDataModule):
         self.train_positions = order[~held_out[order]][: n - n_val]
         if not len(self.train_positions) or not len(self.val_positions):
             raise UserError(f"{self.source}: {total} images are too few for a hold-out of {self.val_split}")
+
+    def adapted(self, adapt: Callable[[NDArray[np.float64]], NDArray[np.float64]], key: str) -> SyntheticDataModule:
+        """The same faces and the same split with adapted labels.
+
+        Args:
+            adapt: original labels [N, 68, 2] in original-image pixels → adapted ones, such as ``LabelAdapter.adapt``.
+            key: identity of the adapter by content.
+        """
+        faces = self.faces
+        other = copy.copy(self)
+        other._faces = faces.relabelled(adapt(faces.landmarks), key)
+        return other
+
+
+class MixedDataModule(pl.LightningDataModule):
+    """Synthetic and real faces in every batch; **α is the share of synthetic samples in a batch**.
+
+    α = 0 trains as the real module alone does, α = 1 as the synthetic one. Validation and test are the real module's.
+    A loss that is the plain mean over the batch then weighs the domains by α.
+
+    Args:
+        synthetic: synthetic faces, usually with adapted labels (:meth:`SyntheticDataModule.adapted`).
+        real: real faces.
+        alpha: share of synthetic samples in a batch, 0 to 1; exact on average where α · batch isn't whole.
+        batch_size: faces per training batch.
+        num_workers: loader processes for training.
+        steps_per_epoch: batches that Lightning calls an epoch; by default as many as both domains' faces make.
+
+    Raises:
+        UserError: α outside [0, 1], or modules whose faces are cut out or augmented differently.
+    """
+
+    def __init__(
+        self,
+        synthetic: SyntheticDataModule,
+        real: RealDataModule,
+        alpha: float = 0.5,
+        batch_size: int = 32,
+        num_workers: int = 0,
+        steps_per_epoch: int | None = None,
+    ) -> None:
+        super().__init__()
+        if not 0 <= alpha <= 1:
+            raise UserError(f"--alpha is {alpha}; it is the share of synthetic samples in a batch, between 0 and 1")
+        if (synthetic.crop, synthetic.augment, synthetic.seed) != (real.crop, real.augment, real.seed):
+            raise UserError("mixed domains must share crop, augmentation and seed, or the network sees which is which")
+        self.synthetic, self.real, self.alpha = synthetic, real, alpha
+        self.crop, self.augment, self.seed = real.crop, real.augment, real.seed
+        self.batch_size, self.num_workers, self.steps_per_epoch = batch_size, num_workers, steps_per_epoch
+
+    def prepare_data(self) -> None:
+        """Prepare the crops that aren't there yet."""
+        self.real.prepare_data()
+        self.synthetic.prepare_data()
+
+    def setup(self, stage: str | None = None) -> None:
+        """Map the crops and draw the splits."""
+        self.real.setup()
+        self.synthetic.setup()
+
+    def train_set(self) -> MixedDataset:
+        """The training faces of both domains, augmented."""
+        return MixedDataset(self.real.train_set(), self.synthetic.train_set(), self.alpha)
+
+    def mean_shape(self) -> NDArray[np.float64]:
+        """Mean training landmarks [68, 2] in crop pixels, as the batches have them."""
+        return np.asarray(self.alpha * self.synthetic.mean_shape() + (1 - self.alpha) * self.real.mean_shape())
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        from domaingap.training import train_loader
+
+        return train_loader(self.train_set(), self.batch_size, self.seed, self.steps_per_epoch, self.num_workers)
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        return self.real.val_dataloader()
+
+    def test_dataloader(self) -> list[DataLoader[Any]]:
+        return self.real.test_dataloader()

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
+import copy
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset
 
 from domaingap.config import CropConfig
 from domaingap.data.crops import apply_transform, invert_transform
 from domaingap.data.prepare import PreparedPart
+from domaingap.data.sampler import DomainMixSampler, Draw, StepSampler
 from domaingap.data.splits import Indices
 from domaingap.data.transforms import Augmenter
 from domaingap.hashing import digest
 
 Batch = dict[str, torch.Tensor]
-Draw = tuple[int, int, int]
-"""A face drawn for training: (step, position of the face, how often it was drawn before in this step)."""
 
 
 class PreparedFaces:
@@ -33,6 +33,7 @@ class PreparedFaces:
         landmarks: [N, 68, 2] in pixels of the original image.
         image_to_crop: [N, 2, 3] from original pixels to the network's input.
         box_sources: [N] where each face box came from.
+        label_key: identity of labels that are not the data set's own; None for its own.
     """
 
     def __init__(self, parts: Sequence[PreparedPart]) -> None:
@@ -47,6 +48,7 @@ class PreparedFaces:
         self.parts = np.concatenate([np.full(len(ix["names"]), part.name) for part, ix in zip(parts, indexes, strict=True)])
         self.prepared = list(parts)
         self.crop = CropConfig(**parts[0].meta["crop"])
+        self.label_key: str | None = None
         self._starts = np.cumsum([0] + [len(ix["names"]) for ix in indexes])
         self._crops: list[NDArray[np.uint8]] | None = None
 
@@ -68,10 +70,19 @@ class PreparedFaces:
         """Landmarks [N, 68, 2] in pixels of the network's input."""
         return apply_transform(self.image_to_crop, self.landmarks)
 
+    def relabelled(self, landmarks: NDArray[np.float64], key: str) -> PreparedFaces:
+        """The same faces with other landmarks [N, 68, 2] in original pixels, known by ``key``."""
+        if landmarks.shape != self.landmarks.shape:
+            raise ValueError(f"expected landmarks {self.landmarks.shape}, got {landmarks.shape}")
+        other = copy.copy(self)
+        other.landmarks, other.label_key = landmarks, key
+        return other
+
     def fingerprint(self, positions: Indices) -> str:
-        """Identity of some of the faces by content: the parts they are from and their names."""
+        """Identity of some of the faces by content: the parts they are from, their names, and labels not their own."""
         contents = sorted(part.meta["fingerprint"] for part in self.prepared if part.name in set(self.parts[positions]))
-        return digest([*(c.encode() for c in contents), *sorted(name.encode() for name in self.names[positions])])
+        labels = [self.label_key.encode()] if self.label_key is not None else []
+        return digest([*(c.encode() for c in contents), *sorted(name.encode() for name in self.names[positions]), *labels])
 
 
 def _concatenate(indexes: list[dict[str, NDArray[Any]]], key: str) -> NDArray[Any]:
@@ -126,51 +137,51 @@ class FaceDataset(Dataset[Batch]):
             batch["crop_to_image"] = torch.from_numpy(invert_transform(self.faces.image_to_crop[positions]))
         return batch
 
+    def sampler(self, batch_size: int, seed: int, steps_per_epoch: int | None) -> StepSampler:
+        """What a training of these faces draws."""
+        return StepSampler(len(self), batch_size, seed, steps_per_epoch)
 
-class StepSampler(Sampler[Draw]):
-    """Draws for training by step: pass after pass over n faces, each pass in a seeded order of its own.
+    def fingerprint(self) -> str:
+        """Identity of these faces and their labels by content."""
+        return self.faces.fingerprint(self.positions)
 
-    What is drawn at a step depends on (seed, step) alone, so a run that goes on from step k draws what it would
-    have drawn. One Lightning epoch is ``steps_per_epoch`` steps; the loader must use ``batch_size`` of this sampler.
 
-    Args:
-        n: number of faces; a domain smaller than a batch starts again within it.
-        batch_size: draws per step.
-        seed: seed of the orders.
-        steps_per_epoch: steps per iteration over the sampler; one pass (rounded up) by default.
+class MixedDataset(Dataset[Batch]):
+    """Real and synthetic training faces in one numbering, real ones first; α is the share of synthetic in a batch.
+
+    Batches are as those of :class:`FaceDataset`, with ``domain`` [B] beside: 0 real, 1 synthetic. Positions of synthetic
+    faces count on behind the table of the real ones.
     """
 
-    def __init__(self, n: int, batch_size: int, seed: int, steps_per_epoch: int | None = None) -> None:
-        if n < 1:
-            raise ValueError("nothing to sample from")
-        self.n, self.batch_size, self.seed = n, batch_size, seed
-        self.steps_per_epoch = steps_per_epoch or -(-n // batch_size)
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Called by Lightning before each epoch."""
-        self.epoch = epoch
+    def __init__(self, real: FaceDataset, synthetic: FaceDataset, alpha: float) -> None:
+        self.real, self.synthetic, self.alpha = real, synthetic, alpha
 
     def __len__(self) -> int:
-        return self.steps_per_epoch * self.batch_size
+        return len(self.real) + len(self.synthetic)
 
-    def step(self, step: int) -> list[Draw]:
-        """The draws of one step."""
-        return list(self._draws(step, step + 1))
+    def __getitem__(self, item: int | Draw) -> Batch:
+        return {key: value[0] for key, value in self.__getitems__([item]).items()}
 
-    def __iter__(self) -> Iterator[Draw]:
-        first = self.epoch * self.steps_per_epoch
-        return self._draws(first, first + self.steps_per_epoch)
+    def __getitems__(self, items: Sequence[int | Draw]) -> Batch:
+        draws = [item if isinstance(item, tuple) else (0, item, 0) for item in items]
+        n = len(self.real)
+        real = [draw for draw in draws if draw[1] < n]
+        synthetic = [(step, position - n, repeat) for step, position, repeat in draws if position >= n]
+        batches = [dataset.__getitems__(d) for dataset, d in ((self.real, real), (self.synthetic, synthetic)) if d]
+        if synthetic:
+            batches[-1]["position"] = batches[-1]["position"] + len(self.real.faces)
+        batch = {key: torch.cat([b[key] for b in batches]) for key in batches[0]}
+        batch["domain"] = torch.tensor([0] * len(real) + [1] * len(synthetic))
+        return batch
 
-    def _draws(self, first: int, last: int) -> Iterator[Draw]:
-        order, order_of = np.empty(0, dtype=np.int64), -1
-        for step in range(first, last):
-            seen: dict[int, int] = {}
-            for drawn in range(step * self.batch_size, (step + 1) * self.batch_size):
-                number, place = divmod(drawn, self.n)
-                if number != order_of:
-                    order, order_of = np.random.default_rng([self.seed, number]).permutation(self.n), number
-                position = int(order[place])
-                repeat = seen.get(position, 0)
-                seen[position] = repeat + 1
-                yield step, position, repeat
+    def sampler(self, batch_size: int, seed: int, steps_per_epoch: int | None) -> DomainMixSampler:
+        """What a training of these faces draws."""
+        return DomainMixSampler(len(self.real), len(self.synthetic), self.alpha, batch_size, seed, steps_per_epoch)
+
+    def fingerprint(self) -> str:
+        """Identity by content. At α = 0 and 1 that of the one domain that is drawn from: it is the same training."""
+        if self.alpha in (0, 1):
+            return (self.synthetic if self.alpha else self.real).fingerprint()
+        return digest(
+            [repr(float(self.alpha)).encode(), self.real.fingerprint().encode(), self.synthetic.fingerprint().encode()]
+        )
