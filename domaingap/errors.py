@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 
@@ -15,3 +16,8 @@ class DataError(UserError):
     def __init__(self, path: Path | str, problem: str, line: int | None = None, advice: str = "") -> None:
         where = f"{path}:{line}" if line is not None else f"{path}"
         super().__init__(f"{where}: {problem}" + (f"; {advice}" if advice else ""))
+
+
+def traceback_wanted() -> bool:
+    """Whether the user asked to see where a mistake of ours happened."""
+    return bool(os.environ.get("DOMAINGAP_TRACEBACK"))

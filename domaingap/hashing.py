@@ -6,9 +6,18 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+
+
+def plain(value: Any) -> Any:
+    """Settings as YAML and JSON have them: dataclasses as dictionaries, paths as text."""
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return plain(dataclasses.asdict(value))
+    return str(value) if isinstance(value, Path) else value
 
 
 def _plain(value: Any) -> Any:

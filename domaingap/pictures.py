@@ -67,21 +67,21 @@ _CHAINS = (
 """The iBUG points as lines: (points, closed)."""
 
 
-def draw_movement(
-    mean: NDArray[Any], moved: NDArray[Any], caption: str, side: int = 640, exaggerate: float = 3.0
-) -> NDArray[np.uint8]:
+def draw_movement(mean: NDArray[Any], moved: NDArray[Any], caption: str, side: int = 640) -> NDArray[np.uint8]:
     """A mean face [68, 2] as grey lines, the same face after its mean displacement [68, 2] in red, arrows between them.
 
     Args:
         mean: points in % of the outer eye corners' distance.
-        moved: displacements in the same unit, drawn ``exaggerate`` times as long.
+        moved: displacements in the same unit; small ones are drawn longer, and the picture says how much.
         caption: printed below.
         side: side of the picture [side, side, 3] in pixels.
-        exaggerate: factor on the displacements, named in the picture.
     """
     fine = 2  # drawn at twice the size and reduced: OpenCV's own smoothing of thin arrows is coarse
-    low, high = mean.min(axis=0), mean.max(axis=0)
-    scale = fine * 0.78 * side / float((high - low).max())
+    longest = float(np.linalg.norm(moved, axis=-1).max())
+    exaggerate = next((factor for factor in (5, 3, 2) if factor * longest < 25), 1)
+    both = np.concatenate([mean, mean + exaggerate * moved])
+    low, high = both.min(axis=0), both.max(axis=0)
+    scale = fine * 0.84 * side / float((high - low).max())
     centre = (low + high) / 2
 
     def place(points: NDArray[Any]) -> NDArray[np.int32]:
@@ -100,9 +100,11 @@ def draw_movement(
             tip = min(0.5, 7 * fine / length)
             cv2.arrowedLine(canvas, (x0, y0), (x1, y1), (30, 60, 200), 2 * fine, cv2.LINE_AA, tipLength=tip)
     canvas = cv2.resize(canvas, (side, side), interpolation=cv2.INTER_AREA)
+    canvas[:, -1] = GREY
     labelled = Image.fromarray(canvas)
     draw, font = ImageDraw.Draw(labelled), ImageFont.load_default(size=15)
     draw.text((10, side - 46), caption, fill="black", font=font)
-    legend = f"mean shape before (grey) and after (red); mean displacements drawn {exaggerate:g} times as long"
+    drawn = f"mean displacements drawn {exaggerate} times as long" if exaggerate > 1 else "true to scale"
+    legend = f"mean shape before (grey) and after (red); {drawn}"
     draw.text((10, side - 24), legend, fill=(90, 90, 90), font=ImageFont.load_default(size=13))
     return np.asarray(labelled)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -14,6 +16,30 @@ T = TypeVar("T")
 
 console = Console(stderr=True, highlight=False, soft_wrap=True)
 """Where progress and notices go; results go to standard output."""
+
+
+_context = contextvars.ContextVar[str | None]("context", default=None)
+
+
+def detail(message: str) -> None:
+    """A notice on a single run; not shown where many follow each other, see :func:`terse`."""
+    if _context.get() is None:
+        console.print(message)
+
+
+@contextlib.contextmanager
+def terse(prefix: str) -> Iterator[None]:
+    """Leave details out and put a prefix before the bars: one of many runs."""
+    token = _context.set(prefix)
+    try:
+        yield
+    finally:
+        _context.reset(token)
+
+
+def context() -> str:
+    """What stands before a bar's description."""
+    return _context.get() or ""
 
 
 def bar() -> Progress:

@@ -22,7 +22,7 @@ from domaingap.errors import UserError
 from domaingap.hashing import content_key, digest, write_json
 from domaingap.models.label_adapter import AdapterFamily, LabelAdapter, diagnose, spread_warning
 from domaingap.models.regressor import LandmarkRegressor, check_backbone, load_weights, read_checkpoint
-from domaingap.progress import console
+from domaingap.progress import detail
 from domaingap.training import OnPoint, Point, fit_stage, predict, resolve
 
 FORMAT = 1
@@ -162,7 +162,7 @@ class StageStore:
         folder = self.root / key
         if (folder / "stage.json").is_file():
             stage = Stage(key, title, folder, _read_record(folder / "stage.json"), reused=True)
-            console.print(f"  {title}: trained before ({stage.record['steps']} steps), taken from {folder}")
+            detail(f"  {title}: trained before ({stage.record['steps']} steps), taken from {folder}")
             if on_point is not None:
                 for point in stage.history:
                     on_point(point)
@@ -172,7 +172,7 @@ class StageStore:
             load_weights(network, start[0].checkpoint(start[1]))
         elif model.init_from is not None:
             load_weights(network, model.init_from)
-        console.print(f"  {title}: {fit.steps} steps of {fit.batch_size} on {len(faces)} faces, {fit.precision} precision")
+        detail(f"  {title}: {fit.steps} steps of {fit.batch_size} on {len(faces)} faces, {fit.precision} precision")
         result = fit_stage(
             title, network, faces, {name: m.val_set() for name, m in validation.items()}, fit, seed, folder, on_point
         )
@@ -226,7 +226,7 @@ class StageStore:
         folder = self.root / key
         if (folder / "stage.json").is_file():
             stage = AdapterStage(key, folder, _read_record(folder / "stage.json"), reused=True)
-            console.print(f"  label adapter: fitted before on {stage.record['n_pairs']} real faces, taken from {folder}")
+            detail(f"  label adapter: fitted before on {stage.record['n_pairs']} real faces, taken from {folder}")
             return stage
         began = time.monotonic()
         folder.mkdir(parents=True, exist_ok=True)

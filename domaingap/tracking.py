@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from domaingap.config import WandbConfig
 from domaingap.errors import UserError
-from domaingap.progress import console
+from domaingap.progress import console, detail
 
 
 def logged_in() -> bool:
@@ -96,7 +96,7 @@ class Tracker:
         # Every curve over the optimiser steps of its own stage, not over the number of log calls.
         self._logger.experiment.define_metric("*", step_metric="trainer/global_step")
         if self.mode == "offline":
-            console.print(
+            detail(
                 f"Weights & Biases: offline; 'wandb sync {self._logger.experiment.dir.removesuffix('/files')}' uploads it"
             )
 

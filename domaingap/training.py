@@ -28,7 +28,7 @@ from domaingap.data.faces import FaceDataset, MixedDataset
 from domaingap.data.prepare import available_cores
 from domaingap.errors import UserError
 from domaingap.models.regressor import LandmarkRegressor, read_checkpoint, save_network
-from domaingap.progress import bar, console
+from domaingap.progress import bar, context, detail
 
 Point = dict[str, float]
 """One row of a stage's history: step, seconds, train/loss and each validation set's nme and loss."""
@@ -181,7 +181,7 @@ class _Progress(Callback):
     def __init__(self, title: str, steps: int, keeper: _Keeper) -> None:
         self.title, self.steps, self.keeper = title, steps, keeper
         self._bar = bar()
-        self._task = self._bar.add_task(title, total=steps, note="")
+        self._task = self._bar.add_task(context() + title, total=steps, note="")
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._bar.start()
@@ -198,9 +198,7 @@ class _Progress(Callback):
             texts.append(f"{name} NME {point[f'{name}/nme']:.2f}% ({mark})")
         left = point["seconds"] / point["step"] * (self.steps - point["step"])
         texts.append(f"{_clock(left)} left")
-        console.print(
-            f"  {self.title}: step {int(point['step'])}/{self.steps}  loss {point['train/loss']:.4f}  {'  '.join(texts)}"
-        )
+        detail(f"  {self.title}: step {int(point['step'])}/{self.steps}  loss {point['train/loss']:.4f}  {'  '.join(texts)}")
 
     def stop(self) -> None:
         self._bar.stop()
@@ -279,7 +277,7 @@ def fit_stage(
                 read_checkpoint(resume)
             except UserError as error:
                 raise UserError(f"{resume}: damaged; delete it to train this stage from its beginning") from error
-            console.print(f"  {title}: going on from its last checkpoint")
+            detail(f"  {title}: going on from its last checkpoint")
         try:
             trainer.fit(
                 model,

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from domaingap import __version__
-from domaingap.errors import UserError
+from domaingap.errors import UserError, traceback_wanted
 
 RECIPES = ("real_only", "synthetic_only", "label_adaptation", "data_adaptation", "mixing", "fine_tuning")
 """Recipes by name: ``experiments/<name>.py`` holds the function ``<name>``."""
@@ -57,7 +57,12 @@ def build_parser() -> argparse.ArgumentParser:
 
     def add(name: str, target: str, summary: str, example: str, parent: Any = commands) -> argparse.ArgumentParser:
         sub: argparse.ArgumentParser = parent.add_parser(
-            name, help=summary, description=summary, epilog=f"example:\n  {example}", formatter_class=formatter
+            name,
+            help=summary,
+            description=summary,
+            epilog=f"example:\n  {example}",
+            formatter_class=formatter,
+            allow_abbrev=False,  # an option of a sweep's runs must not be taken for one of its own
         )
         sub.set_defaults(target=target)
         return sub
@@ -75,6 +80,26 @@ def build_parser() -> argparse.ArgumentParser:
     run.add_argument("recipe", metavar="RECIPE", nargs="?")
     run.add_argument("-h", "--help", action="store_true", help="this help, or the recipe's")
     run.set_defaults(run_parser=run)
+
+    sweep = add(
+        "sweep", "experiments.sweep:sweep",
+        "Run a grid of runs from a YAML file, one after the other; given again, it goes on.",
+        "domaingap sweep configs/sweeps/strategies.yaml --data_root data",
+    )  # fmt: skip
+    sweep.usage = "domaingap sweep FILE [--plan] [--exact] [--key value]..."
+    sweep.add_argument("file", type=Path, metavar="FILE", help="YAML in W&B's grammar: method: grid, parameters")
+    sweep.add_argument("--plan", action="store_true", help="print what would be run, and stop")
+    sweep.add_argument(
+        "--exact",
+        action="store_true",
+        help="the grid as written, without the runs that the protocol adds (real_only at fine_tuning's number of steps, "
+        "synthetic_only under both selection rules)",
+    )
+    sweep.add_argument_group(
+        "options of the runs",
+        "--key value sets a recipe's setting in every run that has it, over the file (--data_root data, --fit.steps 100, "
+        "--wandb.mode off); --runs_dir is runs/NAME by default, NAME being the file's",
+    )
 
     evaluate = add(
         "evaluate", "experiments.evaluate:evaluate", "Score a finished run's network on a test set.",
@@ -250,7 +275,12 @@ def dispatch(arguments: list[str]) -> int:
     arguments = normalize(arguments)
     if arguments[:1] == ["run"] and len(arguments) > 1 and not arguments[1].startswith("-"):
         return run_recipe(arguments[1], arguments[2:])
-    options = vars(parser.parse_args(arguments))
+    parsed, rest = parser.parse_known_args(arguments)
+    if rest and parsed.command != "sweep":
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    options = vars(parsed)
+    if parsed.command == "sweep":
+        options["overrides"] = rest
     if run_parser := options.get("run_parser"):
         if not options["help"]:
             raise UserError("which recipe? known: " + ", ".join(RECIPES))
@@ -282,7 +312,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
     except Exception as error:
-        if os.environ.get("DOMAINGAP_TRACEBACK"):
+        if traceback_wanted():
             traceback.print_exc()
         print(
             f"domaingap: {type(error).__name__}: {error} - a mistake of ours; "

@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
@@ -39,11 +38,11 @@ from domaingap.data.faces import FaceDataset
 from domaingap.data.prepare import available_cores
 from domaingap.data.readers.ibug300w import PUBLIC_PARTS, TEST_SETS, TRAIN_PARTS, Ibug300WReader
 from domaingap.errors import UserError
-from domaingap.hashing import content_key, digest, write_atomically, write_json
+from domaingap.hashing import content_key, digest, plain, write_atomically, write_json
 from domaingap.models.label_adapter import mean_movement
 from domaingap.models.regressor import LandmarkRegressor
 from domaingap.pictures import GREEN, RED, draw_face, draw_movement, sheet
-from domaingap.progress import console
+from domaingap.progress import detail
 from domaingap.results import Predictions, finite, save_predictions
 from domaingap.stages import AdapterStage, Stage, StageStore, TrainModule, Use
 from domaingap.tracking import Tracker
@@ -97,7 +96,7 @@ class Run:
             content = json.loads(path.read_text())
         except ValueError as error:
             raise UserError(f"{path}: damaged ({error}); delete it to finish this run again") from error
-        console.print(f"{self.name}: finished before; delete {self.folder} to run it again")
+        detail(f"{self.name}: finished before; delete {self.folder} to run it again")
         return Result(self.folder, content, reused=True)
 
     def __enter__(self) -> Run:
@@ -105,14 +104,14 @@ class Run:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"{self.folder}: can't be written ({error.strerror}); choose another --runs_dir") from error
-        write_atomically(self.folder / "config.yaml", yaml.safe_dump(_plain(self.settings), sort_keys=False))
+        write_atomically(self.folder / "config.yaml", yaml.safe_dump(plain(self.settings), sort_keys=False))
         write_json(self.folder / "split.json", self.split)
-        console.print(f"{self.name}")
+        detail(f"{self.name}")
         for name, data in self.data.items():
-            console.print(f"  {name}: {describe(data)}")
+            detail(f"  {name}: {describe(data)}")
         wandb: WandbConfig = self.settings["wandb"]
         group = "-".join([self.recipe, *(data["source"] for data in self.data.values())])
-        self._tracker = Tracker(wandb, self.folder, self.name, self.recipe, group, _plain(self.settings))
+        self._tracker = Tracker(wandb, self.folder, self.name, self.recipe, group, plain(self.settings))
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -230,7 +229,7 @@ class Run:
                 {"key": s.key, "reused": s.reused, "n_pairs": s.record["n_pairs"], "seconds": s.record["seconds"]}
                 for s in self._fits
             ],
-            "config": _plain(self.settings),
+            "config": plain(self.settings),
             "git_commit": git_commit(),
             "wall_time_s": round(time.monotonic() - self._began, 1),
             "wandb": self._tracker.mode if self._tracker is not None else "off",
@@ -248,9 +247,9 @@ class Run:
         assert self.synthetic is not None and self._tracker is not None
         adapter, record = stage.load(use), stage.record[use]
         labels = self.synthetic.faces.landmarks[self.synthetic.train_positions]
-        console.print(f"  label adapter for {use}: {describe_adapter(record)}")
+        detail(f"  label adapter for {use}: {describe_adapter(record)}")
         if record["warning"]:
-            console.print(f"  warning: {record['warning']}")
+            detail(f"  warning: {record['warning']}")
         tiles = []
         for name, points in (("predictions on real faces", predictions), ("true synthetic labels", labels)):
             mean, moved = mean_movement(adapter, points)
@@ -384,15 +383,6 @@ def _link(source: Path, target: Path) -> None:
         os.link(source, target)
     except OSError:
         shutil.copyfile(source, target)
-
-
-def _plain(value: Any) -> Any:
-    """Settings as YAML and JSON have them."""
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    if hasattr(value, "__dataclass_fields__"):
-        return _plain(asdict(value))
-    return str(value) if isinstance(value, Path) else value
 
 
 def git_commit() -> str | None:

@@ -54,10 +54,12 @@ class Frame(NamedTuple):
     turn: Tensor
 
     def enter(self, points: Tensor) -> Tensor:
-        return (points - self.centre) @ self.turn
+        inside: Tensor = (points - self.centre) @ self.turn
+        return inside
 
     def leave(self, points: Tensor) -> Tensor:
-        return points @ torch.linalg.inv(self.turn) + self.centre
+        outside: Tensor = points @ torch.linalg.inv(self.turn) + self.centre
+        return outside
 
 
 def frame_of(points: Tensor, reference: Tensor) -> Frame:
@@ -549,12 +551,17 @@ def diagnose(adapter: LabelAdapter, predictions: NDArray[Any], labels: NDArray[A
 
 
 def spread_warning(diagnosis: Mapping[str, Any], use: str, floor: float = 0.95) -> str | None:
-    """One sentence where an adapter draws exact labels together, None where it doesn't."""
+    """One sentence where an adapter draws exact labels together, or blows them up; None where it does neither."""
     ratio = diagnosis["spread_ratio"]
-    if not ratio < floor:
+    if floor <= ratio <= 1 / floor or not np.isfinite(ratio):
         return None
-    effect = "the labels it makes lack variety" if use == "labels" else "right for predictions, but not to be used on labels"
+    bound = f"below {floor}" if ratio < floor else f"above {1 / floor:.2f}"
+    effect = (
+        "the labels it makes don't vary as faces do"
+        if use == "labels"
+        else "right for predictions, but don't use it on labels"
+    )
     return (
-        f"this adapter keeps {ratio:.2f} of the shape spread of true synthetic labels (below {floor}): "
+        f"this adapter leaves true synthetic labels {ratio:.2f} of their shape spread ({bound}): "
         f"it also undoes the network's own errors; {effect}"
     )
