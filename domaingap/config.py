@@ -166,8 +166,8 @@ class AdapterConfig:
         hidden: width of the MLP's hidden layer.
         epochs: length of the MLP's training.
         folds: folds of the cross-validation that chooses under selection budget.
-        min_spread: share of the shape spread of true synthetic labels that an adapter for labels has to keep (nor may it
-            exceed the inverse); 0 allows any.
+        min_spread: share of the shape spread of true synthetic labels, and of each one's own shape, that an adapter for
+            labels has to keep (nor may the spread exceed the inverse); 0 allows any.
     """
 
     kind: Literal["auto", "identity", "shift", "linear", "mlp"] = "auto"

@@ -20,6 +20,14 @@ def plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
+def flat(settings: Any, prefix: str = "") -> dict[str, str]:
+    """Nested plain settings as text by dotted key."""
+    if not isinstance(settings, Mapping):
+        return {prefix: str(settings)}
+    pairs = (flat(item, f"{prefix}.{key}" if prefix else str(key)).items() for key, item in settings.items())
+    return {key: value for items in pairs for key, value in items}
+
+
 def _plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return dataclasses.asdict(value)

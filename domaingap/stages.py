@@ -28,6 +28,9 @@ from domaingap.training import OnPoint, Point, fit_stage, predict, resolve
 FORMAT = 1
 """Raised when the same settings would train differently."""
 
+ADAPTER_FORMAT = 2
+"""Likewise for label adapters."""
+
 TrainModule = RealDataModule | SyntheticDataModule | MixedDataModule
 Use = Literal["predictions", "labels"]
 """What an adapter is applied to: a network's answers, or exact synthetic labels."""
@@ -214,7 +217,7 @@ class StageStore:
         train, val = real.plain_train_set(), real.val_set()
         labels = synthetic.faces.landmarks[synthetic.train_positions]
         identity: dict[str, Any] = {
-            "format": FORMAT,
+            "format": ADAPTER_FORMAT,
             "network": [network.key, picked_by],
             "adapter": asdict(config),
             "train": train.fingerprint(),

@@ -116,15 +116,21 @@ def build_parser() -> argparse.ArgumentParser:
         "--from_predictions", action="store_true", help="recompute from predictions.npz, without the network"
     )
 
-    report = add("report", "experiments.report:report", "Print a table of the runs in a folder.", "domaingap report runs")
+    report = add(
+        "report", "experiments.report:report",
+        "Print what each strategy is worth: tables of the runs in a folder, with intervals and paired differences.",
+        "domaingap report runs/strategies",
+    )  # fmt: skip
     report.add_argument("runs_dir", type=Path, metavar="DIR", nargs="?", default=Path("runs"), help="folder of runs (runs)")
     report.add_argument("--format", choices=("table", "markdown", "csv"), default="table", help="how to print it (table)")
     report.add_argument(
         "--style",
-        choices=("gap", "original_study"),
+        choices=("gap", "strategies", "pairs", "adapters", "runs", "original_study"),
         default="gap",
-        help="which table: the gap, or the original study's beside the published one (gap)",
+        help="which tables: strategies by budgets, differences in pairs, label adapters, all runs, gap for all of these "
+        "(in csv for all runs), or the original study's beside the published one (gap)",
     )
+    report.add_argument("--on", default="common", help="the faces that strategies and pairs are about (common)")
     report.add_argument("--out", type=Path, help="write it to this file instead")
 
     bench = add(

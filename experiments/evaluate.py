@@ -31,9 +31,10 @@ def evaluate(
             raise UserError(f"{run}: predictions.npz has no {missing[0]!r}; it has {', '.join(kept)}")
         scored = {name: kept[name] for name in names}
     else:
+        from domaingap.models.label_adapter import LabelAdapter
         from domaingap.stages import load_network
         from domaingap.training import predict
-        from experiments.run import open_real, open_synthetic
+        from experiments.run import adapter_file, open_real, open_synthetic
 
         roots = (data_root or Path(config["data_root"]), prepared_dir or Path(config["prepared_dir"]))
         crop, augment = CropConfig(**config["crop"]), AugmentConfig(**config["augment"])
@@ -59,7 +60,12 @@ def evaluate(
                 raise UserError(
                     f"--on: no set {name!r} here; there are val, {', '.join(real.test_positions) or 'no test sets'}"
                 )
-        scored = {name: Predictions.of(dataset, predict(network, dataset)) for name, dataset in datasets.items()}
+        answers = {name: predict(network, dataset) for name, dataset in datasets.items()}
+        if (content.get("adapter") or {}).get("use") == "predictions":
+            # The run's answer is the network's, moved by its adapter.
+            adapter = LabelAdapter.load(run / "checkpoints" / adapter_file("predictions"))
+            answers = {name: adapter.adapt(points) for name, points in answers.items()}
+        scored = {name: Predictions.of(dataset, answers[name]) for name, dataset in datasets.items()}
     table = Table(title=f"{content['name']}{' from predictions.npz' if from_predictions else ''}", title_justify="left")
     table.add_column("metric")
     figures: dict[str, Any] = {}

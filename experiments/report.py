@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,13 +15,21 @@ from rich.console import Console
 from rich.table import Table
 
 from domaingap.errors import UserError
-from domaingap.hashing import write_atomically
+from domaingap.hashing import flat, write_atomically
 from domaingap.progress import console as notices
 from experiments.result import Result
 
 Content = dict[str, Any]
 Rows = list[list[str]]
 
+Style = Literal["gap", "strategies", "pairs", "adapters", "runs", "original_study"]
+ORDER: tuple[Style, ...] = ("strategies", "pairs", "adapters", "runs")
+NOTHING = {
+    "pairs": "no two runs here can be compared (a strategy, and real_only or synthetic_only with the same seeds)",
+    "adapters": "no run here has a label adapter",
+}
+RECIPE_ORDER = ("synthetic_only", "label_adaptation", "data_adaptation", "mixing", "fine_tuning", "real_only")
+REGIONS = ("all", "jaw", "brows", "nose", "eyes", "mouth")
 TEST_ORDER = ("common", "challenging", "full", "private")
 
 # The table of the original study (protocol, section 5); what its minutes and losses were measured in isn't known.
@@ -31,9 +41,9 @@ ORIGINAL_STUDY = {
 
 
 def terminal() -> Console:
-    """Where tables are printed: standard output, not cut at 80 characters when that is a pipe."""
+    """Where tables are printed: standard output, not cut at 80 characters where that is a pipe."""
     out = Console(highlight=False, soft_wrap=True)
-    return out if out.is_terminal else Console(highlight=False, soft_wrap=True, width=200)
+    return out if out.is_terminal else Console(highlight=False, soft_wrap=True, width=300)
 
 
 def summary(result: Result) -> None:
@@ -57,10 +67,30 @@ def summary(result: Result) -> None:
     out.print(table)
     out.print(
         f"trained on {_budget(content)} real and {content['n_synthetic']} synthetic images; "
-        f"checkpoint by {content['selection']}; "
+        f"checkpoint{' and adapter' if content.get('adapter') else ''} by {content['selection']}; "
         f"{content['steps_answering']} steps; boxes: {content['box_rule']}; {_minutes(content['wall_time_s'])}"
     )
-    out.print(f"files: {result.folder} (result.json, predictions.npz, val_faces.png, checkpoints/)")
+    if adapter := content.get("adapter"):
+        out.print(f"label adapter for {adapter['use']}: {describe_adapter(adapter)}")
+        if adapter["warning"]:
+            out.print(f"warning: {adapter['warning']}")
+    pictures = "val_faces.png" + (", adapter.png" if content.get("adapter") else "")
+    out.print(f"files: {result.folder} (result.json, predictions.npz, {pictures}, checkpoints/)")
+
+
+def describe_adapter(record: Content) -> str:
+    """One line on an adapter: what was chosen, and how far it moves predictions and exact labels."""
+    setting = {"linear": "ridge penalty", "mlp": "epochs"}.get(record["kind"])
+    details = [f"{setting} {record['setting']:g}"] if setting else []
+    details += [f"strength {record['strength']:g}"] if setting and record["strength"] != 1 else []
+    return (
+        f"{record['kind']}"
+        + (f" ({', '.join(details)})" if details else "")
+        + f" by {record['chosen_on']}, NME {record['nme_before']:.2f} to {record['nme']:.2f}; "
+        + f"moves predictions {record['movement_predictions']['all']:.2f}%, "
+        + f"true synthetic labels {record['movement_labels']['all']:.2f}%, "
+        + f"of whose spread {record['spread_ratio']:.2f} is left"
+    )
 
 
 def _minutes(seconds: float) -> str:
@@ -82,101 +112,430 @@ def _budget(content: Content) -> str:
 
 
 def report(
-    runs_dir: Path, format: Literal["table", "markdown", "csv"], style: Literal["gap", "original_study"], out: Path | None
+    runs_dir: Path, format: Literal["table", "markdown", "csv"], style: Style, out: Path | None, on: str = "common"
 ) -> None:
-    """Print the table of all finished runs below a folder, or write it to a file."""
+    """Print the tables of all finished runs below a folder, or write them to a file.
+
+    Args:
+        runs_dir: folder of runs.
+        format: how; csv holds a single table, for ``gap`` that of all runs.
+        style: which tables; ``gap`` is all but the original study's.
+        out: the file to write instead.
+        on: the faces whose NME the tables of strategies and of pairs are about.
+    """
     from domaingap.results import read_results
 
-    results = [content for _, content in read_results(runs_dir)]
-    if not results:
+    runs = [Finished(folder, content) for folder, content in read_results(runs_dir)]
+    if not runs:
         raise UserError(f"{runs_dir}: no finished run (no result.json) in it; start with 'domaingap run real_only'")
-    header, rows, notes = gap_table(results) if style == "gap" else original_study_table(results)
+    if style == "original_study":
+        sections = [Section("", *original_study_table([run.content for run in runs]))]
+    else:
+        if style != "runs":
+            on = _scored(runs, on)
+        wanted = ("runs",) if style == "gap" and format == "csv" else ORDER if style == "gap" else (style,)
+        made = {
+            "strategies": lambda: strategies_tables(runs, on),
+            "pairs": lambda: pairs_table(runs, on),
+            "adapters": lambda: adapters_table(runs),
+            "runs": lambda: [Section("All runs", *runs_table([run.content for run in runs]))],
+        }
+        sections = [section for name in wanted for section in made[name]()]
+        if not sections:
+            raise UserError(f"{runs_dir}: nothing to print for --style {style}: {NOTHING[style]}")
     if format == "table" and out is None:
-        table = Table()
-        for i, column in enumerate(header):
-            table.add_column(column, justify="right" if i > 1 else "left", no_wrap=True)
-        for row in rows:
-            table.add_row(*row)
-        output = terminal()
-        output.print(table)
-        for note in notes:
-            output.print(note)
+        _print(sections)
         return
-    text = _csv(header, rows) if format == "csv" else _markdown(header, rows, notes)
+    text = _csv(sections) if format == "csv" else _markdown(sections)
     if out is None:
         print(text, end="")
-    else:
-        try:
-            write_atomically(out, text)
-        except OSError as error:
-            raise UserError(f"{out}: can't be written ({error.strerror})") from error
-        notices.print(f"{len(rows)} rows written to {out}")
+        return
+    try:
+        write_atomically(out, text)
+    except OSError as error:
+        raise UserError(f"{out}: can't be written ({error.strerror})") from error
+    notices.print(f"{sum(len(section.rows) for section in sections)} rows written to {out}")
 
 
-def gap_table(results: Sequence[Content]) -> tuple[list[str], Rows, list[str]]:
-    """Runs that differ in their seed alone in one row: NME on validation and every test set, with intervals."""
+def _scored(runs: Sequence[Finished], on: str) -> str:
+    """The set of faces to report on: the wanted one, or the first there is where the default isn't."""
+    sets = ["val", *(name for name in TEST_ORDER if any(f"test/{name}/nme" in run.content["metrics"] for run in runs))]
+    if on in sets:
+        return on
+    if on != "common":
+        raise UserError(f"--on {on}: no run was scored on it; there are {', '.join(sets)}")
+    return sets[1] if len(sets) > 1 else "val"
+
+
+def _print(sections: Sequence[Section]) -> None:
+    output = terminal()
+    for number, section in enumerate(sections):
+        if number:
+            output.print()
+        table = Table(title=section.title or None, title_justify="left", title_style="bold")
+        for i, column in enumerate(section.header):
+            # In a narrow terminal cells break rather than being cut off; a file has room.
+            table.add_column(column, justify="right" if i > 1 else "left", no_wrap=not output.is_terminal)
+        for row in section.rows:
+            table.add_row(*row)
+        output.print(table)
+        for note in section.notes:
+            output.print(note)
+
+
+@dataclass(frozen=True)
+class Section:
+    """A table with what stands above and below it."""
+
+    title: str
+    header: list[str]
+    rows: Rows
+    notes: list[str]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A finished run, and what tables ask of it."""
+
+    folder: Path
+    content: Content
+
+    @property
+    def recipe(self) -> str:
+        return str(self.content["recipe"])
+
+    @property
+    def seed(self) -> int:
+        return int(self.content["seed"])
+
+    @property
+    def label(self) -> str:
+        """The strategy, with α where it has one."""
+        alpha = self.content["alpha"]
+        return self.recipe + (f" α={alpha:g}" if alpha is not None else "")
+
+    @property
+    def source(self) -> str:
+        """The synthetic data; empty where there is none."""
+        data = self.content["data"].get("synthetic")
+        return str(data["source"]) if data else ""
+
+    @property
+    def n(self) -> int:
+        """Real images that anything was fitted on."""
+        return int(self.content["n_real_train"])
+
+    @property
+    def scratch(self) -> int:
+        """Optimiser steps of a network trained from scratch."""
+        return int(self.content["stages"][0]["steps"])
+
+    @property
+    def answering(self) -> int:
+        return int(self.content["steps_answering"])
+
+    @property
+    def rule(self) -> str:
+        return str(self.content["selection"])
+
+    @property
+    def setting(self) -> tuple[str, ...]:
+        """What runs must share to be compared: network, crops, augmentation, real faces."""
+        config = self.content["config"]
+        shared = {key: config[key] for key in ("model", "crop", "augment", "real")}
+        return (json.dumps(shared, sort_keys=True), self.content["data"]["real"]["fingerprint"])
+
+    def nme(self, on: str) -> float | None:
+        """NME in % on a set of faces."""
+        value = self.content["metrics"].get("val/nme" if on == "val" else f"test/{on}/nme")
+        return float(value) if value is not None else None
+
+
+Group = list[Finished]
+"""Runs that differ in their seed alone."""
+
+
+def grouped(runs: Sequence[Finished]) -> list[Group]:
+    """The runs by everything but their seed, in the order of tables."""
+    groups: dict[tuple[Any, ...], Group] = {}
+    for run in sorted(runs, key=lambda run: _order(run.content)):
+        groups.setdefault(_group(run.content), []).append(run)
+    return list(groups.values())
+
+
+def labelled(groups: Sequence[Group]) -> list[str]:
+    """A name for each group: strategy and α, and the settings that tell apart groups which would look the same."""
+    alike: dict[tuple[Any, ...], list[int]] = {}
+    for i, group in enumerate(groups):
+        run = group[0]
+        alike.setdefault((run.setting, run.label, run.source, run.n, run.rule, run.answering), []).append(i)
+    names = [group[0].label for group in groups]
+    for members in alike.values():
+        by_key = {i: flat(groups[i][0].content["config"]) for i in members}
+        keys = sorted({key for values in by_key.values() for key in values})
+        for key in keys if len(members) > 1 else ():
+            if key.partition(".")[0] not in OWN and len({by_key[i].get(key) for i in members}) > 1:
+                for i in members:
+                    names[i] += f" {key}={by_key[i].get(key)}"
+    return names
+
+
+def _mean(values: Sequence[float], single: tuple[float, float] | None = None) -> str:
+    """Mean with its interval: over seeds where there are several, else the given one over images."""
     from domaingap.statistics import t_interval
 
-    groups: dict[tuple[Any, ...], list[Content]] = {}
-    for content in sorted(results, key=_order):
-        groups.setdefault(_group(content), []).append(content)
+    if len(values) > 1:
+        mean, low, high = t_interval(values)
+        return f"{mean:.2f} [{low:.2f}, {high:.2f}]"
+    return f"{values[0]:.2f}" + (f" [{single[0]:.2f}, {single[1]:.2f}]" if single is not None else "")
+
+
+def _cell(group: Group, name: str) -> str:
+    values = [run.content["metrics"][f"{name}/nme"] for run in group if f"{name}/nme" in run.content["metrics"]]
+    return _mean(values, group[0].content["intervals"].get(f"{name}/nme")) if values else "-"
+
+
+def strategies_tables(runs: Sequence[Finished], on: str) -> list[Section]:
+    """Strategies by budgets of real images: NME on one set of faces, a table for each network and set of real faces."""
+    sections = []
+    groups = grouped(runs)
+    names = dict(zip(map(id, groups), labelled(groups), strict=True))
+    key = "val" if on == "val" else f"test/{on}"
+    for setting in dict.fromkeys(group[0].setting for group in groups):
+        members = [group for group in groups if group[0].setting == setting]
+        budgets = sorted({group[0].n for group in members})
+        lines: dict[tuple[Any, ...], dict[int, Group]] = {}
+        for group in members:
+            run = group[0]
+            steps = f"{run.answering} / {run.content['steps_total']}"
+            extra = run.content["n_real_selection"]
+            rule = run.rule + (f" (+ {extra})" if extra else "")
+            lines.setdefault((names[id(group)], run.source or "-", steps, rule), {})[run.n] = group
+        order = sorted(lines, key=lambda line: (_rank(line[0]), line[1] != "-", line[1], line[2], line[3]))
+        rows = []
+        for line in order:
+            seeds = sorted({len(group) for group in lines[line].values()})
+            cells = [_cell(lines[line][n], key) if n in lines[line] else "" for n in budgets]
+            rows.append([*line, " to ".join(map(str, (seeds[0], seeds[-1])[: len(seeds)])), *cells])
+        header = ["strategy", "synthetic", "steps", "picked by", "seeds", *(f"{n} real" for n in budgets)]
+        config = members[0][0].content["config"]
+        title = f"NME % on {on}, {config['model']['backbone']} {config['crop']['size']} px {config['crop']['channels']}"
+        contents = [run.content for group in members for run in group]
+        sections.append(Section(title, header, rows, _notes(contents, [] if on == "val" else [on], RULES)))
+    return sections
+
+
+def pairs_table(runs: Sequence[Finished], on: str) -> list[Section]:
+    """Differences in pairs: every strategy against synthetic_only, and against real_only at the same budget."""
+    from domaingap.statistics import holm
+
+    groups = grouped(runs)
+    names = dict(zip(map(id, groups), labelled(groups), strict=True))
+    rows: Rows = []
+    p_values: list[float | None] = []
+    verdicts: list[int] = []
+    missing = False
+    for group in groups:
+        run = group[0]
+        for base, note in _bases(group, groups):
+            compared = _difference(group, base, on)
+            if compared is None:
+                continue
+            seeds, (mean, low, high), p = compared
+            missing |= note == "shorter"
+            against = names[id(base)] + (f" ({base[0].answering} steps)" if note else "")
+            rows.append(
+                [names[id(group)], run.source or base[0].source, against, f"{run.n}", run.rule, str(seeds),
+                 f"{mean:+.2f} [{low:+.2f}, {high:+.2f}]", f"{p:.4f}" if p is not None else "-"]
+            )  # fmt: skip
+            p_values.append(p)
+            verdicts.append(0 if low <= 0 <= high else -1 if high < 0 else 1)
+    if not rows:
+        return []
+    tested = [p for p in p_values if p is not None]
+    corrected = iter(holm(tested))
+    for row, p, side in zip(rows, p_values, verdicts, strict=True):
+        adjusted = next(corrected) if p is not None else None
+        row.append(f"{adjusted:.3f}" if adjusted is not None else "-")
+        word = {-1: "better", 0: "open", 1: "worse"}[side]
+        row.append(word if not side or (adjusted is not None and adjusted < 0.05) else f"{word}, uncorrected")
+    header = ["strategy", "synthetic", "against", "real images", "picked by", "seeds", "difference in NME"]
+    header += ["p", "p, Holm", "verdict"]
+    few = min(int(row[5]) for row in rows)
+    notes = [
+        "difference: strategy minus what it is compared with, on the same images and seeds; below zero it is better.",
+        "[ ]: 95% interval over seeds (Student's t on paired differences); of a single seed over images (photographs "
+        "resampled in pairs), without a p-value.",
+        f"p, Holm: corrected for the {len(tested)} comparisons of this table. verdict: better or worse where the corrected "
+        "p lies below 0.05; uncorrected where only the interval excludes zero; open otherwise.",
+        "fine_tuning is compared with the better on validation of real_only at its own and at the shorter number of steps.",
+    ]
+    if missing:
+        notes.append("real_only at fine_tuning's number of steps isn't among these runs: its rows favour fine_tuning.")
+    if few < 5:
+        notes.append(f"{few} seed{'s' if few > 1 else ''} in some rows: a headline needs five.")
+    return [Section(f"Differences in pairs, NME % on {on}", header, rows, notes)]
+
+
+def _bases(group: Group, groups: Sequence[Group]) -> Iterator[tuple[Group, str]]:
+    """What a strategy is compared with: synthetic_only, and real_only at its budget."""
+    run = group[0]
+
+    def alike(other: Finished, recipe: str) -> bool:
+        return other.recipe == recipe and other.setting == run.setting
+
+    # A budget of n real images and nothing else has no 300 to pick the synthetic network with.
+    rule = "source_val" if run.rule == "budget" else run.rule
+    if run.recipe != "synthetic_only":
+        for other in groups:
+            same = not run.source or other[0].source == run.source
+            if alike(other[0], "synthetic_only") and other[0].rule == rule and same and other[0].scratch == run.scratch:
+                yield other, ""
+    if run.recipe in ("real_only", "synthetic_only"):
+        return
+    at_budget = [g for g in groups if alike(g[0], "real_only") and g[0].n == run.n and g[0].rule == run.rule]
+    shorter = [g for g in at_budget if g[0].scratch == run.scratch]
+    if run.recipe != "fine_tuning":
+        yield from ((other, "") for other in shorter)
+        return
+    equal = [g for g in at_budget if g[0].scratch == run.answering]
+    candidates = shorter + equal
+    if candidates:
+        best = min(candidates, key=lambda g: sum(r.nme("val") or 0.0 for r in g) / len(g))
+        yield best, "better" if equal else "shorter"
+
+
+def _difference(a: Group, b: Group, on: str) -> tuple[int, tuple[float, float, float], float | None] | None:
+    """Number of shared seeds, mean difference a - b with its interval, and p; None without a shared seed."""
+    import numpy as np
+
+    from domaingap.statistics import cluster_bootstrap, paired_t_test
+
+    left, right = ({run.seed: run for run in group if run.nme(on) is not None} for group in (a, b))
+    seeds = sorted(set(left) & set(right))
+    if not seeds:
+        return None
+    if len(seeds) > 1:
+        one_nme, other_nme = ([float(side[seed].nme(on) or 0.0) for seed in seeds] for side in (left, right))
+        interval, p = paired_t_test(one_nme, other_nme)
+        return len(seeds), interval, p
+    from domaingap.results import load_predictions
+
+    one, other = (load_predictions(side[seeds[0]].folder / "predictions.npz").get(on) for side in (left, right))
+    if one is None or other is None or not np.array_equal(one.names, other.names):
+        return None
+    return 1, cluster_bootstrap(one.nme() - other.nme(), one.photographs), None
+
+
+def adapters_table(runs: Sequence[Finished]) -> list[Section]:
+    """What label adapters do: how far they move predictions and exact labels, and whether these keep their spread."""
+    groups = [group for group in grouped(runs) if group[0].content.get("adapter")]
+    rows = []
+    for group, name in zip(groups, labelled(groups), strict=True):
+        records = [run.content["adapter"] for run in group]
+        kinds = Counter(record["kind"] for record in records)
+
+        def mean(key: str, records: Sequence[Content] = records) -> str:
+            return f"{sum(record[key] for record in records) / len(records):.2f}"
+
+        def moves(key: str, records: Sequence[Content] = records) -> str:
+            values = [sum(record[key][region] for record in records) / len(records) for region in REGIONS]
+            return f"{values[0]:.1f} ({' '.join(f'{value:.1f}' for value in values[1:])})"
+
+        rows.append(
+            [
+                name,
+                group[0].source,
+                str(group[0].n),
+                records[0]["use"],
+                ", ".join(f"{kind} {count}" if len(kinds) > 1 else kind for kind, count in kinds.items()),
+                mean("strength"),
+                f"{mean('nme_before')} to {mean('nme')}",
+                moves("movement_predictions"),
+                moves("movement_labels"),
+                mean("spread_ratio"),
+                mean("shape_kept"),
+                f"{sum(record['warning'] is not None for record in records)} of {len(records)}",
+            ]
+        )
+    if not rows:
+        return []
+    header = ["strategy", "synthetic", "real images", "for", "kind", "strength", "NME %", "predictions move %"]
+    header += ["labels move %", "spread", "own shape", "warned"]
+    notes = [
+        "means over seeds. NME %: the synthetic network's answers without and with this adapter, on the faces that chose.",
+        f"move: mean distance in % of the mean distance of the outer eye corners, of all points ({', '.join(REGIONS[1:])}); "
+        "predictions on the validation faces, true labels of the synthetic training faces.",
+        "spread: shape spread of these labels after over before, warned of outside 0.95 to 1.05; own shape: share of each "
+        "label's own deviation from the mean that is left, warned of below 0.95. An adapter for predictions may undo the "
+        "network's errors; one for labels is chosen so that both are kept.",
+    ]
+    return [Section("Label adapters", header, rows, notes)]
+
+
+def runs_table(results: Sequence[Content]) -> tuple[list[str], Rows, list[str]]:
+    """Runs that differ in their seed alone in one row: NME on validation and every test set, with intervals."""
+    groups = grouped([Finished(Path(), content) for content in results])
     sets = [name for name in TEST_ORDER if any(f"test/{name}/nme" in content["metrics"] for content in results)]
     header = ["strategy", "network", "real images", "synthetic", "steps", "picked by", "seeds", "val NME %"]
     header += [f"{name.capitalize()} NME %" for name in sets] + ([f"{sets[0].capitalize()} FR@8 %", "AUC@8"] if sets else [])
     rows = []
-    for members in groups.values():
-        first, crop = members[0], members[0]["config"]["crop"]
-        label = first["recipe"] + (f" α={first['alpha']:g}" if first["alpha"] is not None else "")
-        synthetic = first["data"].get("synthetic")
+    for group, name in zip(groups, labelled(groups), strict=True):
+        first, crop = group[0].content, group[0].content["config"]["crop"]
         row = [
-            label,
+            name,
             f"{first['config']['model']['backbone']} {crop['size']} {crop['channels']}",
             _budget(first),
-            f"{first['n_synthetic']} {synthetic['source']}" if synthetic else "0",
+            f"{first['n_synthetic']} {group[0].source}" if group[0].source else "0",
             str(first["steps_answering"]),
             first["selection"],
-            str(len(members)),
+            str(len(group)),
+            *(_cell(group, on) for on in ["val", *(f"test/{name}" for name in sets)]),
         ]
-        for name in ["val", *(f"test/{name}" for name in sets)]:
-            values = [m["metrics"][f"{name}/nme"] for m in members if f"{name}/nme" in m["metrics"]]
-            if not values:
-                row.append("-")
-            elif len(values) > 1:
-                mean, low, high = t_interval(values)
-                row.append(f"{mean:.2f} [{low:.2f}, {high:.2f}]")
-            else:
-                low, high = first["intervals"][f"{name}/nme"]
-                row.append(f"{values[0]:.2f} [{low:.2f}, {high:.2f}]")
         if sets:
             for metric, digits in (("fr@8", 1), ("auc@8", 3)):
-                values = [
-                    m["metrics"][f"test/{sets[0]}/{metric}"] for m in members if f"test/{sets[0]}/{metric}" in m["metrics"]
-                ]
+                key = f"test/{sets[0]}/{metric}"
+                values = [run.content["metrics"][key] for run in group if key in run.content["metrics"]]
                 row.append(f"{sum(values) / len(values):.{digits}f}" if values else "-")
         rows.append(row)
-    return header, rows, _notes(results, sets)
+    rule = "real images: trained on + used to pick a checkpoint, an adapter."
+    return header, rows, _notes(results, sets, [rule])
+
+
+OWN = ("seed", "runs_dir", "prepared_dir", "data_root", "wandb")
+"""Settings in which the runs of a group may differ."""
 
 
 def _group(content: Content) -> tuple[Any, ...]:
     """What runs share that differ in their seed alone."""
-    import json
-
-    own = ("seed", "runs_dir", "prepared_dir", "data_root", "wandb")
-    config = {key: value for key, value in content["config"].items() if key not in own}
+    config = {key: value for key, value in content["config"].items() if key not in OWN}
     data = tuple(data["fingerprint"] for data in content["data"].values())
     return (content["recipe"], json.dumps(config, sort_keys=True), data)
 
 
+def _rank(label: str) -> int:
+    recipe = label.partition(" ")[0]
+    return RECIPE_ORDER.index(recipe) if recipe in RECIPE_ORDER else len(RECIPE_ORDER)
+
+
 def _order(content: Content) -> tuple[Any, ...]:
-    recipes = ("real_only", "synthetic_only", "label_adaptation", "data_adaptation", "mixing", "fine_tuning")
     recipe = content["recipe"]
-    rank = recipes.index(recipe) if recipe in recipes else len(recipes)
-    return (content["n_real_train"] if recipe != "synthetic_only" else -1, rank, content["selection"], content["name"])
+    n = content["n_real_train"] if recipe != "synthetic_only" else -1
+    data = content["data"].get("synthetic")
+    source = data["source"] if data else ""
+    return (n, _rank(recipe), source, content["selection"], content["steps_answering"], content["name"])
 
 
-def _notes(results: Sequence[Content], sets: Sequence[str]) -> list[str]:
+RULES = (
+    "columns: real images that anything was fitted on; (+ 300): further ones that picked checkpoint and adapter.",
+    "steps: optimiser steps behind the answering network / of all stages of the run.",
+)
+
+
+def _notes(results: Sequence[Content], sets: Sequence[str], rules: Sequence[str]) -> list[str]:
     notes = [
-        "real images: trained on + used to pick a checkpoint. NME in % of the outer eye corners' distance, in image pixels.",
+        *rules,
+        "NME in % of the outer eye corners' distance, in image pixels.",
         "[ ]: 95% interval, over seeds (Student's t) where there are several, else over images (bootstrap of photographs).",
     ]
     for name in ["val", *(f"test/{name}" for name in sets)]:
@@ -232,13 +591,23 @@ def original_study_table(results: Sequence[Content]) -> tuple[list[str], Rows, l
     return header, rows, notes
 
 
-def _csv(header: Sequence[str], rows: Rows) -> str:
+def _csv(sections: Sequence[Section]) -> str:
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([header, *rows])
+    writer = csv.writer(text, lineterminator="\n")
+    header: list[str] = []
+    for section in sections:
+        if section.header != header:  # one header where tables share it
+            header = section.header
+            writer.writerow(header)
+        writer.writerows(section.rows)
     return text.getvalue()
 
 
-def _markdown(header: Sequence[str], rows: Rows, notes: Sequence[str]) -> str:
-    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
-    lines += ["| " + " | ".join(row) + " |" for row in rows]
-    return "\n".join([*lines, "", *(f"{note}  " for note in notes)]) + "\n"
+def _markdown(sections: Sequence[Section]) -> str:
+    parts = []
+    for section in sections:
+        lines = [f"**{section.title}**", ""] if section.title else []
+        lines += ["| " + " | ".join(section.header) + " |", "|" + "---|" * len(section.header)]
+        lines += ["| " + " | ".join(row) + " |" for row in section.rows]
+        parts.append("\n".join([*lines, "", *(f"{note}  " for note in section.notes)]))
+    return "\n\n".join(parts) + "\n"

@@ -243,13 +243,10 @@ class Run:
         return Result(self.folder, content, reused=False)
 
     def _show_adapter(self, stage: AdapterStage, use: Use, predictions: NDArray[np.float64]) -> None:
-        """Say and draw what an adapter does, with the warning where it draws labels together."""
+        """Draw what an adapter does."""
         assert self.synthetic is not None and self._tracker is not None
         adapter, record = stage.load(use), stage.record[use]
         labels = self.synthetic.faces.landmarks[self.synthetic.train_positions]
-        detail(f"  label adapter for {use}: {describe_adapter(record)}")
-        if record["warning"]:
-            detail(f"  warning: {record['warning']}")
         tiles = []
         for name, points in (("predictions on real faces", predictions), ("true synthetic labels", labels)):
             mean, moved = mean_movement(adapter, points)
@@ -280,23 +277,9 @@ def adapter_file(use: Use) -> str:
     return f"adapter_{use}.ckpt"
 
 
-def describe_adapter(record: Mapping[str, Any]) -> str:
-    """One line on an adapter: what was chosen, and how far it moves predictions and exact labels."""
-    setting = {"linear": "ridge penalty", "mlp": "epochs"}.get(record["kind"])
-    details = [f"{setting} {record['setting']:g}"] if setting else []
-    details += [f"strength {record['strength']:g}"] if setting and record["strength"] != 1 else []
-    return (
-        f"{record['kind']}"
-        + (f" ({', '.join(details)})" if details else "")
-        + f" by {record['chosen_on']}, NME {record['nme_before']:.2f} to {record['nme']:.2f}; "
-        + f"moves predictions {record['movement_predictions']['all']:.2f}%, "
-        + f"true synthetic labels {record['movement_labels']['all']:.2f}%, spread kept {record['spread_ratio']:.2f}"
-    )
-
-
 def adapter_metrics(record: Mapping[str, Any]) -> dict[str, Any]:
     """An adapter's diagnosis under flat names, for W&B."""
-    values: dict[str, Any] = {f"adapter/{key}": record[key] for key in ("kind", "strength", "spread_ratio")}
+    values: dict[str, Any] = {f"adapter/{key}": record[key] for key in ("kind", "strength", "spread_ratio", "shape_kept")}
     for name in ("movement_predictions", "movement_labels"):
         values |= {f"adapter/{name}_{region}": value for region, value in record[name].items()}
     return values

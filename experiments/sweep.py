@@ -17,7 +17,7 @@ import yaml
 
 from domaingap import progress
 from domaingap.errors import UserError, traceback_wanted
-from domaingap.hashing import content_key, plain
+from domaingap.hashing import content_key, flat, plain
 from domaingap.progress import console
 
 TOP_LEVEL = {"name", "description", "method", "metric", "parameters", "project", "entity", "program", "command"}
@@ -185,13 +185,13 @@ def _documents(file: Path) -> list[Mapping[str, Any]]:
 def _grid(file: Path, document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Every combination of a document's parameters; the first parameter changes slowest."""
 
-    def flat(parameters: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, list[Any]]]:
+    def leaves(parameters: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, list[Any]]]:
         for name, spec in parameters.items():
             where = f"{file}: parameters: {prefix}{name}"
             if not isinstance(spec, dict):
                 raise UserError(f"{where}: write 'value: {spec}', or 'values: [...]' for several")
             if set(spec) == {"parameters"} and isinstance(spec["parameters"], dict):
-                yield from flat(spec["parameters"], f"{prefix}{name}.")
+                yield from leaves(spec["parameters"], f"{prefix}{name}.")
             elif set(spec) == {"value"}:
                 yield prefix + name, [spec["value"]]
             elif set(spec) == {"values"} and isinstance(spec["values"], list) and spec["values"]:
@@ -199,7 +199,7 @@ def _grid(file: Path, document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             else:
                 raise UserError(f"{where}: a grid takes 'value: ...' or 'values: [...]', not {', '.join(map(str, spec))}")
 
-    axes = list(flat(document["parameters"], ""))
+    axes = list(leaves(document["parameters"], ""))
     for values in itertools.product(*(values for _, values in axes)):
         yield dict(zip((name for name, _ in axes), values, strict=True))
 
@@ -281,13 +281,12 @@ def _print_plan(file: Path, runs: Sequence[Planned], finished: int) -> None:
     grid = [run for run in runs if not run.why]
     console.print(f"{file}: {len(runs)} runs, {finished} of them finished before")
     for recipe, count in Counter(run.recipe for run in grid).items():
-        mine = [run.values for run in grid if run.recipe == recipe]
+        mine = [flat(plain(run.values)) for run in grid if run.recipe == recipe]
         axes = []
-        for name in dict.fromkeys(key for values in mine for key in values if key not in PATHS):
-            values = list(dict.fromkeys(json.dumps(plain(v[name]), sort_keys=True) for v in mine))
+        for name in dict.fromkeys(key for values in mine for key in values if key.partition(".")[0] not in PATHS):
+            values = list(dict.fromkeys(v.get(name) for v in mine))
             if len(values) > 1 or name in ("n_real", "alpha"):
-                shown = ["all" if v == "null" else v if len(v) < 20 else f"({i})" for i, v in enumerate(values, 1)]
-                axes.append(f"{name} {', '.join(shown)}")
+                axes.append(f"{name} {', '.join('all' if name == 'n_real' and v == 'None' else str(v) for v in values)}")
         console.print(f"  {count:3} {recipe:17} {'; '.join(axes)}")
     for why, count in Counter(run.why for run in runs if run.why).items():
         console.print(f"  {count:3} more by the protocol: {why} (--exact leaves them out)")

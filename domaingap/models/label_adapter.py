@@ -160,8 +160,8 @@ class LabelAdapter(pl.LightningModule):
             validation: pairs (inputs, targets) that choose; without them a cross-validation inside the pairs does.
             groups: [N] what belongs together in the cross-validation (photographs); each pair for itself by default.
             labels: [n, 68, 2] exact labels that the adapter is meant for. Kind and strength are then chosen so that
-                their shape spread is kept, between ``config.min_spread`` and its inverse: an adapter fitted on
-                predictions also learns to undo the network's errors, which would damage labels.
+                their shape spread is kept (:func:`spread_ratio`, :func:`shape_kept`): an adapter fitted on predictions
+                also learns to undo the network's errors, which would damage labels.
             config: other settings; takes the place of ``kind``.
             seed: of the MLP's weights and of the folds.
 
@@ -482,10 +482,12 @@ def _folds(groups: Any, n: int, folds: int, seed: int) -> list[Tensor]:
 
 
 def _keeps(adapter: LabelAdapter, strength: float, labels: Tensor, share: float) -> bool:
-    """Whether labels keep their spread: not drawn together, and not blown up either, as by an adapter fitted on the
-    predictions of a network that hardly tells faces apart."""
-    ratio = spread_ratio(_at(adapter, strength), labels.numpy())
-    return share <= ratio and share * ratio <= 1
+    """Whether labels keep their spread, and keep it as their own: not drawn together, not blown up, and not replaced by
+    other variety, as by an adapter fitted on the predictions of a network that hardly tells faces apart."""
+    if share == 0:
+        return True
+    scaled, points = _at(adapter, strength), labels.numpy()
+    return shape_kept(scaled, points) >= share and share <= spread_ratio(scaled, points) <= 1 / share
 
 
 # What an adapter does
@@ -502,6 +504,15 @@ def spread_ratio(adapter: LabelAdapter, points: NDArray[Any]) -> float:
         inside = frame_of(shapes, adapter.reference).enter(shapes) if adapter.kind != "identity" else shapes
         spreads.append(float((inside - inside.mean(dim=0)).square().mean().sqrt()))
     return spreads[1] / spreads[0] if len(points) > 1 and spreads[0] > 0 else float("nan")
+
+
+def shape_kept(adapter: LabelAdapter, points: NDArray[Any]) -> float:
+    """Share of each face's own deviation from the mean that is left, of points [n, 68, 2]: the slope of the deviations
+    after the adapter on those before. 1 keeps it; an adapter that exchanges a face's shape for another's can keep the
+    spread, but not this. NaN for fewer than two faces."""
+    inside, moved = _inside(adapter, points)
+    before, change = inside - inside.mean(dim=0), moved - moved.mean(dim=0)
+    return float(1 + (before * change).sum() / before.square().sum()) if len(points) > 1 else float("nan")
 
 
 def movement(adapter: LabelAdapter, points: NDArray[Any]) -> dict[str, float]:
@@ -541,27 +552,27 @@ def diagnose(adapter: LabelAdapter, predictions: NDArray[Any], labels: NDArray[A
         labels: [m, 68, 2] exact labels of the synthetic training faces.
 
     Returns:
-        ``movement_predictions`` and ``movement_labels`` per region in %, and ``spread_ratio`` of the labels.
+        ``movement_predictions`` and ``movement_labels`` per region in %, ``spread_ratio`` and ``shape_kept`` of the labels.
     """
     return {
         "movement_predictions": movement(adapter, predictions),
         "movement_labels": movement(adapter, labels),
         "spread_ratio": spread_ratio(adapter, labels),
+        "shape_kept": shape_kept(adapter, labels),
     }
 
 
 def spread_warning(diagnosis: Mapping[str, Any], use: str, floor: float = 0.95) -> str | None:
-    """One sentence where an adapter draws exact labels together, or blows them up; None where it does neither."""
-    ratio = diagnosis["spread_ratio"]
-    if floor <= ratio <= 1 / floor or not np.isfinite(ratio):
+    """One sentence where an adapter draws exact labels together, blows them up, or exchanges their shapes; else None."""
+    ratio, kept = diagnosis["spread_ratio"], diagnosis["shape_kept"]
+    if (floor <= ratio <= 1 / floor and kept >= floor) or not np.isfinite(ratio):
         return None
-    bound = f"below {floor}" if ratio < floor else f"above {1 / floor:.2f}"
     effect = (
         "the labels it makes don't vary as faces do"
         if use == "labels"
         else "right for predictions, but don't use it on labels"
     )
     return (
-        f"this adapter leaves true synthetic labels {ratio:.2f} of their shape spread ({bound}): "
-        f"it also undoes the network's own errors; {effect}"
+        f"true synthetic labels have {ratio:.2f} of their shape spread after this adapter, and each keeps {kept:.2f} of its "
+        f"own deviation from the mean (bound {floor}): it also undoes the network's own errors; {effect}"
     )
