@@ -65,6 +65,7 @@ def sweep(file: Path, overrides: Sequence[str], plan: bool, exact: bool) -> int:
         return 0
     failed: list[tuple[Planned, str]] = []
     seconds: list[float] = []
+    cost, trained = _costs(runs), 0
     for number, run in enumerate(runs, start=1):
         began = time.monotonic()
         head = f"[{number}/{len(runs)}]"
@@ -80,8 +81,9 @@ def sweep(file: Path, overrides: Sequence[str], plan: bool, exact: bool) -> int:
         assert result is not None
         if not result.reused:
             seconds.append(time.monotonic() - began)
-        left = len([r for r in runs[number:] if r.key not in finished])
-        estimate = f"; about {left * sum(seconds) / len(seconds) / 60:.0f} min left" if seconds and left else ""
+            trained += cost[run.key]
+        left = sum(cost[r.key] for r in runs[number:] if r.key not in finished)
+        estimate = f"; about {left * sum(seconds) / trained / 60:.0f} min left" if trained and left else ""
         console.print(f"{head} {_result_line(result, time.monotonic() - began)}{estimate}")
     done = len(runs) - len(failed)
     console.print(
@@ -96,6 +98,23 @@ def sweep(file: Path, overrides: Sequence[str], plan: bool, exact: bool) -> int:
         report(folder, "table", "strategies", None)
         console.print(f"all tables: domaingap report {folder}")
     return 1 if failed else 0
+
+
+def _costs(runs: Sequence[Planned]) -> dict[str, int]:
+    """Optimiser steps that each run adds, by key: a synthetic network is trained by the first that needs it."""
+    costs: dict[str, int] = {}
+    trained: set[str] = set()
+    for run in runs:
+        fit = run.values["fit"]
+        own = fit.steps if fit.epochs is None else 100 * fit.epochs
+        steps = {"synthetic_only": 0, "label_adaptation": 0, "fine_tuning": own // 4}.get(run.recipe, own)
+        if "synthetic" in run.values:
+            names = ("synthetic", "n_synthetic", "seed", "crop", "augment", "model", "fit")
+            network = content_key([run.values[name] for name in names])
+            steps += own if network not in trained else 0
+            trained.add(network)
+        costs[run.key] = steps
+    return costs
 
 
 def _attempt(run: Planned) -> tuple[Any, Exception | None]:

@@ -15,6 +15,7 @@ import yaml
 from domaingap.config import AugmentConfig, CropConfig, RealConfig, SyntheticConfig
 from domaingap.data.datamodules import RealDataModule, SyntheticDataModule
 from experiments.__main__ import RECIPES, docstring_of, parse_recipe
+from experiments.sweep import planned_runs
 
 ROOT = Path(__file__).parents[1]
 
@@ -33,8 +34,13 @@ def test_library_never_imports_experiments(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").rglob("*.yaml")), ids=lambda path: str(path.relative_to(ROOT)))
-def test_every_configuration_is_valid_and_names_its_command(path: Path) -> None:
+def test_every_configuration_is_valid_and_names_its_command(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
     first = path.read_text().splitlines()[0]
+    if path.parent.name == "sweeps":
+        assert first == f"# domaingap sweep {path.relative_to(ROOT)} --data_root data"
+        assert len(planned_runs(path.relative_to(ROOT), [])) > 1
+        return
     match = re.fullmatch(r"# domaingap run (\w+) --config (\S+) --data_root data", first)
     assert match and match[1] in RECIPES and ROOT / match[2] == path
     function = getattr(importlib.import_module(f"experiments.{match[1]}"), match[1])

@@ -46,6 +46,22 @@ def result_of(tmp_path: Path, recipe: str) -> dict[str, object]:
         ),
         ("fine_tuning", ["--n_real=5"], {"n_real_train": 5, "n_real_selection": 6, "steps_answering": 5, "steps_total": 5}),
         ("fine_tuning", ["--selection=budget", "--finetune.steps=3"], {"n_real_selection": 0, "steps_answering": 7}),
+        (
+            "label_adaptation",
+            ["--n_real=5", "--adapter.epochs=20"],
+            {"n_real_train": 5, "n_real_selection": 6, "n_synthetic": 22, "steps_answering": 4, "steps_total": 4},
+        ),
+        ("label_adaptation", ["--selection=budget", "--adapter.kind=linear"], {"n_real_train": 28, "n_real_selection": 0}),
+        (
+            "data_adaptation",
+            ["--n_real=9", "--adapter.kind=linear"],
+            {"n_real_train": 9, "n_real_selection": 6, "n_synthetic": 22, "steps_answering": 4, "steps_total": 8},
+        ),
+        (
+            "mixing",
+            ["--n_real=9", "--adapter.kind=linear", "--selection=budget", "--alpha=0.3"],
+            {"n_real_train": 9, "n_real_selection": 0, "alpha": 0.3, "steps_answering": 4, "steps_total": 8},
+        ),
     ],
 )
 def test_recipe(
@@ -84,6 +100,91 @@ def test_recipe(
     }  # fmt: skip
     assert f"{metrics['test/common/nme']:.2f}" in answer.out and "partial: 11 of 554" in answer.out
     assert str(folder) in answer.out
+
+
+ADAPTER = ["--adapter.kind=linear"]
+
+
+@pytest.mark.parametrize("selection", ["real_val", "budget"])
+def test_mixing_at_its_limits_is_another_strategy_to_the_last_digit(
+    cli: Cli, quick: list[str], tmp_path: Path, selection: str
+) -> None:
+    """Trained apart: the runs share no store."""
+    options = [*quick, f"--selection={selection}", "--n_real=9", "--fit.steps=6"]
+    values = {}
+    for name, arguments in {
+        "real": ["real_only", *options],
+        "mix0": ["mixing", *options, "--alpha=0", *ADAPTER],
+        "synthetic": ["data_adaptation", *options, *ADAPTER],
+        "mix1": ["mixing", *options, "--alpha=1", *ADAPTER],
+        "half": ["mixing", *options, "--alpha=0.5", *ADAPTER],
+    }.items():
+        answer = cli("run", *arguments, f"--runs_dir={tmp_path / name}")
+        assert answer.code == 0, answer.err
+        (path,) = (tmp_path / name).rglob("predictions.npz")
+        with np.load(path) as arrays:
+            values[name] = {key: arrays[key] for key in ("common/prediction", "val/prediction", "challenging/prediction")}
+    for one, other in (("real", "mix0"), ("synthetic", "mix1")):
+        assert all(np.array_equal(values[one][key], values[other][key]) for key in values[one]), (one, other)
+    assert not np.array_equal(values["half"]["val/prediction"], values["mix0"]["val/prediction"])
+    assert not np.array_equal(values["half"]["val/prediction"], values["mix1"]["val/prediction"])
+
+
+def test_synthetic_network_and_adapter_are_made_once_for_all(cli: Cli, quick: list[str], tmp_path: Path) -> None:
+    options = [*quick, "--n_real=9", *ADAPTER]
+    cli("run", "synthetic_only", *quick)
+    for recipe in ("label_adaptation", "data_adaptation", "mixing"):
+        answer = cli("run", recipe, *options)
+        assert "synthetic: trained before" in answer.err
+        assert ("label adapter: fitted before on 9 real faces" in answer.err) == (recipe != "label_adaptation")
+    # The limits of mixing are trainings that are in the store already.
+    assert "mixed: trained before" in cli("run", "mixing", *options, "--alpha=1").err
+    cli("run", "real_only", *quick, "--n_real=9")
+    assert "mixed: trained before" in cli("run", "mixing", *options, "--alpha=0").err
+    adapters = [path for path in (tmp_path / "runs" / "stages").iterdir() if (path / "labels.ckpt").is_file()]
+    assert len(adapters) == 1
+    assert "label adapter: fitted before" not in cli("run", "mixing", *options, "--n_real=8").err
+
+
+def test_adapter_is_diagnosed_in_every_run_that_has_one(cli: Cli, quick: list[str], tmp_path: Path) -> None:
+    from domaingap.models.label_adapter import LabelAdapter
+
+    for recipe, use in (("label_adaptation", "predictions"), ("data_adaptation", "labels"), ("mixing", "labels")):
+        answer = cli("run", recipe, *quick, *ADAPTER)
+        record = result_of(tmp_path, recipe)["adapter"]
+        assert isinstance(record, dict)
+        assert (record["use"], record["kind"], record["chosen_on"]) == (use, "linear", "validation")
+        for name in ("movement_predictions", "movement_labels"):
+            assert set(record[name]) == {"all", "jaw", "brows", "nose", "eyes", "mouth"}
+            assert all(np.isfinite(value) for value in record[name].values())
+        kept = 0.95 <= record["spread_ratio"] <= 1 / 0.95 and record["shape_kept"] >= 0.95
+        assert (record["warning"] is None) == kept and (kept or use == "predictions")
+        assert f"label adapter for {use}: linear" in answer.out and "adapter.png" in answer.out
+        assert ("warning: " in answer.out) == (not kept)
+        folder = run_of(tmp_path, recipe)
+        assert (folder / "adapter.png").stat().st_size > 5000
+        assert LabelAdapter.load(folder / "checkpoints" / f"adapter_{use}.ckpt").kind == "linear"
+
+
+def test_label_adaptation_answers_with_the_adapter(cli: Cli, quick: list[str], tmp_path: Path) -> None:
+    from domaingap.models.label_adapter import LabelAdapter
+
+    cli("run", "synthetic_only", *quick)
+    cli("run", "label_adaptation", *quick, *ADAPTER)
+    folder = run_of(tmp_path, "label_adaptation")
+    adapter = LabelAdapter.load(folder / "checkpoints" / "adapter_predictions.ckpt")
+    raw, adapted = (np.load(run_of(tmp_path, r) / "predictions.npz") for r in ("synthetic_only", "label_adaptation"))
+    assert adapted["common/prediction"] == pytest.approx(adapter.adapt(raw["common/prediction"]))
+    assert not np.allclose(adapted["common/prediction"], raw["common/prediction"])
+    answer = cli("evaluate", folder, "--on", "common")
+    assert answer.code == 0, answer.err
+    written = json.loads((folder / "evaluation" / "common.json").read_text())["common"]["metrics"]["nme"]
+    metrics = result_of(tmp_path, "label_adaptation")["metrics"]
+    assert written == pytest.approx(metrics["test/common/nme"], rel=1e-6)  # type: ignore[index]
+    # What chose is what is reported: the validation faces' NME is the run's own.
+    record = result_of(tmp_path, "label_adaptation")["adapter"]
+    assert record["nme"] == pytest.approx(metrics["val/nme"])  # type: ignore[index]
+    assert record["nme_before"] == pytest.approx(result_of(tmp_path, "synthetic_only")["metrics"]["val/nme"])  # type: ignore[index]
 
 
 def test_metrics_can_be_recomputed_without_the_network(cli: Cli, quick: list[str], tmp_path: Path) -> None:
@@ -193,13 +294,13 @@ def test_report(cli: Cli, quick: list[str], tmp_path: Path) -> None:
     for seed in (0, 1):
         cli("run", "real_only", *quick, f"--seed={seed}")
     cli("run", "synthetic_only", *quick)
-    answer = cli("report", tmp_path / "runs")
+    answer = cli("report", tmp_path / "runs", "--style", "runs")
     assert answer.code == 0
     row = next(line for line in answer.out.splitlines() if "real_only" in line)
     assert "28 + 6" in row and " 2 " in row, "two seeds in one row"
     assert "partial: 11 of 554" in answer.out and "Student's t" in answer.out
     markdown = cli("report", tmp_path / "runs", "--format", "markdown").out
-    assert markdown.startswith("| strategy |") and "| synthetic_only |" in markdown
+    assert "\n| strategy |" in markdown and "| synthetic_only |" in markdown
     out = tmp_path / "table.csv"
     assert cli("report", tmp_path / "runs", "--format", "csv", "--out", out).code == 0
     assert len(out.read_text().splitlines()) == 3
