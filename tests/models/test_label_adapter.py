@@ -236,6 +236,7 @@ def test_bad_input_is_named() -> None:
         adapter.adapt(np.zeros((1, 68, 2)))
 
 
+@pytest.mark.slow
 def test_example_of_the_readme(tmp_path: Path) -> None:
     """The README's example for people who only want the adapter, run as it stands there."""
     text = (Path(__file__).parents[2] / "README.md").read_text()
