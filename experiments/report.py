@@ -7,7 +7,7 @@ import io
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,6 +29,7 @@ NOTHING = {
     "adapters": "no run here has a label adapter",
 }
 RECIPE_ORDER = ("synthetic_only", "label_adaptation", "data_adaptation", "mixing", "fine_tuning", "real_only")
+KINDS = ("identity", "shift", "linear", "mlp")
 REGIONS = ("all", "jaw", "brows", "nose", "eyes", "mouth")
 TEST_ORDER = ("common", "challenging", "full", "private")
 
@@ -199,6 +200,8 @@ class Finished:
 
     folder: Path
     content: Content
+    picked: bool = False
+    """Its α was picked on validation, from among several."""
 
     @property
     def recipe(self) -> str:
@@ -212,6 +215,8 @@ class Finished:
     def label(self) -> str:
         """The strategy, with α where it has one."""
         alpha = self.content["alpha"]
+        if self.picked:
+            return f"{self.recipe} α by val"
         return self.recipe + (f" α={alpha:g}" if alpha is not None else "")
 
     @property
@@ -263,6 +268,27 @@ def grouped(runs: Sequence[Finished]) -> list[Group]:
     return list(groups.values())
 
 
+def picked_alphas(groups: Sequence[Group]) -> list[tuple[Group, list[Group]]]:
+    """Where mixing ran at several α: for each seed the run with the lowest NME on validation, beside the groups that it
+    was picked from. A test set must not pick α; under the rule ``budget`` nothing may."""
+    alike: dict[tuple[Any, ...], list[Group]] = {}
+    for group in groups:
+        run = group[0]
+        if run.content["alpha"] is not None and run.rule == "real_val":
+            config = {k: v for k, v in run.content["config"].items() if k != "alpha"}
+            alike.setdefault(_group({**run.content, "config": config}), []).append(group)
+    result = []
+    for members in alike.values():
+        if len(members) < 2:
+            continue
+        seeds = sorted(set.intersection(*({run.seed for run in group} for group in members)))
+        candidates = [[run for group in members for run in group if run.seed == seed] for seed in seeds]
+        best = [replace(min(runs, key=lambda run: run.nme("val") or 0.0), picked=True) for runs in candidates]
+        if best:
+            result.append((best, members))
+    return result
+
+
 def labelled(groups: Sequence[Group]) -> list[str]:
     """A name for each group: strategy and α, and the settings that tell apart groups which would look the same."""
     alike: dict[tuple[Any, ...], list[int]] = {}
@@ -299,6 +325,8 @@ def strategies_tables(runs: Sequence[Finished], on: str) -> list[Section]:
     """Strategies by budgets of real images: NME on one set of faces, a table for each network and set of real faces."""
     sections = []
     groups = grouped(runs)
+    picked = [group for group, _ in picked_alphas(groups)]
+    groups += picked
     names = dict(zip(map(id, groups), labelled(groups), strict=True))
     key = "val" if on == "val" else f"test/{on}"
     for setting in dict.fromkeys(group[0].setting for group in groups):
@@ -321,7 +349,13 @@ def strategies_tables(runs: Sequence[Finished], on: str) -> list[Section]:
         config = members[0][0].content["config"]
         title = f"NME % on {on}, {config['model']['backbone']} {config['crop']['size']} px {config['crop']['channels']}"
         contents = [run.content for group in members for run in group]
-        sections.append(Section(title, header, rows, _notes(contents, [] if on == "val" else [on], RULES)))
+        notes = _notes(contents, [] if on == "val" else [on], RULES)
+        for group in picked:
+            if group[0].setting == setting:
+                counts = Counter(f"{run.content['alpha']:g}" for run in group)
+                chosen = ", ".join(f"{alpha} for {count}" for alpha, count in sorted(counts.items()))
+                notes.append(f"α by val, {group[0].n} real: for each seed the α with the lowest validation NME ({chosen}).")
+        sections.append(Section(title, header, rows, notes))
     return sections
 
 
@@ -330,6 +364,9 @@ def pairs_table(runs: Sequence[Finished], on: str) -> list[Section]:
     from domaingap.statistics import holm
 
     groups = grouped(runs)
+    for best, members in picked_alphas(groups):
+        # The α that validation picked is compared, not each: the best of several on a test set isn't a result.
+        groups = [group for group in groups if group not in members] + [best]
     names = dict(zip(map(id, groups), labelled(groups), strict=True))
     rows: Rows = []
     p_values: list[float | None] = []
@@ -442,6 +479,11 @@ def adapters_table(runs: Sequence[Finished]) -> list[Section]:
             values = [sum(record[key][region] for record in records) / len(records) for region in REGIONS]
             return f"{values[0]:.1f} ({' '.join(f'{value:.1f}' for value in values[1:])})"
 
+        def by_kind(records: Sequence[Content] = records) -> str:
+            scores = [{**record["nme_by_kind"], "identity": record["nme_before"]} for record in records]
+            kinds = [[score[kind] for score in scores if kind in score] for kind in KINDS]
+            return " / ".join(f"{sum(values) / len(values):.2f}" if values else "-" for values in kinds)
+
         rows.append(
             [
                 name,
@@ -450,7 +492,7 @@ def adapters_table(runs: Sequence[Finished]) -> list[Section]:
                 records[0]["use"],
                 ", ".join(f"{kind} {count}" if len(kinds) > 1 else kind for kind, count in kinds.items()),
                 mean("strength"),
-                f"{mean('nme_before')} to {mean('nme')}",
+                by_kind(),
                 moves("movement_predictions"),
                 moves("movement_labels"),
                 mean("spread_ratio"),
@@ -460,10 +502,12 @@ def adapters_table(runs: Sequence[Finished]) -> list[Section]:
         )
     if not rows:
         return []
-    header = ["strategy", "synthetic", "real images", "for", "kind", "strength", "NME %", "predictions move %"]
+    header = ["strategy", "synthetic", "real images", "for", "kind", "strength", "NME % by kind", "predictions move %"]
     header += ["labels move %", "spread", "own shape", "warned"]
     notes = [
-        "means over seeds. NME %: the synthetic network's answers without and with this adapter, on the faces that chose.",
+        "means over seeds. NME % by kind: the synthetic network's answers on the faces that chose, with no adapter / the "
+        "best shift / linear / mlp that the use allows. What the shift takes away is systematic, as a label gap is; what "
+        "the others take away beyond it depends on the face, and is the network's own error as well.",
         f"move: mean distance in % of the mean distance of the outer eye corners, of all points ({', '.join(REGIONS[1:])}); "
         "predictions on the validation faces, true labels of the synthetic training faces.",
         "spread: shape spread of these labels after over before, warned of outside 0.95 to 1.05; own shape: share of each "

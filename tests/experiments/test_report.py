@@ -174,7 +174,7 @@ def test_adapters_table(cli: Cli, template: dict[str, Path]) -> None:
         "shift",
         "9",
     )
-    assert row["NME %"] == f"{record['nme_before']:.2f} to {record['nme']:.2f}"
+    assert row["NME % by kind"] == f"{record['nme_before']:.2f} / {record['nme']:.2f} / - / -"
     assert row["labels move %"].startswith(f"{record['movement_labels']['all']:.1f} (")
     assert row["spread"] == f"{record['spread_ratio']:.2f}" and row["own shape"] == "1.00"
 
@@ -203,3 +203,23 @@ def test_settings_that_tell_runs_apart_are_named(cli: Cli, template: dict[str, P
     (other / "result.json").write_text(json.dumps(content))
     names = [row["strategy"] for row in table(cli, tmp_path, "runs")]
     assert "real_only fit.lr=0.5" in names and "real_only fit.lr=0.002" in names
+
+
+def test_alpha_is_picked_on_validation_never_on_the_test(cli: Cli, template: dict[str, Path], tmp_path: Path) -> None:
+    copy(template, tmp_path, FIGURES)
+    content = json.loads((tmp_path / "label_adaptation-4-0" / "result.json").read_text())
+    # Seed 0 does best on validation at 0.25 and on the test at 0.75; seed 1 the other way round.
+    figures = {(0.25, 0): (7.0, 6.9), (0.75, 0): (7.5, 6.0), (0.25, 1): (7.9, 6.1), (0.75, 1): (7.1, 6.8)}
+    for (alpha, seed), (val, test) in figures.items():
+        content |= {"recipe": "mixing", "alpha": alpha, "seed": seed, "steps_total": 8}
+        content["config"] |= {"alpha": alpha, "seed": seed}
+        content["metrics"] |= {"val/nme": val, "test/common/nme": test}
+        place = tmp_path / f"mixing-{alpha}-{seed}"
+        place.mkdir()
+        (place / "result.json").write_text(json.dumps(content))
+    rows = {row["strategy"]: row for row in table(cli, tmp_path, "strategies")}
+    assert {"mixing α=0.25", "mixing α=0.75", "mixing α by val"} < set(rows)
+    assert rows["mixing α by val"]["9 real"].startswith("6.85 ["), "the mean of 6.9 and 6.8"
+    compared = {row["strategy"] for row in table(cli, tmp_path, "pairs")}
+    assert "mixing α by val" in compared and "mixing α=0.25" not in compared
+    assert "0.25 for 1, 0.75 for 1" in cli("report", tmp_path, "--style", "strategies").out
