@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from domaingap.errors import UserError
+
 Selection = Literal["real_val", "budget", "source_val"]
 
 
@@ -175,6 +177,16 @@ class AdapterConfig:
     epochs: int = 600
     folds: int = 5
     min_spread: float = 0.95
+
+    def __post_init__(self) -> None:
+        # Here rather than where they are used: a network has been trained by then.
+        if self.kind not in ("auto", "identity", "shift", "linear", "mlp"):
+            raise UserError(f"adapter.kind {self.kind!r} is unknown; known: auto, identity, shift, linear, mlp")
+        for name, least in (("epochs", 20), ("hidden", 1), ("folds", 2)):
+            if getattr(self, name) < least:
+                raise UserError(f"adapter.{name} is {getattr(self, name)}; give at least {least}")
+        if not 0 <= self.min_spread <= 1:
+            raise UserError(f"adapter.min_spread is {self.min_spread}; it lies between 0 and 1")
 
 
 @dataclass(frozen=True)

@@ -298,13 +298,6 @@ class AdapterFamily:
         seed: int = 0,
     ) -> None:
         config = config or AdapterConfig()
-        if config.kind not in ("auto", *KINDS):
-            raise UserError(f"adapter kind {config.kind!r} is unknown; known: auto, {', '.join(KINDS)}")
-        if config.epochs < LOOK_EVERY or config.hidden < 1 or config.folds < 2 or not 0 <= config.min_spread <= 1:
-            raise UserError(
-                f"adapter: epochs {config.epochs} is at least {LOOK_EVERY}, hidden {config.hidden} at least 1, "
-                f"folds {config.folds} at least 2, min_spread {config.min_spread} between 0 and 1"
-            )
         self.config, self.seed = config, seed
         points, truth = _checked(inputs, "inputs"), _checked(targets, "targets")
         if len(points) != len(truth):

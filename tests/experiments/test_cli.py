@@ -30,7 +30,7 @@ def fails(answer: Answer, *fragments: str) -> None:
     assert "Traceback" not in answer.err + answer.out
 
 
-@pytest.mark.parametrize("command", ["", "run", "data", "data prepare", "data preview", "evaluate", "report", "bench"])
+@pytest.mark.parametrize("command", ["", "run", "data", "data prepare", "data preview", "evaluate", "report", "sweep", "bench"])
 def test_every_command_has_help_with_an_example(cli: Cli, command: str) -> None:
     answer = cli(*command.split(), "--help")
     assert answer.code == 0 and "example" in answer.out and "domaingap " in answer.out
@@ -205,6 +205,10 @@ def test_asking_for_too_much(cli: Cli, quick: list[str]) -> None:
     fails(cli("run", "real_only", *quick, "--augment.strength=5"), "augment.strength")
     fails(cli("run", "real_only", *quick, "--model.backbone=resnet19"), "resnet19")
     fails(cli("run", "real_only", *quick, "--fit.lr=-1"), "lr")
+    fails(cli("run", "mixing", *quick, "--alpha=1.5"), "--alpha is 1.5", "between 0 and 1")
+    fails(cli("run", "label_adaptation", *quick, "--adapter.epochs=5"), "adapter.epochs is 5")
+    fails(cli("run", "mixing", *quick, "--adapter.min_spread=2"), "adapter.min_spread")
+    fails(cli("run", "mixing", *quick, "--adapter.kind=cubic"), "adapter.kind")
 
 
 def test_pretrained_weights_without_network(

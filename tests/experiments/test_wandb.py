@@ -84,3 +84,14 @@ def test_offline_run(cli: Callable[..., Answer], quick: list[str], tmp_path: Pat
     pictures = list(folder.glob("files/media/images/val/faces*.png"))
     assert len(pictures) == 1
     assert pictures[0].stat().st_size > 10_000
+
+
+def test_adapter_is_tracked(cli: Callable[..., Answer], quick: list[str], tmp_path: Path, no_login: None) -> None:
+    answer = cli("run", "label_adaptation", *quick, "--wandb.mode=offline", "--adapter.kind=linear")
+    assert answer.code == 0, answer.err
+    (run,) = (tmp_path / "runs").glob("label_adaptation-*")
+    (folder,) = run.glob("wandb/offline-run-*")
+    record, kept = json.loads((run / "result.json").read_text())["adapter"], summary(folder)["summary"]
+    assert kept["adapter/kind"] == "linear" and kept["adapter/spread_ratio"] == pytest.approx(record["spread_ratio"])
+    assert kept["adapter/movement_labels_jaw"] == pytest.approx(record["movement_labels"]["jaw"])
+    assert len(list(folder.glob("files/media/images/adapter/mean_face*.png"))) == 1
