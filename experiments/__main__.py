@@ -97,8 +97,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     sweep.add_argument_group(
         "options of the runs",
-        "--key value sets a recipe's setting in every run that has it, over the file (--data_root data, --fit.steps 100, "
-        "--wandb.mode off); --runs_dir is runs/NAME by default, NAME being the file's",
+        "--key value sets a recipe's setting in every run that has it,\n"
+        "  over the file: --data_root data, --fit.steps 100, --wandb.mode off.\n"
+        "  --runs_dir is runs/NAME by default, NAME being the file's.",
     )
 
     evaluate = add(

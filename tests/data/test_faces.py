@@ -11,7 +11,7 @@ import pytorch_lightning as pl
 import torch
 
 from domaingap.config import CropConfig
-from domaingap.data.datamodules import RealDataModule, SyntheticDataModule
+from domaingap.data.datamodules import MixedDataModule, RealDataModule, SyntheticDataModule
 from domaingap.data.faces import StepSampler
 from domaingap.errors import UserError
 from domaingap.models.regressor import LandmarkRegressor
@@ -152,9 +152,10 @@ def test_renderings_of_one_actor_stay_together(data_root: Path, prepared_dir: Pa
     assert not set(groups[module.train_positions]) & set(groups[module.val_positions])
 
 
-@pytest.mark.parametrize("kind", ["real", "synthetic"])
+@pytest.mark.parametrize("kind", ["real", "synthetic", "mixed"])
 def test_modules_plug_into_anybodys_trainer(data_root: Path, prepared_dir: Path, tmp_path: Path, kind: str) -> None:
-    module = real(data_root, prepared_dir) if kind == "real" else synthetic(data_root, prepared_dir)
+    modules = {"real": real(data_root, prepared_dir), "synthetic": synthetic(data_root, prepared_dir)}
+    module = modules.get(kind) or MixedDataModule(modules["synthetic"], modules["real"], alpha=0.25, batch_size=8)
     model = LandmarkRegressor("test_resnet", input_size=32)
     trainer = pl.Trainer(
         max_steps=3,
@@ -167,3 +168,56 @@ def test_modules_plug_into_anybodys_trainer(data_root: Path, prepared_dir: Path,
     trainer.fit(model, module)
     (scores,) = trainer.validate(model, module, verbose=False)
     assert 0 < scores["val/nme"] < 200
+
+
+def test_mixed_batches_hold_both_domains_as_each_alone_would(data_root: Path, prepared_dir: Path) -> None:
+    one, other = real(data_root, prepared_dir), synthetic(data_root, prepared_dir)
+    moved = other.adapted(lambda points: points + [3.0, 0.0], "right")
+    batches = list(MixedDataModule(moved, one, alpha=0.375, batch_size=8, steps_per_epoch=5).train_dataloader())
+    n = len(one.faces)
+    for batch in batches:
+        assert batch["domain"].tolist() == [0] * 5 + [1] * 3
+        assert ((batch["position"] >= n) == (batch["domain"] == 1)).all()
+        assert batch["image"].shape == (8, 1, 32, 32) and batch["landmarks"].shape == (8, 68, 2)
+    whole = [list(MixedDataModule(moved, one, alpha, 8, steps_per_epoch=5).train_dataloader()) for alpha in (0, 1)]
+    for batches, module in zip(whole, (one, moved), strict=True):
+        alone = list(train_loader(module.train_set(), 8, 0, 5, 0))
+        for a, b in zip(batches, alone, strict=True):
+            assert torch.equal(a["image"], b["image"]) and torch.equal(a["landmarks"], b["landmarks"])
+
+
+def test_adapted_labels_are_other_labels_of_the_same_faces(data_root: Path, prepared_dir: Path) -> None:
+    module = synthetic(data_root, prepared_dir)
+    moved = module.adapted(lambda points: points + [3.0, -1.0], "some-adapter")
+    assert np.array_equal(moved.train_positions, module.train_positions)
+    assert moved.faces.landmarks == pytest.approx(module.faces.landmarks + [3.0, -1.0])
+    one, other = (m.plain_train_set()[0] for m in (module, moved))
+    assert torch.equal(one["image"], other["image"])
+    # In crop pixels the step is smaller or larger, as the crop is.
+    scale = module.faces.image_to_crop[module.train_positions[0], 0, 0]
+    assert (other["landmarks"] - one["landmarks"]).numpy() == pytest.approx(np.tile([3.0, -1.0], (68, 1)) * scale, abs=1e-4)
+    assert moved.train_set().fingerprint() != module.train_set().fingerprint()
+    again = module.adapted(lambda points: points, "other-adapter")
+    assert again.train_set().fingerprint() != moved.train_set().fingerprint()
+    assert module.faces.label_key is None, "the module itself keeps its labels"
+    with pytest.raises(ValueError, match="expected landmarks"):
+        module.adapted(lambda points: points[:3], "x")
+
+
+def test_domains_that_look_different_are_not_mixed(data_root: Path, prepared_dir: Path) -> None:
+    one, other = real(data_root, prepared_dir), synthetic(data_root, prepared_dir, seed=1)
+    with pytest.raises(UserError, match="share crop, augmentation and seed"):
+        MixedDataModule(other, one)
+    with pytest.raises(UserError, match="--alpha is -0.1"):
+        MixedDataModule(synthetic(data_root, prepared_dir), one, alpha=-0.1)
+
+
+@pytest.mark.slow
+def test_mixed_batches_do_not_depend_on_the_number_of_workers(data_root: Path, prepared_dir: Path) -> None:
+    def batches(workers: int) -> list[torch.Tensor]:
+        module = MixedDataModule(
+            synthetic(data_root, prepared_dir), real(data_root, prepared_dir), 0.4, 5, workers, steps_per_epoch=4
+        )
+        return [batch["image"] for batch in module.train_dataloader()]
+
+    assert all(torch.equal(a, b) for a, b in zip(batches(0), batches(2), strict=True))

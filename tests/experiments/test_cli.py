@@ -30,7 +30,9 @@ def fails(answer: Answer, *fragments: str) -> None:
     assert "Traceback" not in answer.err + answer.out
 
 
-@pytest.mark.parametrize("command", ["", "run", "data", "data prepare", "data preview", "evaluate", "report", "sweep", "bench"])
+@pytest.mark.parametrize(
+    "command", ["", "run", "data", "data prepare", "data preview", "evaluate", "report", "sweep", "bench"]
+)
 def test_every_command_has_help_with_an_example(cli: Cli, command: str) -> None:
     answer = cli(*command.split(), "--help")
     assert answer.code == 0 and "example" in answer.out and "domaingap " in answer.out
