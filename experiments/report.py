@@ -137,7 +137,7 @@ def report(
         wanted = ("runs",) if style == "gap" and format == "csv" else ORDER if style == "gap" else (style,)
         made = {
             "strategies": lambda: strategies_tables(runs, on),
-            "pairs": lambda: pairs_table(runs, on),
+            "pairs": lambda: pairs_tables(runs, on),
             "adapters": lambda: adapters_table(runs),
             "runs": lambda: [Section("All runs", *runs_table([run.content for run in runs]))],
         }
@@ -180,8 +180,14 @@ def _print(sections: Sequence[Section]) -> None:
         for row in section.rows:
             table.add_row(*row)
         output.print(table)
-        for note in section.notes:
+        for note in _unsaid(section, sections[:number]):
             output.print(note)
+
+
+def _unsaid(section: Section, before: Sequence[Section]) -> list[str]:
+    """Notes that don't stand under an earlier table already."""
+    said = {note for other in before for note in other.notes}
+    return [note for note in section.notes if note not in said]
 
 
 @dataclass(frozen=True)
@@ -268,6 +274,21 @@ def grouped(runs: Sequence[Finished]) -> list[Group]:
     return list(groups.values())
 
 
+def comparable(groups: Sequence[Group]) -> list[tuple[tuple[str, ...], str, list[Group]]]:
+    """Groups that belong in one table, with their setting and synthetic source: those of one source, and beside them the
+    ones without any at the same numbers of real images."""
+    result = []
+    for setting in dict.fromkeys(group[0].setting for group in groups):
+        here = [group for group in groups if group[0].setting == setting]
+        sources = sorted({group[0].source for group in here} - {""}, key=lambda s: (-sum(g[0].source == s for g in here), s))
+        for source in sources or [""]:
+            budgets = {group[0].n for group in here if group[0].source == source}
+            members = [g for g in here if g[0].source == source or (not g[0].source and g[0].n in budgets | {0})]
+            # A single synthetic source leaves nobody out.
+            result.append((setting, source, members if len(sources) > 1 else here))
+    return result
+
+
 def picked_alphas(groups: Sequence[Group]) -> list[tuple[Group, list[Group]]]:
     """Where mixing ran at several α: for each seed the run with the lowest NME on validation, beside the groups that it
     was picked from. A test set must not pick α; under the rule ``budget`` nothing may."""
@@ -329,8 +350,7 @@ def strategies_tables(runs: Sequence[Finished], on: str) -> list[Section]:
     groups += picked
     names = dict(zip(map(id, groups), labelled(groups), strict=True))
     key = "val" if on == "val" else f"test/{on}"
-    for setting in dict.fromkeys(group[0].setting for group in groups):
-        members = [group for group in groups if group[0].setting == setting]
+    for setting, source, members in comparable(groups):
         budgets = sorted({group[0].n for group in members})
         lines: dict[tuple[Any, ...], dict[int, Group]] = {}
         for group in members:
@@ -347,11 +367,12 @@ def strategies_tables(runs: Sequence[Finished], on: str) -> list[Section]:
             rows.append([*line, " to ".join(map(str, (seeds[0], seeds[-1])[: len(seeds)])), *cells])
         header = ["strategy", "synthetic", "steps", "picked by", "seeds", *(f"{n} real" for n in budgets)]
         config = members[0][0].content["config"]
-        title = f"NME % on {on}, {config['model']['backbone']} {config['crop']['size']} px {config['crop']['channels']}"
+        network = f"{config['model']['backbone']} {config['crop']['size']} px {config['crop']['channels']}"
+        title = f"NME % on {on}, {network}" + (f", {source}" if source else "")
         contents = [run.content for group in members for run in group]
         notes = _notes(contents, [] if on == "val" else [on], RULES)
         for group in picked:
-            if group[0].setting == setting:
+            if group[0].setting == setting and group[0].source == source:
                 counts = Counter(f"{run.content['alpha']:g}" for run in group)
                 chosen = ", ".join(f"{alpha} for {count}" for alpha, count in sorted(counts.items()))
                 notes.append(f"α by val, {group[0].n} real: for each seed the α with the lowest validation NME ({chosen}).")
@@ -359,14 +380,27 @@ def strategies_tables(runs: Sequence[Finished], on: str) -> list[Section]:
     return sections
 
 
-def pairs_table(runs: Sequence[Finished], on: str) -> list[Section]:
-    """Differences in pairs: every strategy against synthetic_only, and against real_only at the same budget."""
-    from domaingap.statistics import holm
-
+def pairs_tables(runs: Sequence[Finished], on: str) -> list[Section]:
+    """Differences in pairs: every strategy against synthetic_only, and against real_only at the same budget; a table,
+    and a family of comparisons for Holm's correction, for each network and synthetic source."""
     groups = grouped(runs)
     for best, members in picked_alphas(groups):
         # The α that validation picked is compared, not each: the best of several on a test set isn't a result.
         groups = [group for group in groups if group not in members] + [best]
+    several = len(comparable(groups)) > 1
+    sections = []
+    for _, source, members in comparable(groups):
+        crop = members[0][0].content["config"]["crop"]
+        title = f"Differences in pairs, NME % on {on}"
+        if several:
+            title += f", {members[0][0].content['config']['model']['backbone']} {crop['size']} px, {source or 'real'}"
+        sections += _pairs(members, on, title)
+    return sections
+
+
+def _pairs(groups: Sequence[Group], on: str, title: str) -> list[Section]:
+    from domaingap.statistics import holm
+
     names = dict(zip(map(id, groups), labelled(groups), strict=True))
     rows: Rows = []
     p_values: list[float | None] = []
@@ -411,7 +445,7 @@ def pairs_table(runs: Sequence[Finished], on: str) -> list[Section]:
         notes.append("real_only at fine_tuning's number of steps isn't among these runs: its rows favour fine_tuning.")
     if few < 5:
         notes.append(f"{few} seed{'s' if few > 1 else ''} in some rows: a headline needs five.")
-    return [Section(f"Differences in pairs, NME % on {on}", header, rows, notes)]
+    return [Section(title, header, rows, notes)]
 
 
 def _bases(group: Group, groups: Sequence[Group]) -> Iterator[tuple[Group, str]]:
@@ -542,7 +576,7 @@ def runs_table(results: Sequence[Content]) -> tuple[list[str], Rows, list[str]]:
                 values = [run.content["metrics"][key] for run in group if key in run.content["metrics"]]
                 row.append(f"{sum(values) / len(values):.{digits}f}" if values else "-")
         rows.append(row)
-    rule = "real images: trained on + used to pick a checkpoint, an adapter."
+    rule = "real images: trained on + used to pick a checkpoint or an adapter."
     return header, rows, _notes(results, sets, [rule])
 
 
@@ -649,9 +683,9 @@ def _csv(sections: Sequence[Section]) -> str:
 
 def _markdown(sections: Sequence[Section]) -> str:
     parts = []
-    for section in sections:
+    for number, section in enumerate(sections):
         lines = [f"**{section.title}**", ""] if section.title else []
         lines += ["| " + " | ".join(section.header) + " |", "|" + "---|" * len(section.header)]
         lines += ["| " + " | ".join(row) + " |" for row in section.rows]
-        parts.append("\n".join([*lines, "", *(f"{note}  " for note in section.notes)]))
+        parts.append("\n".join([*lines, "", *(f"{note}  " for note in _unsaid(section, sections[:number]))]).rstrip("\n"))
     return "\n\n".join(parts) + "\n"

@@ -223,3 +223,34 @@ def test_alpha_is_picked_on_validation_never_on_the_test(cli: Cli, template: dic
     compared = {row["strategy"] for row in table(cli, tmp_path, "pairs")}
     assert "mixing α by val" in compared and "mixing α=0.25" not in compared
     assert "0.25 for 1, 0.75 for 1" in cli("report", tmp_path, "--style", "strategies").out
+
+
+def test_each_synthetic_source_has_tables_and_a_family_of_its_own(
+    cli: Cli, template: dict[str, Path], tmp_path: Path
+) -> None:
+    copy(template, tmp_path, FIGURES)
+    worse = {key: [nme + 1 for nme in values] for key, values in FIGURES.items() if key[0] != "real_only"}
+    for folder in sorted(tmp_path.iterdir()):
+        content = json.loads((folder / "result.json").read_text())
+        if content["recipe"] != "real_only":
+            content["data"]["synthetic"] |= {"source": "dgfaces", "fingerprint": "other"}
+            content["config"]["synthetic"]["source"] = "dgfaces"
+            content["metrics"]["test/common/nme"] = worse[content["recipe"], content["steps_answering"]][content["seed"]]
+            (tmp_path / f"dgfaces-{folder.name}").mkdir()
+            (tmp_path / f"dgfaces-{folder.name}" / "result.json").write_text(json.dumps(content))
+    rows = table(cli, tmp_path, "pairs")
+    assert [row["synthetic"] for row in rows] == ["dgfaces"] * 5 + ["face_synthetics"] * 5
+    by_source = [
+        {(r["strategy"], r["against"]): r for r in rows if r["synthetic"] == s} for s in ("dgfaces", "face_synthetics")
+    ]
+    pair = ("label_adaptation", "synthetic_only")
+    assert by_source[0][pair]["difference in NME"] == by_source[1][pair]["difference in NME"], "each against its own source"
+    pair = ("real_only", "synthetic_only")
+    assert by_source[0][pair]["difference in NME"] != by_source[1][pair]["difference in NME"]
+    for rows_of in by_source:
+        p_values = [float(row["p"]) for row in rows_of.values()]
+        for row, p in zip(rows_of.values(), adjusted(p_values), strict=True):
+            assert float(row["p, Holm"]) == pytest.approx(p, abs=2e-3), "corrected among its own five"
+    text = cli("report", tmp_path).out
+    assert "test_resnet 32 px gray, dgfaces" in text and "test_resnet 32 px gray, face_synthetics" in text
+    assert text.count("steps: optimiser steps behind") == 1, "a note is said once"
