@@ -233,7 +233,7 @@ def body(face: FaceParameters) -> Mesh:
     look = face.look
     columns = 28
     turn = np.linspace(0, 2 * np.pi, columns, endpoint=False)
-    rows = [(0, 60, 62), (4, 66, 66), (-18, 76, 72), (-38, 128, 80), (-58, 180, 92), (-90, 205, 104), (-170, 215, 112), (-330, 215, 118)]
+    rows = [(0, 66, 70), (4, 72, 74), (-18, 80, 78), (-38, 128, 80), (-58, 180, 92), (-90, 205, 104), (-170, 215, 112), (-330, 215, 118)]
     y = np.array([look["collar"] + dy for dy, _, _ in rows])[:, None] + 0 * turn
     half = np.array([w * (look["shoulders"] if w > 100 else 1) for _, w, _ in rows])[:, None]
     depth = np.array([z for _, _, z in rows])[:, None]

@@ -121,9 +121,15 @@ def background(seed: int, kind: float, tone: float, size: int, appearance: float
     """A linear RGB picture [size, size, 3] behind the head: plain, gradient, cloudy, a room's edges, or lights."""
     rng = np.random.default_rng(seed)
     small = 64
-    base = rng.random(3) ** 1.5 * tone
-    image = np.ones((small, small, 3), np.float32) * base.astype(np.float32)
-    other = (rng.random(3) ** 1.5 * tone).astype(np.float32)
+
+    def colour(bright: float = 1.0) -> NDArray[np.float32]:
+        mixed = rng.random(3) ** 1.5 * tone * bright
+        gray = mixed.mean()
+        return np.asarray(gray + (mixed - gray) * rng.random() ** 1.5, np.float32)
+
+    base = colour()
+    image = np.ones((small, small, 3), np.float32) * base
+    other = colour(1.4)
     y, x = np.mgrid[0:small, 0:small].astype(np.float32) / small
     angle = rng.uniform(0, 2 * np.pi)
     ramp = np.clip(0.5 + (x - 0.5) * np.cos(angle) + (y - 0.5) * np.sin(angle), 0, 1)[..., None]
@@ -132,20 +138,20 @@ def background(seed: int, kind: float, tone: float, size: int, appearance: float
     if kind > 0.25:
         for octave in (3, 6, 12, 24):
             layer = rng.standard_normal((octave, octave, 3)).astype(np.float32)
-            layer = layer.mean(-1, keepdims=True) * 0.7 + layer * 0.3
+            layer = layer.mean(-1, keepdims=True) * 0.85 + layer * 0.15
             image *= np.exp(0.5 * cv2.resize(layer, (small, small), interpolation=cv2.INTER_CUBIC) * rng.random() * (0.5 + busy))
     if kind > 0.5:
         for _ in range(int(rng.integers(2, 14))):
-            colour = tuple(float(c) for c in rng.random(3) ** 1.6 * tone * 1.3)
+            paint = tuple(float(c) for c in colour(1.4))
             px, py = rng.uniform(-10, small + 10, 2)
             w, h = np.exp(rng.uniform(np.log(2), np.log(40), 2))
             if kind > 0.75:
-                cv2.ellipse(image, (int(px), int(py)), (int(w / 2) + 1, int(h / 2) + 1), float(rng.uniform(0, 180)), 0, 360, colour, -1, cv2.LINE_AA)
+                cv2.ellipse(image, (int(px), int(py)), (int(w / 2) + 1, int(h / 2) + 1), float(rng.uniform(0, 180)), 0, 360, paint, -1, cv2.LINE_AA)
             else:
                 turn = rng.normal(0, 0.15)
                 corner = np.array([[-w, -h], [w, -h], [w, h], [-w, h]]) / 2
                 turned = corner @ np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
-                cv2.fillConvexPoly(image, np.round(turned + [px, py]).astype(np.int32), colour, cv2.LINE_AA)
+                cv2.fillConvexPoly(image, np.round(turned + [px, py]).astype(np.int32), paint, cv2.LINE_AA)
     image = cv2.resize(image, (size, size), interpolation=cv2.INTER_LINEAR)
     sigma = size * rng.uniform(0.0, 0.03)
     if sigma > 0.5:

@@ -91,7 +91,7 @@ def draw_face(rng: np.random.Generator, n_identity: int, appearance: float, popu
         float(np.clip(d.normal(0, blend(population, 9, 12)), -30, 30)),
     )
     distance = float(np.exp(d.uniform(np.log(420), np.log(2400))))
-    face_share = d.uniform(0.17, 0.25)
+    face_share = d.uniform(0.20, 0.30)
     centre = (0.5 + d.normal(0, 0.03), 0.44 + d.normal(0, 0.03))
     face = FaceParameters(identity, expression, gaze, pose, distance, face_share, centre)
     face.look = {**_person(d, population), **_things(d, population), **_light(d, appearance), "appearance": appearance}
@@ -137,11 +137,15 @@ def _expression(d: Draws, population: float) -> dict[str, float]:
 
 
 def _person(d: Draws, population: float) -> dict[str, Any]:
-    melanin = d.rng.beta(1.5, 1.9) if not d.chance(0.5 * population) else d.rng.beta(2.6, 1.2)
+    melanin = d.rng.beta(1.1, 2.3) if not d.chance(0.5 * population) else d.rng.beta(2.4, 1.3)
     blood = d.rng.random()
     age = d.rng.random() ** 1.4
     male = d.chance(0.5)
-    hair = _HAIR_COLOURS[d.rng.choice(8, p=[0.27, 0.2, 0.15, 0.11, 0.10, 0.04, 0.08, 0.05])] * d.uniform(0.7, 1.4)
+    # Fair hair goes with fair skin, mostly.
+    dark = np.array([0.22, 0.18, 0.16, 0.13, 0.13, 0.05, 0.08, 0.05])
+    if melanin > 0.42 and not d.chance(0.06):
+        dark = np.array([0.55, 0.27, 0.06, 0.0, 0.0, 0.0, 0.08, 0.04])
+    hair = _HAIR_COLOURS[d.rng.choice(8, p=dark / dark.sum())] * d.uniform(0.7, 1.4)
     skin = skin_colour(0.92 * float(melanin), float(blood)) * d.uniform(0.85, 1.15)
     lip_colour = skin * np.array([0.86, 0.48, 0.50]) * d.uniform(0.75, 1.1)
     if not male and d.chance(0.35):
@@ -172,7 +176,12 @@ def _person(d: Draws, population: float) -> dict[str, Any]:
 
 def _things(d: Draws, population: float) -> dict[str, Any]:
     glasses, hat, thing = d.rng.random(3)
-    colour = lambda: d.rng.random(3) ** 2.0 * 0.8  # noqa: E731 - three draws, used on the spot
+
+    def colour() -> NDArray[np.float64]:
+        mixed = d.rng.random(3) ** 1.6 * 0.8
+        gray = float(mixed.mean())
+        return np.asarray(gray + (mixed - gray) * d.rng.random() ** 1.5)
+
     return {
         "glasses": bool(glasses < blend(population, 0.20, 0.30)), "sunglasses": bool(glasses < 0.045),
         "rim": d.uniform(0.8, 3.2), "rim_half": (d.normal(25.5, 1.8), d.normal(19.5, 3.2)), "rim_power": d.uniform(2.0, 4.5),
@@ -201,6 +210,6 @@ def _light(d: Draws, appearance: float) -> dict[str, Any]:
         "light_dir": direction, "light": tint * key, "shadow": d.uniform(0.25, 0.95),
         "fill_dir": np.array([np.sin(fill_azimuth), 0.2, np.cos(fill_azimuth)]), "fill": other * d.uniform(0.05, 0.4),
         "sky": (0.5 + 0.5 * other) * d.uniform(0.15, 0.75) * (1.25 - 0.75 * hard), "ground": other[::-1] * d.uniform(0.03, 0.3),
-        "exposure": d.normal(0, blend(appearance, 0.18, 0.40)), "background": d.rng.random(), "background_seed": int(d.rng.integers(2**31)),
+        "exposure": d.normal(0.22, blend(appearance, 0.22, 0.42)), "background": d.rng.random(), "background_seed": int(d.rng.integers(2**31)),
         "background_tone": d.uniform(0.05, 0.9), "camera_seed": int(d.rng.integers(2**31)),
     }  # fmt: skip
