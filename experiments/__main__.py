@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import ast
 import importlib
+import inspect
 import os
 import re
 import sys
@@ -217,6 +218,8 @@ def parse_recipe(name: str, function: Callable[..., Any], arguments: Sequence[st
     )
     parser.add_argument("--config", action="config", help="YAML file of settings; several layer, later ones win")
     parser.add_function_arguments(function)
+    if "synthetic" not in inspect.signature(function).parameters:
+        arguments = _without_synthetic(arguments)
     try:
         parsed = parser.parse_args(list(arguments))
         values: dict[str, Any] = parser.instantiate(parsed).as_dict()
@@ -250,6 +253,29 @@ def _config_files(arguments: Sequence[str]) -> list[Path]:
             raise UserError(f"{path}:{mark.line + 1 if mark else 1}: not YAML ({problem})") from error
         files.append(path)
     return files
+
+
+def _without_synthetic(arguments: Sequence[str]) -> list[str]:
+    """The arguments with the section ``synthetic`` taken out of configuration files: a file that describes both domains
+    also serves a recipe that has real faces alone."""
+    import yaml
+
+    result: list[str] = []
+    for argument in arguments:
+        option, equals, value = argument.partition("=")
+        if result and result[-1] == "--config":
+            result.pop()
+            option, equals, value = "--config", "=", argument
+        if option == "--config" and equals:
+            content = yaml.safe_load(Path(value).read_text(encoding="utf-8"))
+            if isinstance(content, dict) and isinstance(content.get("synthetic"), dict):
+                kept = {key: section for key, section in content.items() if key != "synthetic"}
+                result.append("--config=" + yaml.safe_dump(kept, sort_keys=False))  # jsonargparse also takes the text
+                continue
+            result.append(f"--config={value}")
+            continue
+        result.append(argument)
+    return result
 
 
 def _one_line(message: str, files: Sequence[Path]) -> str:
