@@ -170,8 +170,11 @@ def write_faces(generator: FaceGenerator, n: int, size: int, out: Path, workers:
         console.print(f"{out}: {n - len(jobs)} of {n} faces are there, going on")
     if jobs and _workers(workers, len(jobs)) > 1:
         generator.photograph(jobs[0], size)  # compiles the renderer, see above
-    for _ in track(_run(_write_one, jobs, workers, (generator, size, out)), len(jobs), f"writing {out.name}"):
-        pass
+    try:
+        for _ in track(_run(_write_one, jobs, workers, (generator, size, out)), len(jobs), f"writing {out.name}"):
+            pass
+    except OSError as error:
+        raise UserError(f"{out}: can't be written ({error.strerror}); the faces there are kept") from error
     for path in out.glob(".*.tmp"):
         path.unlink()
     os.replace(out / MARKER, out / SPECIFICATION)
