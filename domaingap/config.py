@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from domaingap.errors import UserError
+from domaingap.hashing import plain
 
 Selection = Literal["real_val", "budget", "source_val"]
 
@@ -61,18 +63,80 @@ class AugmentConfig:
 
 
 @dataclass(frozen=True)
+class GeneratedConfig:
+    """Generated faces of the synthetic domain.
+
+    Args:
+        n: faces; those of a smaller number are the first of a larger one.
+        seed: of the whole set.
+    """
+
+    n: int = 3000
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        # Here, and not by the generator: a wrong value is found before anything is made.
+        if self.n < 1:
+            raise UserError(f"synthetic.generated.n is {self.n}; give at least 1")
+        _check_seed("synthetic.generated.seed", self.seed)
+
+
+@dataclass(frozen=True)
+class TargetConfig:
+    """Generated faces of the target domain, which stand in for real ones.
+
+    Args:
+        n_train: faces to train on and to validate on.
+        n_test: faces of the test set; the same ones whatever n_train is.
+        seed: of the whole set.
+        label_gap: 0 to 1, from labels as synthetic faces have them to labels as people set them.
+        appearance_gap: 0 to 1, other light, textures, backgrounds, and a camera.
+        population_gap: 0 to 1, other identities, expressions and poses.
+    """
+
+    n_train: int = 2300
+    n_test: int = 500
+    seed: int = 1
+    label_gap: float = 1.0
+    appearance_gap: float = 1.0
+    population_gap: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name in ("n_train", "n_test"):
+            if not 1 <= getattr(self, name) <= MAX_FACES:
+                raise UserError(f"real.generated.{name} is {getattr(self, name)}; it lies between 1 and {MAX_FACES}")
+        for name in ("label_gap", "appearance_gap", "population_gap"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise UserError(f"real.generated.{name} is {getattr(self, name)}; it lies between 0 and 1")
+        _check_seed("real.generated.seed", self.seed)
+
+
+MAX_FACES = 500_000
+"""Of a part of the generated target domain: its test faces are numbered from here on."""
+
+
+def _check_seed(name: str, seed: int) -> None:
+    if seed < 0:
+        raise UserError(f"{name} is {seed}; give 0 or more")
+
+
+@dataclass(frozen=True)
 class RealConfig:
-    """Real faces: 300-W.
+    """Real faces: 300-W, or generated ones that stand in for them.
 
     Args:
         parts: parts of the release by name, comma-separated (afw,helen,lfpw,ibug,private); all that are present by default.
         n_val: faces of the validation subset, drawn from the training part by a fixed seed and never trained on.
         root: the release's folder, below the data root or absolute.
+        source: 300w, or generated_target: faces that need no download.
+        generated: the faces of generated_target.
     """
 
     parts: str | None = None
     n_val: int = 300
     root: Path = Path("300w")
+    source: Literal["300w", "generated_target"] = "300w"
+    generated: TargetConfig = TargetConfig()
 
 
 @dataclass(frozen=True)
@@ -83,11 +147,13 @@ class SyntheticConfig:
         source: whose renderings, hence which label convention.
         val_split: share of the synthetic images held out of training.
         root: the release's folder, below the data root or absolute; the source's usual name by default.
+        generated: the faces of source generated, which need no download.
     """
 
-    source: Literal["face_synthetics", "dgfaces"] = "face_synthetics"
+    source: Literal["face_synthetics", "dgfaces", "generated"] = "face_synthetics"
     val_split: float = 0.1
     root: Path | None = None
+    generated: GeneratedConfig = GeneratedConfig()
 
 
 @dataclass(frozen=True)
@@ -206,3 +272,17 @@ class WandbConfig:
     entity: str | None = None
     group: str | None = None
     tags: str = ""
+
+
+def read_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """A recipe's settings as plain values, without those of generated faces where a release is read.
+
+    They change nothing there, so runs and reports must not tell runs apart by them; and runs that were finished before
+    generated faces existed are found again.
+    """
+    values: dict[str, Any] = plain(settings)
+    if "synthetic" in values and values["synthetic"]["source"] != "generated":
+        values["synthetic"] = {k: v for k, v in values["synthetic"].items() if k != "generated"}
+    if "real" in values and values["real"].get("source", "300w") == "300w":
+        values["real"] = {k: v for k, v in values["real"].items() if k not in ("source", "generated")}
+    return values

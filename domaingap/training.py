@@ -25,9 +25,9 @@ from torch.utils.data import DataLoader
 
 from domaingap.config import FitConfig
 from domaingap.data.faces import FaceDataset, MixedDataset
-from domaingap.data.prepare import available_cores
 from domaingap.errors import UserError
 from domaingap.models.regressor import LandmarkRegressor, read_checkpoint, save_network
+from domaingap.parallel import available_cores
 from domaingap.progress import bar, context, detail
 
 Point = dict[str, float]

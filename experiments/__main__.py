@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import ast
 import importlib
+import inspect
 import os
 import re
 import sys
@@ -149,13 +150,37 @@ def build_parser() -> argparse.ArgumentParser:
 
     data = commands.add_parser(
         "data",
-        help="prepare and look at data sets",
-        description="Prepare and look at data sets.",
+        help="make, prepare and look at data sets",
+        description="Make, prepare and look at data sets.",
         epilog="example:\n  domaingap data prepare --data_root data",
         formatter_class=formatter,
     )
     data_commands = data.add_subparsers(title="commands", metavar="COMMAND", dest="data_command")
     data.set_defaults(group_parser=data)
+    generate = add(
+        "generate", "experiments.generate:generate", "Make faces with exact labels, as files in FaceSynthetics' layout.",
+        "domaingap data generate --domain synthetic --n 10000 --out data/generated --seed 1\n"
+        "  domaingap data generate --domain target --appearance_gap 0.5 --label_gap 1.0 --preview faces.png", data_commands,
+    )  # fmt: skip
+    generate.add_argument(
+        "--domain",
+        choices=("synthetic", "target"),
+        default="synthetic",
+        help="renderings, or faces that stand in for photographs (synthetic)",
+    )
+    generate.add_argument("--n", type=int, help="faces, the first of the seed (100; 24 for a sheet alone)")
+    generate.add_argument("--out", type=Path, help="folder for the files; given again, it goes on")
+    generate.add_argument("--seed", type=int, default=0, help="of the whole set (0)")
+    generate.add_argument("--size", type=int, default=256, help="side of the pictures in pixels (256)")
+    for gap, what in (
+        ("label_gap", "labels as people set them"),
+        ("appearance_gap", "other light, textures, backgrounds, and a camera"),
+        ("population_gap", "other identities, expressions and poses"),
+    ):
+        generate.add_argument(f"--{gap}", type=float, metavar="0..1", help=f"of the target domain: {what} (1)")
+    generate.add_argument("--preview", type=Path, metavar="FILE.png", help="a sheet of the first faces with their labels")
+    generate.add_argument("--plain", action="store_true", help="no labels on the sheet")
+    generate.add_argument("--workers", type=int, help="processes (all cores)")
     prepare = add(
         "prepare", "experiments.data:prepare", "Find faces and cut crops, once; later runs map them from disk.",
         "domaingap data prepare --data_root data", data_commands,
@@ -173,7 +198,11 @@ def build_parser() -> argparse.ArgumentParser:
         sub.add_argument("--size", type=int, help="side of the crop in pixels (128)")
         sub.add_argument("--channels", choices=("gray", "rgb"), help="what the network sees (gray)")
         sub.add_argument("--box", choices=("mtcnn", "landmarks"), help="face box: detector, or oracle (mtcnn)")
-        sub.add_argument("--source", help="300w, face_synthetics or dgfaces; all that are present by default")
+        sub.add_argument(
+            "--source",
+            help="300w, face_synthetics, dgfaces, generated or generated_target; the configuration's generated ones and all "
+            "that are present by default",
+        )
     prepare.add_argument("--workers", type=int, help="processes (all cores)")
     preview.add_argument("--out", type=Path, default=Path("augmented.png"), help="the PNG to write (augmented.png)")
     preview.add_argument("--strength", type=float, help="augmentation's strength, 0 to 2 (1)")
@@ -217,6 +246,8 @@ def parse_recipe(name: str, function: Callable[..., Any], arguments: Sequence[st
     )
     parser.add_argument("--config", action="config", help="YAML file of settings; several layer, later ones win")
     parser.add_function_arguments(function)
+    if "synthetic" not in inspect.signature(function).parameters:
+        arguments = _without_synthetic(arguments)
     try:
         parsed = parser.parse_args(list(arguments))
         values: dict[str, Any] = parser.instantiate(parsed).as_dict()
@@ -250,6 +281,29 @@ def _config_files(arguments: Sequence[str]) -> list[Path]:
             raise UserError(f"{path}:{mark.line + 1 if mark else 1}: not YAML ({problem})") from error
         files.append(path)
     return files
+
+
+def _without_synthetic(arguments: Sequence[str]) -> list[str]:
+    """The arguments with the section ``synthetic`` taken out of configuration files: a file that describes both domains
+    also serves a recipe that has real faces alone."""
+    import yaml
+
+    result: list[str] = []
+    for argument in arguments:
+        option, equals, value = argument.partition("=")
+        if result and result[-1] == "--config":
+            result.pop()
+            option, equals, value = "--config", "=", argument
+        if option == "--config" and equals:
+            content = yaml.safe_load(Path(value).read_text(encoding="utf-8"))
+            if isinstance(content, dict) and isinstance(content.get("synthetic"), dict):
+                kept = {key: section for key, section in content.items() if key != "synthetic"}
+                result.append("--config=" + yaml.safe_dump(kept, sort_keys=False))  # jsonargparse also takes the text
+                continue
+            result.append(f"--config={value}")
+            continue
+        result.append(argument)
+    return result
 
 
 def _one_line(message: str, files: Sequence[Path]) -> str:

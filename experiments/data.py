@@ -3,30 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from rich.table import Table
 
-from domaingap.config import AugmentConfig, CropConfig
+from domaingap.config import AugmentConfig, CropConfig, GeneratedConfig, TargetConfig
 from domaingap.errors import DataError, UserError
+
+if TYPE_CHECKING:
+    from domaingap.data.readers import GeneratedReader, Reader
 
 
 def crop_and_augment(
     config: Path | None, size: int | None, channels: str | None, box: str | None, strength: float | None = None
 ) -> tuple[CropConfig, AugmentConfig]:
     """Crop and augment settings of a recipe's configuration, with what the command line changes."""
-    content: dict[str, Any] = {}
-    if config is not None:
-        try:
-            content = yaml.safe_load(config.read_text()) or {}
-        except OSError as error:
-            raise UserError(f"{config}: {error.strerror}") from error
-        except yaml.YAMLError as error:
-            mark = getattr(error, "problem_mark", None)
-            raise UserError(
-                f"{config}:{mark.line + 1 if mark else 1}: not YAML ({getattr(error, 'problem', error)})"
-            ) from error
+    content = _read_config(config)
     changes = {key: value for key, value in {"size": size, "channels": channels, "box": box}.items() if value is not None}
     changed = {"strength": strength} if strength is not None else {}
     try:
@@ -39,12 +32,48 @@ def crop_and_augment(
     return crop, augment
 
 
+def _read_config(config: Path | None) -> dict[str, Any]:
+    if config is None:
+        return {}
+    try:
+        content = yaml.safe_load(config.read_text()) or {}
+    except OSError as error:
+        raise UserError(f"{config}: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        raise UserError(f"{config}:{mark.line + 1 if mark else 1}: not YAML ({getattr(error, 'problem', error)})") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{config}: holds no settings")
+    return content
+
+
+def _readers(data_root: Path, source: str | None, config: Path | None) -> list[Reader | GeneratedReader]:
+    """The data sets to look at: the wanted one; else those that a configuration generates, and those present as files
+    unless it generates both domains."""
+    from domaingap.data.readers import GENERATED, GeneratedReader, open_reader
+
+    content = _read_config(config)
+    synthetic, real = content.get("synthetic") or {}, content.get("real") or {}
+    wanted = [source] if source else [s for s in (synthetic.get("source"), real.get("source")) if s in GENERATED]
+    readers: list[Reader | GeneratedReader] = []
+    try:
+        if "generated" in wanted:
+            readers.append(GeneratedReader(GeneratedConfig(**synthetic.get("generated", {}))))
+        if "generated_target" in wanted:
+            readers.append(GeneratedReader(TargetConfig(**real.get("generated", {}))))
+    except TypeError as error:
+        raise UserError(f"{config}: {error}") from error
+    if source in GENERATED or len(readers) == len(GENERATED):
+        return readers
+    return [*readers, *(open_reader(name, data_root) for name in _sources(data_root, source))]
+
+
 def _sources(data_root: Path, source: str | None) -> list[str]:
-    from domaingap.data.readers import READERS
+    from domaingap.data.readers import GENERATED, READERS
 
     if source is not None:
         if source not in READERS:
-            raise UserError(f"--source: unknown {source!r}; known: {', '.join(READERS)}")
+            raise UserError(f"--source: unknown {source!r}; known: {', '.join((*READERS, *GENERATED))}")
         return [source]
     if not data_root.is_dir():
         raise DataError(data_root, "no such folder", advice="point --data_root at the folder that holds the data sets")
@@ -67,7 +96,7 @@ def prepare(
 ) -> int:
     """Prepare every part that is present and print what was found."""
     from domaingap.data.prepare import prepare_part
-    from domaingap.data.readers import open_reader
+    from domaingap.data.readers.base import Reader
     from domaingap.data.readers.ibug300w import PUBLIC_PARTS, Ibug300WReader
 
     crop, _ = crop_and_augment(config, size, channels, box)
@@ -76,10 +105,9 @@ def prepare(
         table.add_column(column, justify="right" if column in ("faces", "published", "detector missed") else "left")
     failures: list[UserError] = []
     notes: list[str] = []
-    for name in _sources(data_root, source):
-        reader = open_reader(name, data_root)
-        parts = reader.parts()
-        if not parts:
+    for reader in _readers(data_root, source, config):
+        name, parts = reader.source, reader.parts()
+        if isinstance(reader, Reader) and not parts:
             raise DataError(reader.root, f"holds none of {', '.join(reader.published)}", advice="see README, section Data")
         if isinstance(reader, Ibug300WReader) and (absent := [p for p in PUBLIC_PARTS if p not in parts]):
             notes.append(f"{name}: a partial release; absent: {', '.join(absent)}")
@@ -97,7 +125,7 @@ def prepare(
                 str(meta["n_faces"]),
                 str(meta["n_published"] or "-"),
                 "partial" if meta["partial"] else "complete" if meta["n_published"] else "",
-                str(meta["box_sources"].get("fallback", 0)) if crop.box == "mtcnn" else "-",
+                str(meta["box_sources"].get("fallback", 0)) if crop.box == "mtcnn" and isinstance(reader, Reader) else "-",
                 ", ".join(f"{n} {why}" for why, n in meta["skipped"].items()),
                 str(prepared.folder),
             )
@@ -130,15 +158,14 @@ def preview(
 
     from domaingap.data.faces import FaceDataset, PreparedFaces
     from domaingap.data.prepare import prepare_part
-    from domaingap.data.readers import open_reader
     from domaingap.data.splits import seeded_order
     from domaingap.data.transforms import Augmenter
     from domaingap.pictures import GREEN, draw_face, sheet
 
     crop, augment = crop_and_augment(config, size, channels, box, strength)
     tiles = []
-    for name in _sources(data_root, source):
-        reader = open_reader(name, data_root)
+    for reader in _readers(data_root, source, config):
+        name = reader.source
         faces = PreparedFaces([prepare_part(reader, part, crop, prepared_dir) for part in reader.parts()[:1]])
         positions = seeded_order(faces.names.tolist(), faces.photographs.tolist(), seed)[:5]
         plain = FaceDataset(faces, positions)

@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.table import Table
 
-from domaingap.config import AugmentConfig, CropConfig, RealConfig, SyntheticConfig
+from domaingap.config import AugmentConfig, CropConfig, GeneratedConfig, RealConfig, SyntheticConfig, TargetConfig
 from domaingap.errors import UserError
 from domaingap.hashing import write_json
 
@@ -51,8 +51,9 @@ def evaluate(
             if name == "val":
                 datasets[name] = real.val_set()
             elif name == "source_val" and "synthetic" in config:
-                synthetic = SyntheticConfig(**{**config["synthetic"], "root": _path(config["synthetic"]["root"])})
-                module = open_synthetic(*roots, synthetic, config.get("n_synthetic"), content["seed"], crop, augment)
+                module = open_synthetic(
+                    *roots, _synthetic(config), config.get("n_synthetic"), content["seed"], crop, augment
+                )
                 datasets[name] = module.val_set()
             elif name in real.test_positions:
                 datasets[name] = real.test_set(name)
@@ -113,9 +114,13 @@ def _read_result(run: Path) -> dict[str, Any]:
         raise UserError(f"{path}: damaged ({error})") from error
 
 
-def _path(value: str | None) -> Path | None:
-    return Path(value) if value is not None else None
+def _synthetic(config: dict[str, Any]) -> SyntheticConfig:
+    values = config["synthetic"]
+    root = Path(values["root"]) if values["root"] is not None else None
+    return SyntheticConfig(**{**values, "root": root, "generated": GeneratedConfig(**values.get("generated", {}))})
 
 
 def _real(config: dict[str, Any]) -> RealConfig:
-    return RealConfig(**{**config["real"], "root": Path(config["real"]["root"])})
+    values = config["real"]
+    generated = TargetConfig(**values.get("generated", {}))
+    return RealConfig(**{**values, "root": Path(values["root"]), "generated": generated})

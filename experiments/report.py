@@ -31,7 +31,7 @@ NOTHING = {
 RECIPE_ORDER = ("synthetic_only", "label_adaptation", "data_adaptation", "mixing", "fine_tuning", "real_only")
 KINDS = ("identity", "shift", "linear", "mlp")
 REGIONS = ("all", "jaw", "brows", "nose", "eyes", "mouth")
-TEST_ORDER = ("common", "challenging", "full", "private")
+TEST_ORDER = ("common", "challenging", "full", "private", "generated")
 
 # The table of the original study (protocol, section 5); what its minutes and losses were measured in isn't known.
 ORIGINAL_STUDY = {

@@ -31,16 +31,18 @@ from domaingap.config import (
     RealConfig,
     SyntheticConfig,
     WandbConfig,
+    read_settings,
 )
 from domaingap.data.crops import apply_transform
 from domaingap.data.datamodules import RealDataModule, SyntheticDataModule
 from domaingap.data.faces import FaceDataset
-from domaingap.data.prepare import available_cores
+from domaingap.data.readers import GENERATED
 from domaingap.data.readers.ibug300w import PUBLIC_PARTS, TEST_SETS, TRAIN_PARTS, Ibug300WReader
 from domaingap.errors import UserError
-from domaingap.hashing import content_key, digest, plain, write_atomically, write_json
+from domaingap.hashing import content_key, digest, write_atomically, write_json
 from domaingap.models.label_adapter import mean_movement
 from domaingap.models.regressor import LandmarkRegressor
+from domaingap.parallel import available_cores
 from domaingap.pictures import GREEN, RED, draw_face, draw_movement, sheet
 from domaingap.progress import detail
 from domaingap.results import Predictions, finite, save_predictions
@@ -75,7 +77,7 @@ class Run:
         self.data = {name: _describe_data(module) for name, module in modules.items()}
         self.split = {name: _describe_split(module) for name, module in modules.items()}
         paths = ("data_root", "prepared_dir", "runs_dir", "wandb")
-        identity = {key: value for key, value in self.settings.items() if key not in paths}
+        identity = {key: value for key, value in read_settings(self.settings).items() if key not in paths}
         self.key = content_key([recipe, identity, self.split], 8)
         n_real = len(real.train_positions) if settings.get("n_real") is not None else "all"
         parts = [recipe, *([str(synthetic.source)] if synthetic is not None else [])]
@@ -104,14 +106,14 @@ class Run:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"{self.folder}: can't be written ({error.strerror}); choose another --runs_dir") from error
-        write_atomically(self.folder / "config.yaml", yaml.safe_dump(plain(self.settings), sort_keys=False))
+        write_atomically(self.folder / "config.yaml", yaml.safe_dump(read_settings(self.settings), sort_keys=False))
         write_json(self.folder / "split.json", self.split)
         detail(f"{self.name}")
         for name, data in self.data.items():
             detail(f"  {name}: {describe(data)}")
         wandb: WandbConfig = self.settings["wandb"]
         group = "-".join([self.recipe, *(data["source"] for data in self.data.values())])
-        self._tracker = Tracker(wandb, self.folder, self.name, self.recipe, group, plain(self.settings))
+        self._tracker = Tracker(wandb, self.folder, self.name, self.recipe, group, read_settings(self.settings))
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -223,13 +225,13 @@ class Run:
             "interval_rule": "95%, bootstrap over photographs",
             "counts": {name: _describe_set(name, dataset) for name, dataset in sets.items()},
             "data": self.data,
-            "box_rule": "mtcnn" if self.real.crop.box == "mtcnn" else "oracle (landmarks)",
+            "box_rule": self._box_rule(),
             "stages": [self._describe_stage(stage) for stage in self._stages],
             "adapter_stages": [
                 {"key": s.key, "reused": s.reused, "n_pairs": s.record["n_pairs"], "seconds": s.record["seconds"]}
                 for s in self._fits
             ],
-            "config": plain(self.settings),
+            "config": read_settings(self.settings),
             "git_commit": git_commit(),
             "wall_time_s": round(time.monotonic() - self._began, 1),
             "wandb": self._tracker.mode if self._tracker is not None else "off",
@@ -241,6 +243,11 @@ class Run:
         self._tracker.picture("val/faces", picture, "truth green, prediction red, NME in %")
         write_json(self.folder / "result.json", content)
         return Result(self.folder, content, reused=False)
+
+    def _box_rule(self) -> str:
+        if self.real.crop.box != "mtcnn":
+            return "oracle (landmarks)"
+        return "mtcnn" if self.real.source == "300w" else "generated (simulated mtcnn)"
 
     def _show_adapter(self, stage: AdapterStage, use: Use, predictions: NDArray[np.float64]) -> None:
         """Draw what an adapter does."""
@@ -295,13 +302,14 @@ def describe(data: dict[str, Any]) -> str:
             notes.append(f"{part['box_sources']['fallback']} fell back to the landmarks' box")
         parts.append(f"{name} {count}" + (f" ({', '.join(notes)})" if notes else ""))
     absent = f"; absent: {', '.join(data['absent_parts'])}" if data["absent_parts"] else ""
-    return f"{data['source']}, {'partial release' if data['partial'] else 'complete'}: " + ", ".join(parts) + absent
+    release = "" if data["source"] in GENERATED else f", {'partial release' if data['partial'] else 'complete'}"
+    return f"{data['source']}{release}: " + ", ".join(parts) + absent
 
 
 def _describe_data(module: Module) -> dict[str, Any]:
     metas = {part.name: part.meta for part in module.faces.prepared}
     keys = ("n_faces", "n_published", "partial", "skipped", "box_sources", "fingerprint")
-    absent = [part for part in PUBLIC_PARTS if part not in metas] if isinstance(module, RealDataModule) else []
+    absent = [part for part in PUBLIC_PARTS if part not in metas] if module.source == "300w" else []
     return {
         "source": next(iter(metas.values()))["source"],
         "partial": bool(absent) or any(meta["partial"] for meta in metas.values()),
@@ -326,7 +334,9 @@ def _describe_set(name: str, dataset: FaceDataset) -> dict[str, Any]:
     """Counts of a scored set; ``published`` is what the whole of it would count, absent parts included."""
     faces, positions = dataset.faces, dataset.positions
     metas = {part.name: part.meta for part in faces.prepared if part.name in set(faces.parts[positions].tolist())}
-    parts = TEST_SETS.get(name.removeprefix("test/"), TRAIN_PARTS if name == "val" else tuple(metas))
+    parts = tuple(metas)
+    if next(iter(metas.values()))["source"] == "300w":
+        parts = TEST_SETS.get(name.removeprefix("test/"), TRAIN_PARTS)
     published = [metas[p]["n_published"] if p in metas else Ibug300WReader.published[p] for p in parts]
     return {
         "images": len(positions),
@@ -415,7 +425,17 @@ def open_real(
 ) -> RealDataModule:
     """The run's real faces, prepared where they aren't yet."""
     module = RealDataModule(
-        n_real, real.parts, data_root, real.root, real.n_val, seed, crop, augment, prepared_dir=prepared_dir
+        n_real,
+        real.parts,
+        data_root,
+        real.root,
+        real.n_val,
+        seed,
+        crop,
+        augment,
+        prepared_dir=prepared_dir,
+        source=real.source,
+        generated=real.generated,
     )
     module.setup()
     return module
@@ -441,6 +461,7 @@ def open_synthetic(
         crop,
         augment,
         prepared_dir=prepared_dir,
+        generated=synthetic.generated,
     )
     module.setup()
     return module

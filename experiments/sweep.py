@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from domaingap import progress
+from domaingap.config import read_settings
 from domaingap.errors import UserError, traceback_wanted
 from domaingap.hashing import content_key, flat, plain
 from domaingap.progress import console
@@ -42,7 +43,7 @@ class Planned:
     @property
     def key(self) -> str:
         """Identity of what is run, wherever its files lie."""
-        return content_key([self.recipe, {k: v for k, v in plain(self.values).items() if k not in PATHS}])
+        return content_key([self.recipe, {k: v for k, v in read_settings(self.values).items() if k not in PATHS}])
 
 
 def sweep(file: Path, overrides: Sequence[str], plan: bool, exact: bool) -> int:
@@ -300,7 +301,7 @@ def _print_plan(file: Path, runs: Sequence[Planned], finished: int) -> None:
     grid = [run for run in runs if not run.why]
     console.print(f"{file}: {len(runs)} runs, {finished} of them finished before")
     for recipe, count in Counter(run.recipe for run in grid).items():
-        mine = [flat(plain(run.values)) for run in grid if run.recipe == recipe]
+        mine = [flat(read_settings(run.values)) for run in grid if run.recipe == recipe]
         axes = []
         for name in dict.fromkeys(key for values in mine for key in values if key.partition(".")[0] not in PATHS):
             values = list(dict.fromkeys(v.get(name) for v in mine))
@@ -319,7 +320,11 @@ def _title(run: Planned) -> str:
 def _result_line(result: Any, seconds: float) -> str:
     metrics = result.content["metrics"]
     figures = [f"val {metrics['val/nme']:.2f}"]
-    figures += [f"{name} {metrics[f'test/{name}/nme']:.2f}" for name in ("common", "full") if f"test/{name}/nme" in metrics]
+    figures += [
+        f"{name} {metrics[f'test/{name}/nme']:.2f}"
+        for name in ("common", "full", "generated")
+        if f"test/{name}/nme" in metrics
+    ]
     adapter = result.content.get("adapter")
     note = f"; adapter {adapter['kind']}, spread {adapter['spread_ratio']:.2f}" if adapter else ""
     if adapter and adapter["warning"] and adapter["use"] == "labels":

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from domaingap.config import AugmentConfig, CropConfig, RealConfig, SyntheticConfig
+from domaingap.config import AugmentConfig, CropConfig, RealConfig, SyntheticConfig, read_settings
 from domaingap.data.datamodules import RealDataModule, SyntheticDataModule
 from experiments.__main__ import RECIPES, docstring_of, parse_recipe
 from experiments.sweep import planned_runs
@@ -37,11 +37,13 @@ def test_library_never_imports_experiments(path: Path) -> None:
 def test_every_configuration_is_valid_and_names_its_command(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     first = path.read_text().splitlines()[0]
+    # Generated faces aren't read from anywhere.
+    data_root = "" if path.name == "generated.yaml" else " --data_root data"
     if path.parent.name == "sweeps":
-        assert first == f"# domaingap sweep {path.relative_to(ROOT)} --data_root data"
+        assert first == f"# domaingap sweep {path.relative_to(ROOT)}{data_root}"
         assert len(planned_runs(path.relative_to(ROOT), [])) > 1
         return
-    match = re.fullmatch(r"# domaingap run (\w+) --config (\S+) --data_root data", first)
+    match = re.fullmatch(r"# domaingap run (\w+) --config (\S+)" + data_root, first)
     assert match and match[1] in RECIPES and ROOT / match[2] == path
     function = getattr(importlib.import_module(f"experiments.{match[1]}"), match[1])
     values = parse_recipe(match[1], function, [f"--config={path}"])
@@ -55,6 +57,25 @@ def test_one_configuration_serves_all_recipes(recipe: str) -> None:
     # The file spells out the recommended setting, which is also the default.
     defaults = parse_recipe(recipe, function, [])
     assert values == defaults
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_generated_faces_serve_all_recipes(recipe: str) -> None:
+    function = getattr(importlib.import_module(f"experiments.{recipe}"), recipe)
+    values = parse_recipe(recipe, function, [f"--config={ROOT / 'configs' / 'generated.yaml'}"])
+    assert (values["real"].source, values["model"].backbone) == ("generated_target", "mobilenetv3_small_100")
+    assert recipe == "real_only" or values["synthetic"].source == "generated"
+
+
+def test_settings_of_generated_faces_tell_no_runs_on_releases_apart() -> None:
+    """Runs that were finished before there were any are found again."""
+    from experiments.mixing import mixing
+
+    values = read_settings(parse_recipe("mixing", mixing, []))
+    assert values["synthetic"] == {"source": "face_synthetics", "val_split": 0.1, "root": None}
+    assert values["real"] == {"parts": None, "n_val": 300, "root": "300w"}
+    both = read_settings(parse_recipe("mixing", mixing, [f"--config={ROOT / 'configs' / 'generated.yaml'}"]))
+    assert both["synthetic"]["generated"]["n"] == 3000 and both["real"]["generated"]["label_gap"] == 1.0
 
 
 def test_original_study_is_as_published() -> None:

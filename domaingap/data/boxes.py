@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 BoxRule = Literal["mtcnn", "landmarks"]
-BoxSource = Literal["mtcnn", "fallback", "landmarks"]
-"""Where a box came from: the detector, the landmarks because the detector missed, or the landmarks by choice (oracle)."""
+BoxSource = Literal["mtcnn", "fallback", "landmarks", "generated"]
+"""Where a box came from: the detector, the landmarks because the detector missed, the landmarks by choice (oracle), or
+the generator of the face, which says where the detector would typically report it."""
 
 MAX_SIDE, MIN_FACE, MIN_IOU = 1024, 20, 0.3
 DETECTOR = {"name": "facenet-pytorch MTCNN", "max_side": MAX_SIDE, "min_face": MIN_FACE, "min_iou": MIN_IOU}

@@ -17,14 +17,20 @@ import pytorch_lightning as pl
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
-from domaingap.config import AugmentConfig, CropConfig
+from domaingap.config import AugmentConfig, CropConfig, GeneratedConfig, TargetConfig
 from domaingap.data.faces import FaceDataset, MixedDataset, PreparedFaces
 from domaingap.data.prepare import prepare_part
-from domaingap.data.readers import Reader, open_reader
+from domaingap.data.readers import GeneratedReader, Reader, open_reader
 from domaingap.data.readers.ibug300w import TEST_SETS, TRAIN_PARTS
 from domaingap.data.splits import VALIDATION_SEED, Indices, draw_groups, seeded_order
 from domaingap.data.transforms import Augmenter
 from domaingap.errors import UserError
+
+LAYOUTS: dict[str, tuple[tuple[str, ...], dict[str, tuple[str, ...]]]] = {
+    "300w": (TRAIN_PARTS, TEST_SETS),
+    "generated_target": (("train",), {"generated": ("test",)}),
+}
+"""Of each source of real faces: the parts that train and validate, and the test sets with the parts that form them."""
 
 
 class _FacesDataModule(pl.LightningDataModule):
@@ -50,10 +56,10 @@ class _FacesDataModule(pl.LightningDataModule):
         self.test_positions: dict[str, Indices] = {}
         self._faces: PreparedFaces | None = None
 
-    def _open(self) -> Reader:
+    def _open(self) -> Reader | GeneratedReader:
         raise NotImplementedError
 
-    def _parts(self, reader: Reader) -> Sequence[str]:
+    def _parts(self, reader: Reader | GeneratedReader) -> Sequence[str]:
         raise NotImplementedError
 
     def _split(self, faces: PreparedFaces) -> None:
@@ -122,7 +128,8 @@ class _FacesDataModule(pl.LightningDataModule):
 
 
 class RealDataModule(_FacesDataModule):
-    """300-W: training photographs, the fixed validation subset, and the test sets that are present.
+    """300-W, or generated faces in its place: training photographs, the fixed validation subset, and the test sets that
+    are present.
 
     Args:
         n_real: faces to train on, the first of the seed's order (so subsets are nested); all by default.
@@ -137,6 +144,8 @@ class RealDataModule(_FacesDataModule):
         num_workers: loader processes for training.
         steps_per_epoch: batches that Lightning calls an epoch; one pass over the faces by default.
         prepared_dir: where prepared crops are kept.
+        source: ``300w``, or ``generated_target``: faces that need no folder.
+        generated: the faces of ``generated_target``; their test set is called ``generated``.
 
     Raises:
         UserError: data that isn't there, or less of it than asked for.
@@ -156,17 +165,28 @@ class RealDataModule(_FacesDataModule):
         num_workers: int = 0,
         steps_per_epoch: int | None = None,
         prepared_dir: Path | str = "prepared",
+        source: str = "300w",
+        generated: TargetConfig = TargetConfig(),  # noqa: B008
     ) -> None:
         super().__init__(data_root, prepared_dir, crop, augment, batch_size, num_workers, steps_per_epoch, seed)
         self.n_real, self.root, self.n_val = n_real, root, n_val
+        self.source, self.generated = source, generated
+        if source not in LAYOUTS:
+            raise UserError(f"--real.source: unknown {source!r}; known: {', '.join(LAYOUTS)}")
         self.parts = [p.strip() for p in parts.split(",")] if isinstance(parts, str) else list(parts or [])
         if n_real is not None and n_real < 1:
             raise UserError(f"--n_real is {n_real}; give at least 1, or leave it out for all")
+        if self.parts and source != "300w":
+            raise UserError(f"--real.parts names parts of 300-W; --real.source is {source}")
 
-    def _open(self) -> Reader:
-        return open_reader("300w", self.data_root, self.root)
+    def _open(self) -> Reader | GeneratedReader:
+        if self.source == "generated_target":
+            return GeneratedReader(self.generated)
+        return open_reader(self.source, self.data_root, self.root)
 
-    def _parts(self, reader: Reader) -> list[str]:
+    def _parts(self, reader: Reader | GeneratedReader) -> list[str]:
+        if isinstance(reader, GeneratedReader):
+            return reader.parts()
         present, chosen = reader.parts(), []
         if not present:
             raise UserError(f"{reader.root}: holds none of {', '.join(reader.published)}; see README, section Data")
@@ -182,15 +202,18 @@ class RealDataModule(_FacesDataModule):
 
     def _split(self, faces: PreparedFaces) -> None:
         names, photographs = faces.names.tolist(), faces.photographs.tolist()
-        train_part = np.isin(faces.parts, TRAIN_PARTS)
+        train_parts, test_sets = LAYOUTS[self.source]
+        train_part = np.isin(faces.parts, train_parts)
         # A photograph that is also in a test set doesn't train (none is in the release, but copies get mixed up).
         tested = set(faces.photographs[~train_part].tolist())
         train_part &= ~np.isin(faces.photographs, list(tested))
         pool = np.flatnonzero(train_part)
         if len(pool) <= self.n_val:
+            generated = self.source == "generated_target"
+            where, add = ("generated_target", "raise --real.generated.n_train") if generated else ("", "add data")
             raise UserError(
-                f"{self.data_root / self.root}: {len(pool)} training faces, but the validation subset alone takes "
-                f"{self.n_val}; add data, or set --real.n_val lower"
+                f"{where or self.data_root / self.root}: {len(pool)} training faces, but the validation subset alone takes "
+                f"{self.n_val}; {add}, or set --real.n_val lower"
             )
         pool_names, pool_photographs = [names[i] for i in pool], [photographs[i] for i in pool]
         in_val = draw_groups(pool_names, pool_photographs, self.n_val, VALIDATION_SEED)
@@ -204,7 +227,7 @@ class RealDataModule(_FacesDataModule):
                 f"(after the {len(self.val_positions)} validation faces)"
             )
         self.train_positions = order[: self.n_real]
-        for name, folders in TEST_SETS.items():
+        for name, folders in test_sets.items():
             positions = np.flatnonzero(np.isin(faces.parts, folders))
             present = set(faces.parts[positions].tolist())
             # Full is Common and Challenging together, or it isn't Full.
@@ -230,6 +253,7 @@ class SyntheticDataModule(_FacesDataModule):
         num_workers: loader processes for training.
         steps_per_epoch: batches that Lightning calls an epoch; one pass over the faces by default.
         prepared_dir: where prepared crops are kept.
+        generated: the faces of source ``generated``, which needs no folder.
 
     Raises:
         UserError: data that isn't there, or less of it than asked for.
@@ -249,18 +273,22 @@ class SyntheticDataModule(_FacesDataModule):
         num_workers: int = 0,
         steps_per_epoch: int | None = None,
         prepared_dir: Path | str = "prepared",
+        generated: GeneratedConfig = GeneratedConfig(),  # noqa: B008
     ) -> None:
         super().__init__(data_root, prepared_dir, crop, augment, batch_size, num_workers, steps_per_epoch, seed)
         self.n_synthetic, self.val_split, self.source, self.root = n_synthetic, val_split, source, root
+        self.generated = generated
         if not 0 < val_split < 1:
             raise UserError(f"--synthetic.val_split is {val_split}; it lies between 0 and 1")
         if n_synthetic is not None and n_synthetic < 2:
             raise UserError(f"--n_synthetic is {n_synthetic}; give at least 2 (one is held out), or leave it out for all")
 
-    def _open(self) -> Reader:
+    def _open(self) -> Reader | GeneratedReader:
+        if self.source == "generated":
+            return GeneratedReader(self.generated)
         return open_reader(self.source, self.data_root, self.root)
 
-    def _parts(self, reader: Reader) -> list[str]:
+    def _parts(self, reader: Reader | GeneratedReader) -> list[str]:
         return reader.parts()
 
     def _split(self, faces: PreparedFaces) -> None:
@@ -268,7 +296,8 @@ class SyntheticDataModule(_FacesDataModule):
         total = len(names)
         n = total if self.n_synthetic is None else self.n_synthetic
         if n > total:
-            raise UserError(f"--n_synthetic is {n}, but {self.source} has {total} images here")
+            more = "; raise --synthetic.generated.n" if self.source == "generated" else ""
+            raise UserError(f"--n_synthetic is {n}, but {self.source} has {total} images here{more}")
         # At least one identity, also where the share of a small set is less than its smallest.
         smallest = min(Counter(groups).values())
         held_out = draw_groups(names, groups, max(smallest, round(self.val_split * total)), VALIDATION_SEED)

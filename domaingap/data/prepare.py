@@ -6,17 +6,17 @@ Layout below the prepared folder, one pair per part of a data set::
     <source>/<part>/crops-<key>/crops.npy   [N, S, S] or [N, S, S, 3] uint8
                                /index.npz   names, photographs, landmarks, transforms, boxes
                                /meta.json   written last: no meta.json, not finished
+
+Generated faces lie there likewise, without boxes-<key>.jsonl, and with more labels in index.npz.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
 import os
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -27,10 +27,14 @@ from numpy.typing import NDArray
 from domaingap.config import CropConfig
 from domaingap.data.boxes import DETECTOR, BoxSource, FaceDetector, box_from_landmarks
 from domaingap.data.crops import crop_transform, cut_crop
-from domaingap.data.readers import Reader, Record
+from domaingap.data.generated.face import PHOTO_SIZE
+from domaingap.data.readers import GeneratedReader, Reader, Record
+from domaingap.data.render import FACE, render_crops
 from domaingap.data.sample import read_rgb
 from domaingap.errors import DataError, UserError
 from domaingap.hashing import content_key, digest, write_json
+from domaingap.landmarks import to_ibug68
+from domaingap.parallel import available_cores, spread
 from domaingap.progress import console, track
 
 FORMAT = 1
@@ -58,7 +62,7 @@ class PreparedPart:
 
 
 def prepare_part(
-    reader: Reader,
+    reader: Reader | GeneratedReader,
     part: str,
     crop: CropConfig,
     prepared_dir: Path | str,
@@ -76,6 +80,8 @@ def prepare_part(
     Raises:
         DataError: files that can't be read. All others are prepared first, so that a second call only needs those.
     """
+    if isinstance(reader, GeneratedReader):
+        return _prepare_generated(reader, part, crop, Path(prepared_dir), workers)
     records = reader.records(part)
     base = Path(prepared_dir) / reader.source / part.replace("/", "-")
     files = _files_key(records)
@@ -83,15 +89,66 @@ def prepare_part(
     folder = base / f"crops-{key}"
     if (folder / "meta.json").is_file():
         return open_part(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{folder}: can't be written ({error.strerror}); choose another --prepared_dir") from error
+    _make_folder(folder)
     boxes_file = base / f"boxes-{content_key([FORMAT, DETECTOR])}.jsonl"
     # All annotations first: a malformed one is found in seconds, not after an hour of detection.
     landmarks = np.stack([reader.read(record).landmarks for record in records])
     rows = _prepare_rows(reader, part, records, landmarks, crop, folder, boxes_file, workers)
     return _finish(reader, part, records, landmarks, rows, crop, folder)
+
+
+def _prepare_generated(
+    reader: GeneratedReader, part: str, crop: CropConfig, prepared_dir: Path, workers: int | None
+) -> PreparedPart:
+    """The part's faces made straight into crops: their identity is what they are made from, as there are no files."""
+    numbers, generator = reader.numbers(part), reader.generator
+    identity = [FORMAT, reader.source, part, generator.key(), numbers.start, len(numbers)]
+    folder = prepared_dir / reader.source / part / f"crops-{content_key([*identity, asdict(crop)])}"
+    if (folder / "meta.json").is_file():
+        return open_part(folder)
+    _make_folder(folder)
+    faces = render_crops(reader, part, crop, folder, workers)
+    names = np.array(reader.names(part))
+    box_source: BoxSource = "generated" if crop.box == "mtcnn" else "landmarks"
+    more: dict[str, Any] = {name: faces[name] for name in FACE.names or () if name not in ("landmarks", "box", "done")}
+    np.savez(
+        folder / "index.npz",
+        names=names,
+        photographs=names,
+        landmarks=to_ibug68(faces["landmarks"]),
+        boxes=faces["box"],
+        box_sources=np.full(len(faces), box_source),
+        image_to_crop=np.stack([crop_transform(box, crop) for box in faces["box"]]),
+        image_sizes=np.full((len(faces), 2), PHOTO_SIZE),
+        **more,
+    )
+    count = reader.count(part)
+    write_json(
+        folder / "meta.json",
+        {
+            "format": FORMAT,
+            "source": reader.source,
+            "part": part,
+            "domain": reader.domain,
+            "fingerprint": content_key([*identity, box_source]),
+            "n_faces": count.found,
+            "n_published": count.published,
+            "partial": count.partial,
+            "skipped": count.skipped,
+            "box_sources": {box_source: len(faces)},
+            "crop": asdict(crop),
+            "generator": {"domain": generator.domain, "seed": generator.seed, "dials": asdict(generator.dials)},
+        },
+    )
+    (folder / "faces.npy").unlink(missing_ok=True)
+    return open_part(folder)
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{folder}: can't be written ({error.strerror}); choose another --prepared_dir") from error
 
 
 def open_part(folder: Path) -> PreparedPart:
@@ -221,14 +278,7 @@ def _run(jobs: list[_Job], n_workers: int, state: tuple[Path, CropConfig, dict[s
         yield from map(_prepare_one, jobs)
         _worker_state.clear()
         return
-    # spawn: a forked child of a process that has used torch's threads can hang.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(n_workers, mp_context=context, initializer=_start_pool_worker, initargs=state) as pool:
-        try:
-            yield from pool.map(_prepare_one, jobs, chunksize=8)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    yield from spread(_prepare_one, jobs, n_workers, _start_pool_worker, state)
 
 
 def _read_lines(path: Path) -> list[dict[str, Any]]:
@@ -293,11 +343,3 @@ def _finish(
     )
     (folder / "rows.jsonl").unlink(missing_ok=True)
     return open_part(folder)
-
-
-def available_cores() -> int:
-    """Cores that this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:
-        return os.cpu_count() or 1

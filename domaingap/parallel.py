@@ -1,0 +1,34 @@
+"""Work spread over processes, in order, and dropped at once when it is interrupted."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from typing import Any, TypeVar
+
+J = TypeVar("J")
+R = TypeVar("R")
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:
+        return os.cpu_count() or 1
+
+
+def spread(
+    function: Callable[[J], R], jobs: Sequence[J], n_workers: int, start: Callable[..., None], arguments: tuple[Any, ...]
+) -> Iterator[R]:
+    """What ``function`` gives for each job, in order, from ``n_workers`` processes that ``start(*arguments)`` sets up."""
+    # spawn: a forked child of a process that has used torch's threads can hang.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(n_workers, mp_context=context, initializer=start, initargs=arguments) as pool:
+        try:
+            yield from pool.map(function, jobs, chunksize=8)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise

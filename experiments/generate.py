@@ -1,0 +1,102 @@
+"""``domaingap data generate``: faces with exact labels as files, or a sheet of them."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from domaingap.errors import UserError
+
+if TYPE_CHECKING:
+    from domaingap.data.generated import FaceGenerator
+
+GAPS = ("label_gap", "appearance_gap", "population_gap")
+SIZES = (32, 1024)
+SHEET, LARGEST_SHEET = 24, 600
+"""Faces of a preview, unless another number is asked for, and at most."""
+
+
+def generate(
+    domain: str,
+    n: int | None,
+    out: Path | None,
+    seed: int,
+    size: int,
+    label_gap: float | None,
+    appearance_gap: float | None,
+    population_gap: float | None,
+    preview: Path | None,
+    plain: bool,
+    workers: int | None,
+) -> int:
+    """Write faces to a folder in FaceSynthetics' layout, a sheet of the first ones, or both.
+
+    Args:
+        domain: synthetic or target.
+        n: faces; by default 100, or as many as a sheet has where nothing else is written.
+        out: the folder.
+        seed: of the whole set: face i of a seed is always the same.
+        size: side of the pictures in pixels.
+        label_gap: a gap of the target domain, 0 to 1; each is 1 there by default.
+        appearance_gap: likewise.
+        population_gap: likewise.
+        preview: the sheet's PNG.
+        plain: draw no landmarks into it.
+        workers: processes; all cores by default.
+    """
+    if out is None and preview is None:
+        raise UserError("nothing to write; give --out FOLDER for files, --preview FILE.png for a sheet, or both")
+    number = n if n is not None else 100 if out is not None else SHEET
+    if number < 1:
+        raise UserError(f"--n is {number}; give at least 1")
+    if not SIZES[0] <= size <= SIZES[1]:
+        raise UserError(f"--size is {size}; it lies between {SIZES[0]} and {SIZES[1]} pixels")
+    if seed < 0:
+        raise UserError(f"--seed is {seed}; give 0 or more")
+    if workers is not None and workers < 1:
+        raise UserError(f"--workers is {workers}; give at least 1")
+    if out is None and number > LARGEST_SHEET:
+        raise UserError(f"--n is {number}; a sheet holds {LARGEST_SHEET} faces at most; give --out for more")
+    gaps = dict(zip(GAPS, (label_gap, appearance_gap, population_gap), strict=True))
+    for name, value in gaps.items():
+        if value is not None and domain != "target":
+            raise UserError(f"--{name} belongs to --domain target; the synthetic domain has no gap")
+        if value is not None and not 0 <= value <= 1:
+            raise UserError(f"--{name} is {value}; it lies between 0 and 1")
+    from domaingap.data.generated import Dials, FaceGenerator
+    from domaingap.data.render import write_faces
+
+    dials = Dials(**{name: 1.0 if value is None else value for name, value in gaps.items()} if domain == "target" else {})
+    generator = FaceGenerator("target" if domain == "target" else "synthetic", seed, dials)
+    if out is not None:
+        began = time.monotonic()
+        written = write_faces(generator, number, size, out, workers)
+        seconds = time.monotonic() - began
+        how = f"all {written.total} there already" if not written.made else f"{written.made} made in {seconds:.1f} s"
+        if 0 < written.made < written.total:
+            how += f", {written.total - written.made} there already"
+        speed = f" ({written.made / seconds:.0f} faces/s)" if written.made else ""
+        print(f"{written.total} {domain} faces, {how}{speed}: {out}")
+    if preview is not None:
+        shown = min(number, SHEET) if out is not None else number
+        _write_sheet(generator, shown, size, preview, plain)
+        print(f"{shown} {domain} faces: {preview}")
+    return 0
+
+
+def _write_sheet(generator: FaceGenerator, n: int, size: int, path: Path, plain: bool) -> None:
+    from PIL import Image
+
+    from domaingap.landmarks import to_ibug68
+    from domaingap.pictures import GREEN, draw_face, sheet
+    from domaingap.progress import track
+
+    tiles = []
+    for face in track((generator.photograph(i, size) for i in range(n)), n, f"drawing {path.name}"):
+        points = [] if plain else [(to_ibug68(face.landmarks), GREEN)]
+        tiles.append(draw_face(face.image, points, side=192))
+    try:
+        Image.fromarray(sheet(tiles, 6)).save(path)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: can't be written ({error})") from error
