@@ -221,8 +221,7 @@ class FaceGenerator:
             _shader_parameters(look), skin_atlas(), noise_bank(), shadow, to_shadow, np.float32(face.distance), behind,
             lens_near, near, segments,
         )  # fmt: skip
-        image = colours.reshape(view_size, 2, view_size, 2, 3).mean((1, 3))
-        return develop(image, look["exposure"]), segments[::2, ::2].copy()
+        return develop(raster.halve(colours), look["exposure"]), segments[::2, ::2].copy()
 
     def _visibility(self, scene: _Scene, on_view: Any, ids: Any, near: Any) -> tuple[NDArray[np.bool_], Any]:
         """Which landmarks are seen, and a test of which of the head's vertices the face itself hides."""

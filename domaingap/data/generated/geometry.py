@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from domaingap.data.generated.raster import combine
+
 Vectors = NDArray[np.float32]
 Indices = NDArray[np.int32]
 
@@ -99,11 +101,13 @@ class FaceGeometry:
             expression: strengths by name; others are 0.
             gaze: where both eyes look, in radians to the image's right and up.
         """
-        moved = np.tensordot(identity.astype(np.float32), self.identity, axes=1)
+        unknown = [name for name in expression if name not in self.expression and expression[name]]
+        if unknown:
+            raise ValueError(f"{self.name} has no expression {', '.join(unknown)}")
+        vertices = combine(self.mesh.vertices, identity.astype(np.float32), self.identity)
         for name, strength in expression.items():
             if strength:
-                moved += np.float32(strength) * self.expression[name]
-        vertices = np.asarray(self.mesh.vertices + moved, np.float32)
+                vertices += np.float32(strength) * self.expression[name]
         turn = rotation(gaze[0], -gaze[1], 0.0).astype(np.float32)
         for indices, lids in zip(self.eye_vertices, self.lid_vertices, strict=True):
             centre = vertices[indices[0]] - np.array([0, 0, self.eye_radius], np.float32)

@@ -46,6 +46,36 @@ def vertex_normals(vertices: Any, triangles: Any) -> Any:
     return normals
 
 
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def combine(start: Any, weights: Any, fields: Any) -> Any:
+    """``start + weights · fields`` for [V, 3], [K] and [K, V, 3], in one thread and one order: BLAS would use all cores
+    in every one of several processes."""
+    out = start.copy()
+    for k in range(weights.shape[0]):
+        w = weights[k]
+        if w != 0:
+            for v in range(out.shape[0]):
+                out[v, 0] += w * fields[k, v, 0]
+                out[v, 1] += w * fields[k, v, 1]
+                out[v, 2] += w * fields[k, v, 2]
+    return out
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def halve(image: Any) -> Any:
+    """Means of 2 × 2 pixels of [2 S, 2 S, 3] as [S, S, 3]."""
+    size = image.shape[0] // 2
+    out = np.empty((size, size, 3), dtype=np.float32)
+    for y in range(size):
+        for x in range(size):
+            for i in range(3):
+                out[y, x, i] = 0.25 * (
+                    image[2 * y, 2 * x, i] + image[2 * y, 2 * x + 1, i]
+                    + image[2 * y + 1, 2 * x, i] + image[2 * y + 1, 2 * x + 1, i]
+                )  # fmt: skip
+    return out
+
+
 @njit(cache=True, fastmath=True)  # type: ignore[untyped-decorator]
 def rasterise(points: Any, triangles: Any, material: Any, width: int, height: int, lenses: bool) -> Any:
     """Nearest triangle of every pixel.
