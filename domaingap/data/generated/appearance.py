@@ -152,18 +152,27 @@ def background(seed: int, kind: float, tone: float, size: int, appearance: float
                 corner = np.array([[-w, -h], [w, -h], [w, h], [-w, h]]) / 2
                 turned = corner @ np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
                 cv2.fillConvexPoly(image, np.round(turned + [px, py]).astype(np.int32), paint, cv2.LINE_AA)
-    image = cv2.resize(image, (size, size), interpolation=cv2.INTER_LINEAR)
+    image = cv2.resize(image, (size, size), interpolation=cv2.INTER_CUBIC)
     sigma = size * rng.uniform(0.0, 0.03)
     if sigma > 0.5:
         image = cv2.GaussianBlur(image, (0, 0), sigma)
     return np.ascontiguousarray(np.clip(image, 0, 2), dtype=np.float32)
 
 
+def meter(look: dict[str, Any]) -> float:
+    """Log exposure that a camera would choose: it sees the light on a face, and of the skin's tone only a part."""
+    weights = np.array([0.3, 0.6, 0.1])
+    light = (0.55 * look["light"] * max(0.25, float(look["light_dir"][2])) + 0.4 * look["fill"] + 0.5 * (look["sky"] + look["ground"]))
+    skin = float(look["skin"] @ weights)
+    return float(-np.log(float(light @ weights)) - 0.6 * np.log(skin / 0.3))
+
+
 def develop(linear: Float, exposure: float) -> NDArray[np.float32]:
-    """Linear light [H, W, 3] to display values 0 to 1: exposure, a soft shoulder, the sRGB curve's 2.2."""
-    light = linear * np.float32(np.exp(exposure))
-    light = light * (1 + light / 4) / (1 + light)  # Reinhard's curve with white at 2 (2002)
-    return np.asarray(np.clip(light * np.float32(1.35), 0, 1) ** np.float32(1 / 2.2), np.float32)
+    """Linear light [H, W, 3] to display values 0 to 1: exposure, a film's S-curve."""
+    light = np.maximum(linear * np.float32(np.exp(exposure)), 0)
+    # The rational fit to ACES' curve (Narkowicz 2015): deep blacks, rolled-off whites.
+    curve = light * (2.51 * light + 0.03) / (light * (2.43 * light + 0.59) + 0.14)
+    return np.asarray(np.clip(curve, 0, 1) ** np.float32(1 / 2.2), np.float32)
 
 
 def photograph(image: Float, seed: int, strength: float, eye_distance: float) -> NDArray[np.uint8]:

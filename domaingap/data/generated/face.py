@@ -13,7 +13,7 @@ from domaingap.config import CropConfig
 from domaingap.data.boxes import landmark_box
 from domaingap.data.crops import crop_transform
 from domaingap.data.generated import accessories, raster
-from domaingap.data.generated.appearance import background, develop, noise_bank, photograph, skin_atlas
+from domaingap.data.generated.appearance import background, develop, meter, noise_bank, photograph, skin_atlas
 from domaingap.data.generated.geometry import EYE, SKIN, FaceGeometry, Mesh, concatenate, rotation
 from domaingap.data.generated.head import parametric_head
 from domaingap.data.generated.labels import annotator_noise, people_labels
@@ -221,7 +221,7 @@ class FaceGenerator:
             _shader_parameters(look), skin_atlas(), noise_bank(), shadow, to_shadow, np.float32(face.distance), behind,
             lens_near, near, segments,
         )  # fmt: skip
-        return develop(raster.halve(colours), look["exposure"]), segments[::2, ::2].copy()
+        return develop(raster.halve(colours), meter(look) + look["exposure"]), segments[::2, ::2].copy()
 
     def _visibility(self, scene: _Scene, on_view: Any, ids: Any, near: Any) -> tuple[NDArray[np.bool_], Any]:
         """Which landmarks are seen, and a test of which of the head's vertices the face itself hides."""

@@ -46,15 +46,15 @@ _FRONT = _profile(
      (110, 8), (112, 1)]
 )  # fmt: skip
 _HALF = _profile(
-    [(-215, 50), (-170, 50), (-120, 43), (-110, 44), (-100, 46), (-85, 51), (-70, 57), (-55, 62), (-40, 66), (-15, 69),
-     (0, 70.5), (20, 73.5), (40, 75.5), (55, 75), (70, 70), (85, 60), (96, 46), (104, 30), (110, 8), (112, 1)]
+    [(-215, 50), (-170, 50), (-120, 44), (-110, 45), (-100, 48), (-85, 54), (-70, 60.5), (-55, 66), (-40, 70), (-15, 73),
+     (0, 74), (20, 75.5), (40, 76.5), (55, 75.5), (70, 70.5), (85, 60), (96, 46), (104, 30), (110, 8), (112, 1)]
 )  # fmt: skip
 _BACK = _profile(
     [(-215, 60), (-120, 58), (-90, 62), (-60, 72), (-30, 86), (0, 95), (20, 97), (45, 95), (70, 83), (85, 69), (96, 52),
      (104, 34), (110, 8), (112, 1)]
 )  # fmt: skip
 # Where the face ends and the neck begins, over azimuth in degrees.
-_JAW = _profile([(0, -113), (20, -109), (40, -99), (55, -87), (68, -74), (80, -66), (95, -64), (130, -75), (180, -80)])
+_JAW = _profile([(0, -110), (20, -106.5), (40, -97.5), (55, -86.5), (68, -74), (80, -66), (95, -64), (130, -75), (180, -80)])
 _NOSE_HEIGHT = _profile(
     [(-200, 0), (-52, 0), (-47, 1.5), (-43, 8), (-39, 19), (-35, 23.5), (-31, 22), (-22, 16), (-12, 10.5), (0, 4.5), (9, 1),
      (14, 0), (120, 0)]
@@ -62,12 +62,12 @@ _NOSE_HEIGHT = _profile(
 _NOSE_WIDTH = _profile([(-200, 11), (-45, 11), (-36, 9.5), (-25, 8), (-10, 7.5), (5, 9), (12, 11), (120, 11)])
 
 # Landmarks on the template's face plane (x, height) or (azimuth, height), the right half of the face (image left).
-_JAW_POINTS = [(-87, -2), (-86, -20), (-84, -37), (-79, -54), (-68, -71), (-54, -85), (-38, -98), (-20, -107.5), (0, -112)]
-_BROWS = [(-56, 14), (-48.5, 21.5), (-38, 24), (-27, 22.5), (-16.5, 19)]
+_JAW_POINTS = [(-87, -2), (-86, -20), (-84, -37), (-79, -54), (-68, -71), (-54, -84.5), (-38, -96.5), (-20, -105), (0, -109)]
+_BROWS = [(-60, 13.5), (-51, 21), (-38, 24), (-24.5, 22), (-12, 18)]
 _NOSE = [(0, 3), (0, -10), (0, -21.5), (0, -33), (-15, -42), (-8, -45), (0, -46.5)]
-_EYE_KEYS = [(-45.0, -0.5), (-38.5, 4.8), (-26.5, 5.2), (-17, -2.0), (-25.5, -4.6), (-37.0, -5.0)]
-_OUTER_LIP = [(-25.5, -66), (-15, -61), (-5.5, -58), (0, -59.2), (5.5, -58), (15, -61), (25.5, -66), (16, -73), (7, -76.5),
-              (0, -77.2), (-7, -76.5), (-16, -73)]  # fmt: skip
+_EYE_KEYS = [(-45.0, -0.5), (-37.5, 4.6), (-26.8, 4.9), (-18.5, -1.7), (-26.8, -4.1), (-37.2, -4.4)]
+_OUTER_LIP = [(-25.5, -66), (-15, -61), (-5.5, -58), (0, -59.2), (5.5, -58), (15, -61), (25.5, -66), (16.5, -72), (7.5, -74.6),
+              (0, -75.2), (-7.5, -74.6), (-16.5, -72)]  # fmt: skip
 _INNER_LIP = [(-22.5, -66), (-8, -65.0), (0, -65.3), (8, -65.0), (22.5, -66), (8, -66.6), (0, -66.8), (-8, -66.6)]
 
 
@@ -336,6 +336,11 @@ def parametric_head() -> FaceGeometry:
     segment[is_lip & (h <= -66)] = SEG["bottom_lip"]
     segment[h < _JAW(np.abs(p) / SIDE * 180 / np.pi) - 2] = SEG["neck"]
     open_to_light = _openness(x, y, z, azimuth)
+    for w, ring in zip(_LIP_RINGS, lip_rings, strict=True):
+        open_to_light[ring] = 1 - 0.75 * w**3
+    for s in range(2):
+        open_to_light[eye_rings[s][0]] *= 0.6
+        open_to_light[eye_rings[s][1]] *= 0.8
     skin = Mesh(
         vertices.astype(np.float32), triangles, np.full(len(triangles), SKIN, np.int32), segment,
         flat.astype(np.float32), np.stack([lip, open_to_light], -1).astype(np.float32),
@@ -532,9 +537,9 @@ class _Fields:
             self._vector(dy=5.0 * np.clip((y - 30) / 60, 0, 1)),  # forehead
             self._vector(dx=2.0 * s * (eye + 0.4 * pair(36, 21, 26, 8))),  # eyes apart
             self._vector(dy=2.2 * eye),  # eyes higher
-            self._vector(dx=1.3 * s * (np.abs(x) - 31) / 14 * pair(31, 1, 16, 9)),  # long eyes
-            self._vector(dy=0.9 * np.sign(y - 0.5) * pair(31, 1, 15, 8) * np.clip(np.abs(y - 0.5) / 4, 0, 1)),  # open eyes
-            self._vector(dy=1.7 * (np.abs(x) - 31) / 14 * pair(31, 1, 20, 10)),  # slant
+            self._vector(dx=0.8 * s * (np.abs(x) - 31) / 14 * pair(31, 1, 16, 9)),  # long eyes
+            self._vector(dy=0.55 * np.sign(y - 0.5) * pair(31, 1, 15, 8) * np.clip(np.abs(y - 0.5) / 4, 0, 1)),  # open eyes
+            self._vector(dy=1.0 * (np.abs(x) - 31) / 14 * pair(31, 1, 20, 10)),  # slant
             self._vector(dy=-2.6 * mid(0, -40, 18, 14)),  # nose length
             self._vector(dx=2.1 * s * mid(0, -40, 20, 10) * np.clip(np.abs(x) / 10, 0, 1)),  # nose breadth
             self._vector(dz=3.0 * mid(0, -33, 11, 12)),  # nose tip out
@@ -557,7 +562,7 @@ class _Fields:
             self._vector(dx=1.3 * mid(0, -38, 16, 18)),  # nose to one side
             self._vector(dx=1.5 * mid(0, -68, 28, 16)),  # mouth to one side
             self._vector(dx=1.8 * mid(0, -106, 40, 24)),  # chin to one side
-            self._vector(dy=0.8 * s * eye),  # one eye higher
+            self._vector(dy=0.5 * s * eye),  # one eye higher
             self._vector(dy=1.0 * s * pair(36, 21, 26, 9)),  # one brow higher
             self._vector(dx=3.5 * s * np.exp(-(((np.abs(self.side) - 112) / 14) ** 2)) * (z < 5)),  # ears off
         ]
@@ -574,7 +579,7 @@ class _Fields:
                     dy=amplitude * np.sin(wave + phases[1]),
                     dz=amplitude * np.sin(wave + phases[2]),
                 )
-                * head[:, None]
+                * (head * (1 - 0.6 * eye))[:, None]
             )
         return fields
 
@@ -610,8 +615,10 @@ class _Fields:
         fields["jaw_open"][:, 0] -= 0.06 * self.x * mid(0, -67, 34, 20)
         corner = pair(25, -66, 13, 13)
         cheek = pair(40, -32, 18, 16)
+        # Skin is drawn along as far as the ears.
+        edge = _pair(x, y, 68, -25, 18, 32)
         fields["smile"] = self._vector(
-            dx=s * (7.5 * corner + 1.5 * cheek), dy=6.0 * corner + 3.0 * cheek + 0.8 * pair(33, -6, 14, 4) + 1.0 * mid(0, -73, 14, 7),
+            dx=s * (7.5 * corner + 1.5 * cheek + 0.7 * edge), dy=6.0 * corner + 3.0 * cheek + 1.0 * edge + 0.8 * pair(33, -6, 14, 4) + 1.0 * mid(0, -73, 14, 7),
             dz=-5.0 * corner + 2.0 * cheek - 1.5 * mid(0, -67, 16, 10),
         )  # fmt: skip
         for name, sign in (("smile_right", -1), ("smile_left", 1)):
@@ -635,6 +642,7 @@ class _Fields:
             fields[name] = fields["brows_up"] * np.clip(0.5 + sign * x / 16, 0, 1)[:, None]
         fields["inner_brows_up"] = self._vector(dy=5.5 * inner - 1.0 * outer)
         fields["brows_down"] = self._vector(dy=-4.5 * pair(26, 20, 22, 11) - 1.0 * pair(30, 7, 14, 4), dx=-s * 2.8 * inner, dz=1.0 * inner)
+        fields["brows_down"][:, 1] -= 1.2 * mid(0, 0, 10, 14)
         fields["nose_wrinkle"] = self._vector(dy=2.5 * mid(0, -40, 18, 10) + 1.5 * mid(0, -60, 20, 6))
         fields["cheek_puff"] = self._vector(dx=s * 6.0 * pair(44, -62, 18, 16), dz=5.0 * pair(34, -62, 18, 16))
         for i, (name, sign) in enumerate((("blink_right", -1), ("blink_left", 1))):

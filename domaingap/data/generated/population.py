@@ -90,7 +90,7 @@ def draw_face(rng: np.random.Generator, n_identity: int, appearance: float, popu
         float(np.clip(d.normal(blend(population, 0, -4), blend(population, 8.5, 11)), -25, 25)),
         float(np.clip(d.normal(0, blend(population, 9, 12)), -30, 30)),
     )
-    distance = float(np.exp(d.uniform(np.log(420), np.log(2400))))
+    distance = float(np.exp(d.uniform(np.log(520), np.log(3000))))
     face_share = d.uniform(0.20, 0.30)
     centre = (0.5 + d.normal(0, 0.03), 0.44 + d.normal(0, 0.03))
     face = FaceParameters(identity, expression, gaze, pose, distance, face_share, centre)
@@ -128,7 +128,7 @@ def _expression(d: Draws, population: float) -> dict[str, float]:
         both = name in ("mouth_side", "jaw_side", "brows_up", "smile_left", "smile_right")
         strength[name] = strength.get(name, 0.0) + (value if both else max(0.0, value))
     lids = d.rng.random()
-    droop = d.normal(0.04, 0.14)
+    droop = d.normal(0.08, 0.14)
     closed = 1.0 if lids < 0.035 else 0.25 + 0.5 * d.rng.random() if lids < 0.14 else 0.0
     wink = d.rng.random()
     strength["blink_right"] = min(1.0, max(closed, droop) if wink > 0.008 else 1.0)
@@ -155,16 +155,16 @@ def _person(d: Draws, population: float) -> dict[str, Any]:
         7, p=[0.12, 0.42, 0.22, 0.10, 0.14, 0.0, 0.0] if male else [0.02, 0.12, 0.16, 0.14, 0.56, 0.0, 0.0]
     )
     return {
-        "skin": skin, "lip": lip_colour, "lip_share": d.uniform(0.5, 0.95), "hair": hair,
+        "skin": skin, "lip": lip_colour, "lip_share": d.uniform(0.35, 0.95), "hair": hair,
         "brow": hair * 0.7 + skin * d.uniform(0.0, 0.22), "iris": _IRISES[d.rng.choice(5, p=[0.34, 0.26, 0.14, 0.16, 0.10])],
         "beard": hair * d.uniform(0.6, 1.3), "beard_full": d.uniform(0.6, 1.0) if beard_kind == 3 else 0.0,
         "moustache": d.uniform(0.6, 1.0) if beard_kind in (2, 3) else 0.0,
         "stubble": d.uniform(0.2, 0.85) if beard_kind in (1, 2, 4) else d.uniform(0, 0.2) if male else 0.0,
         "brow_half": d.normal(2.5, 0.7, 1.8) + (0.6 if male else 0.0), "brow_density": d.uniform(0.55, 1.0),
-        "brow_taper": d.uniform(0.2, 0.75), "redness": d.uniform(0.0, 0.9), "blotch": d.uniform(0.02, 0.13),
+        "brow_taper": d.uniform(0.2, 0.75), "redness": d.uniform(0.0, 0.9), "blotch": d.uniform(0.03, 0.16),
         "freckles": d.uniform(0.2, 1.0) if d.chance(0.2) else 0.0, "wrinkles": age * d.uniform(0.3, 1.2), "bags": d.uniform(0, 1),
         "lash": d.uniform(0.45, 0.95) if not male else d.uniform(0.3, 0.7), "specular": d.uniform(0.02, 0.20),
-        "gloss": d.uniform(6, 26), "noise": (d.uniform(0, 512), d.uniform(0, 512)), "iris_r": d.normal(0.475, 0.02),
+        "gloss": d.uniform(6, 26), "noise": (d.uniform(0, 512), d.uniform(0, 512)), "iris_r": d.normal(0.49, 0.02),
         "pupil_r": d.uniform(0.14, 0.24), "teeth": d.uniform(0.45, 0.85), "style": int(style),
         "hairline": d.normal(64, 7) + (10 if male and age > 0.6 else 0), "recession": max(0.0, d.normal(4, 6)) + (8 * age if male else 0),
         "hair_volume": d.rng.random(), "hair_noise": d.uniform(0.0, 0.35), "fringe": d.chance(0.28), "sweep": d.normal(0, 1),
@@ -178,7 +178,7 @@ def _things(d: Draws, population: float) -> dict[str, Any]:
     glasses, hat, thing = d.rng.random(3)
 
     def colour() -> NDArray[np.float64]:
-        mixed = d.rng.random(3) ** 1.6 * 0.8
+        mixed = d.rng.random(3) ** 1.6 * 0.8 * float(d.rng.random()) ** 0.7
         gray = float(mixed.mean())
         return np.asarray(gray + (mixed - gray) * d.rng.random() ** 1.5)
 
@@ -203,13 +203,13 @@ def _light(d: Draws, appearance: float) -> dict[str, Any]:
     warm = d.normal(0, 1)
     tint = np.exp(np.array([0.16, 0.0, -0.20]) * warm * blend(appearance, 0.6, 1.5))
     other = np.exp(d.rng.standard_normal(3) * blend(appearance, 0.10, 0.40))
-    hard = d.rng.random()
-    key = blend(appearance, 0.9, 1.15) * (0.35 + 1.0 * hard)
+    hard = float(d.rng.random())
+    key = blend(appearance, 1.1, 1.3) * (0.35 + 1.3 * hard)
     fill_azimuth = azimuth + np.radians(d.uniform(90, 220))
     return {
         "light_dir": direction, "light": tint * key, "shadow": d.uniform(0.25, 0.95),
         "fill_dir": np.array([np.sin(fill_azimuth), 0.2, np.cos(fill_azimuth)]), "fill": other * d.uniform(0.05, 0.4),
-        "sky": (0.5 + 0.5 * other) * d.uniform(0.15, 0.75) * (1.25 - 0.75 * hard), "ground": other[::-1] * d.uniform(0.03, 0.3),
-        "exposure": d.normal(0.22, blend(appearance, 0.22, 0.42)), "background": d.rng.random(), "background_seed": int(d.rng.integers(2**31)),
-        "background_tone": d.uniform(0.05, 0.9), "camera_seed": int(d.rng.integers(2**31)),
+        "sky": (0.5 + 0.5 * other) * d.uniform(0.10, 0.65) * (1.25 - 0.85 * hard), "ground": other[::-1] * d.uniform(0.02, 0.22),
+        "exposure": d.normal(0.0, blend(appearance, 0.25, 0.42)), "background": d.rng.random(), "background_seed": int(d.rng.integers(2**31)),
+        "background_tone": 0.03 + 0.9 * float(d.rng.random()) ** 1.5, "camera_seed": int(d.rng.integers(2**31)),
     }  # fmt: skip

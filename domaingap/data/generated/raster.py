@@ -214,7 +214,7 @@ def shade(
                     r += lip * (p[P_LIP] * streak - r)
                     g += lip * (p[P_LIP + 1] * streak - g)
                     bl += lip * (p[P_LIP + 2] * streak - bl)
-                    specular += 0.25 * lip
+                    specular += 0.10 * lip
                 if 0 <= row < atlas.shape[0] and 0 <= column < atlas.shape[1] and seg != 7 and seg != 8:
                     red = atlas[row, column, A_REDNESS] * p[P_REDNESS]
                     g *= 1 - 0.35 * red
@@ -273,7 +273,7 @@ def shade(
             elif kind == _EYE:
                 d = np.sqrt(u * u + v * v)
                 veins = _noise(bank, 0, u * 40 + p[P_NOISE_X], v * 40)
-                r, g, bl = 0.72 + 0.03 * veins, 0.66 + 0.05 * veins, 0.63 + 0.05 * veins
+                r, g, bl = 0.58 + 0.03 * veins, 0.52 + 0.05 * veins, 0.49 + 0.05 * veins
                 if d < p[P_IRIS_R]:
                     ring = d / p[P_IRIS_R]
                     rays = 1.0 + 0.35 * _noise(bank, 1, np.arctan2(u, v) * 40 + p[P_NOISE_X], d * 8)
@@ -282,7 +282,9 @@ def shade(
                     if d < p[P_PUPIL_R]:
                         r = g = bl = 0.004
                 specular, gloss = 0.9, 90.0
-                openness = 0.82
+                # The upper lid and its lashes shade the ball, most of all close below them.
+                openness = max(0.12, 0.85 - 0.55 * max(0.0, v + 0.10) / 0.4 - 0.25 * abs(u))
+                wrap = -0.15
             elif kind == _TEETH:
                 gap = 1.0 - 0.25 * _smoothstep(0.82, 1.0, abs(((u / 7.5) % 1.0) * 2 - 1))
                 inner = 1.0 - 0.55 * min(1.0, abs(u) / 24.0)
@@ -341,7 +343,7 @@ def shade(
                     lit = 1 - p[P_SHADOW] * (1 - free)
             lx, ly, lz = p[P_LIGHT_DIR], p[P_LIGHT_DIR + 1], p[P_LIGHT_DIR + 2]
             facing = nx * lx + ny * ly + nz * lz
-            key = max(0.0, (facing + wrap) / (1 + wrap)) * lit * (0.55 + 0.45 * openness)
+            key = max(0.0, (facing + wrap) / (1 + wrap)) * lit * (0.35 + 0.65 * openness)
             fill = max(0.0, nx * p[P_FILL_DIR] + ny * p[P_FILL_DIR + 1] + nz * p[P_FILL_DIR + 2] + 0.3) / 1.3 * openness
             up = 0.5 + 0.5 * ny
             hx, hy, hz = lx + ex, ly + ey, lz + ez
