@@ -63,6 +63,8 @@ _NOSE_WIDTH = _profile([(-200, 11), (-45, 11), (-36, 9.5), (-25, 8), (-10, 7.5),
 
 # Landmarks on the template's face plane (x, height) or (azimuth, height), the right half of the face (image left).
 _JAW_POINTS = [(-87, -2), (-86, -20), (-84, -37), (-79, -54), (-68, -71), (-54, -84.5), (-38, -96.5), (-20, -105), (0, -109)]
+# Where the paths end on which the outline is looked for (side, height): on the cheek, below the mouth, under the lip.
+_JAW_GOALS = [(40, -8), (36, -14), (32, -24), (30, -36), (32, -47), (6, -86), (4, -91), (3, -97), (0, -96)]
 _BROWS = [(-60, 13.5), (-51, 21), (-38, 24), (-24.5, 22), (-12, 18)]
 _NOSE = [(0, 3), (0, -10), (0, -21.5), (0, -33), (-15, -42), (-8, -45), (0, -46.5)]
 _EYE_KEYS = [(-45.0, -0.5), (-37.5, 4.6), (-26.8, 4.9), (-18.5, -1.7), (-26.8, -4.1), (-37.2, -4.4)]
@@ -227,8 +229,8 @@ def parametric_head() -> FaceGeometry:
     contours = []
     for k, (azimuth, height) in enumerate(jaw):
         start = np.array([np.radians(azimuth) * SIDE, height])
-        goal = np.array([np.sign(azimuth) * 22.0, -8 - 4.6 * min(k, 16 - k)])
-        share = np.linspace(0, 0.85, 16)[:, None] ** 1.2
+        goal = np.array(_JAW_GOALS[min(k, 16 - k)]) * [np.sign(azimuth), 1]
+        share = np.linspace(0, 1, 18)[:, None] ** 1.2
         path = start + (goal - start) * share
         vertices = template.add(path[:, 0], path[:, 1])
         landmarks[k] = vertices[0]

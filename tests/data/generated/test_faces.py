@@ -1,0 +1,279 @@
+"""The generator: geometry that moves, labels that are exact, two conventions, dials, and other meshes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from domaingap.config import CropConfig
+from domaingap.data.boxes import iou, landmark_box
+from domaingap.data.crops import apply_transform, crop_transform
+from domaingap.data.generated import Dials, FaceGenerator
+from domaingap.data.generated.geometry import EYE, SEG, SKIN, FaceGeometry, Mesh, rotation
+from domaingap.data.generated.head import parametric_head
+from domaingap.data.generated.labels import annotator_noise, noise_covariance
+from domaingap.data.generated.population import draw_face
+from domaingap.data.generated.raster import rasterise
+from domaingap.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def synthetic():
+    return FaceGenerator("synthetic", 7)
+
+
+def turned(generator, index, pose, expression=None, occluder=-1):
+    """The same face in another pose, rendered."""
+    face = generator.parameters(index)
+    face.pose = pose
+    face.expression = expression or {}
+    face.distance, face.centre, face.face_share = 1500.0, (0.5, 0.45), 0.27
+    face.look.update(glasses=False, sunglasses=False, hat=-1, occluder=occluder, style=0, background=0.0)
+    other = FaceGenerator(generator.domain, generator.seed, generator.dials, generator.geometry)
+    other.parameters = lambda _: face
+    return other
+
+
+def test_rasteriser_finds_the_nearest_triangle_at_every_pixel_centre():
+    rng = np.random.default_rng(0)
+    points = np.concatenate([rng.uniform(-5, 45, (60, 2)), rng.uniform(0.1, 1, (60, 1))], 1).astype(np.float32)
+    triangles = rng.integers(0, 60, (40, 3)).astype(np.int32)
+    triangles = triangles[[len(set(t)) == 3 for t in triangles.tolist()]]
+    ids, near = rasterise(points, triangles, np.zeros(len(triangles), np.int32), 40, 30, False)
+
+    expected_ids, expected_near = np.full((30, 40), -1), np.zeros((30, 40))
+    for t, (a, b, c) in enumerate(points[triangles].astype(float)):
+        system = np.array([[a[0], b[0], c[0]], [a[1], b[1], c[1]], [1, 1, 1]])
+        for y in range(30):
+            for x in range(40):
+                weights = np.linalg.solve(system, [x, y, 1])
+                z = weights @ [a[2], b[2], c[2]]
+                if weights.min() >= 0 and z > expected_near[y, x]:
+                    expected_ids[y, x], expected_near[y, x] = t, z
+    # Pixel centres on an edge may fall either way.
+    assert (ids != expected_ids).mean() < 0.003
+    same = ids == expected_ids
+    np.testing.assert_allclose(near[same], expected_near[same], atol=1e-4)
+
+
+def test_identity_and_expression_move_every_landmark_beyond_what_a_pose_could():
+    head = parametric_head()
+    neutral = head.mesh.vertices[head.landmarks[:68]].astype(float)
+
+    def residual(moved):
+        """What a similarity of the whole face can't explain, per landmark in mm."""
+        a, b = neutral - neutral.mean(0), moved - moved.mean(0)
+        u, s, vt = np.linalg.svd(b.T @ a)
+        return np.linalg.norm(b - s.sum() / (a**2).sum() * a @ (u @ vt).T, axis=1)
+
+    rng = np.random.default_rng(0)
+    people = [head.shape(rng.standard_normal(len(head.identity)), {})[head.landmarks[:68]] for _ in range(60)]
+    assert np.mean([residual(p) for p in people], axis=0).min() > 1.0
+    faces = [
+        head.shape(np.zeros(len(head.identity)), draw_face(np.random.default_rng(i), 62, 0, 0).expression)[head.landmarks[:68]]
+        for i in range(60)
+    ]
+    assert np.mean([residual(f) for f in faces], axis=0).min() > 0.5
+    assert len({name for i in range(60) for name in draw_face(np.random.default_rng(i), 62, 0, 0).expression}) > 12
+
+
+@pytest.mark.parametrize(("name", "up", "down"), [("jaw_open", 62, 66), ("blink_right", 37, 41), ("blink_left", 43, 47)])
+def test_jaw_opens_and_lids_close(name, up, down):
+    head = parametric_head()
+    zero = np.zeros(len(head.identity))
+    before, after = (head.shape(zero, {name: s})[head.landmarks] for s in (0.0, 1.0))
+    opening = [p[up, 1] - p[down, 1] for p in (before, after)]
+    if name == "jaw_open":
+        assert opening[0] < 1 and opening[1] > 15
+    else:
+        assert opening[0] > 7 and opening[1] < 2
+        # A closed lid lies on the ball, not in it.
+        lids = head.shape(zero, {name: 1.0})[head.lid_vertices[name == "blink_left"]]
+        cornea = head.shape(zero, {name: 1.0})[head.eye_vertices[name == "blink_left"][0]]
+        assert np.linalg.norm(lids - (cornea - [0, 0, head.eye_radius]), axis=1).min() > head.eye_radius
+
+
+def test_s_labels_are_the_projected_points_of_any_mesh():
+    """Another geometry plugs in: an egg with 70 of its vertices for landmarks; the pinhole is worked out here."""
+    polar, turn = np.meshgrid(np.linspace(0.05, np.pi - 0.05, 24), np.linspace(-np.pi, np.pi, 40), indexing="ij")
+    unit = np.stack([np.sin(polar) * np.sin(turn), np.cos(polar), np.sin(polar) * np.cos(turn)], -1).reshape(-1, 3)
+    vertices = (unit * [70, 110, 85]).astype(np.float32)
+    a = (np.arange(23)[:, None] * 40 + np.arange(39)).ravel()
+    triangles = np.concatenate([np.stack([a, a + 40, a + 1], -1), np.stack([a + 1, a + 40, a + 41], -1)]).astype(np.int32)
+    front = np.flatnonzero(unit[:, 2] > 0.55)
+    landmarks = front[np.linspace(0, len(front) - 1, 70).round().astype(int)].astype(np.int32)
+    corners = [np.argmin(np.linalg.norm(unit - np.array(p) / np.linalg.norm(p), axis=1)) for p in ((-0.5, 0, 0.8), (0.5, 0, 0.8))]
+    landmarks[[36, 45]] = corners
+    n = len(triangles)
+    mesh = Mesh(
+        vertices, triangles, np.full(n, SKIN, np.int32), np.full(n, SEG["skin"], np.int32),
+        np.stack([turn.ravel() * 75, vertices[:, 1]], -1).astype(np.float32), np.tile(np.float32([0, 1]), (len(vertices), 1)),
+    )  # fmt: skip
+    names = parametric_head().expression
+    egg = FaceGeometry(
+        "egg-1", mesh, landmarks, np.zeros((3, len(vertices), 3), np.float32),
+        {name: np.zeros_like(vertices) for name in names}, (landmarks[68:69], landmarks[69:70]), 12.0,
+    )  # fmt: skip
+    generator = FaceGenerator("synthetic", 3, geometry=egg)
+    assert generator.key() != FaceGenerator("synthetic", 3).key()
+    face = generator.parameters(5)
+    result = generator.photograph(5, 200)
+
+    yaw, pitch, roll = np.radians(face.pose)
+    world = egg.shape(face.identity, face.expression, face.gaze).astype(float) @ rotation(yaw, -pitch, roll).T
+    focal = face.face_share * 200 * (face.distance - 75) / 90
+    flat = focal * world[:, :2] / (face.distance - world[:, 2:]) * [1, -1]
+    eyes = world[landmarks[[36, 39, 42, 45]]].mean(0)
+    middle = focal * eyes[:2] / (face.distance - eyes[2]) * [1, -1]
+    expected = flat[landmarks] - middle + np.array(face.centre) * 200 - 0.5
+    np.testing.assert_allclose(result.landmarks_s, expected, atol=1e-2)
+    # Without contours people's labels differ by their noise alone, and by brows that turn away.
+    jaw = slice(0, 17)
+    np.testing.assert_allclose(result.landmarks_r_exact[jaw], result.landmarks_s[jaw])
+    assert (result.segmentation == SEG["skin"]).mean() > 0.1
+
+
+def test_pose_angles_have_the_stated_signs(synthetic):
+    """Yaw turns the nose to the image's right, pitch lifts it, roll turns counter-clockwise in the picture."""
+    straight, yaw, pitch, roll = (
+        turned(synthetic, 0, pose).photograph(0, 160).landmarks_s for pose in ((0, 0, 0), (20, 0, 0), (0, 15, 0), (0, 0, 20))
+    )
+
+    def nose(points):
+        return points[30] - (points[36] + points[45]) / 2
+
+    assert nose(yaw)[0] > nose(straight)[0] + 5
+    assert nose(pitch)[1] < nose(straight)[1] - 2
+    across = roll[45] - roll[36]
+    np.testing.assert_allclose(np.degrees(np.arctan2(-across[1], across[0])), 20, atol=3)
+
+
+def test_people_label_the_visible_outline_and_s_labels_lie_behind_it(synthetic):
+    """At 40° of yaw the far cheek hides the jaw: R points lie on the border of the face in the picture, S points don't."""
+    for sign in (-1, 1):
+        face = turned(synthetic, 1, (40.0 * sign, 0.0, 0.0)).photograph(0, 512)
+        head = np.isin(face.segmentation, [SEG[k] for k in ("background", "clothing")])
+        far = range(9, 15) if sign > 0 else range(2, 8)
+
+        def distance_outside(points, head=head, far=far, sign=sign):
+            """How many pixels further out the head still reaches on each point's row."""
+            reach = []
+            for i in far:
+                row = ~head[round(points[i, 1])]
+                x = round(points[i, 0])
+                out = row[x:] if sign > 0 else row[: x + 1][::-1]
+                reach.append(len(out) if out.all() else int(np.argmin(out)))
+            return np.array(reach)
+
+        unit = np.linalg.norm(face.landmarks_s[36] - face.landmarks_s[45]) / 100
+        assert np.median(distance_outside(face.landmarks_r_exact)) < 3 * unit
+        assert np.median(distance_outside(face.landmarks_s)) > 6 * unit
+        assert not face.visible[list(far)[:4] if sign < 0 else list(far)[2:]].all()
+        near = range(2, 6) if sign > 0 else range(11, 15)
+        shift = np.linalg.norm(face.landmarks_r_exact - face.landmarks_s, axis=1)
+        assert shift[list(near)].mean() < 0.5 * shift[list(far)].mean()
+
+
+def test_everything_of_a_frontal_face_is_seen_unless_something_stands_before_it(synthetic):
+    bare = turned(synthetic, 2, (0.0, 0.0, 0.0)).photograph(0, 256)
+    assert bare.visible[17:].all() and bare.visible[:17].mean() > 0.7
+    covered = turned(synthetic, 2, (0.0, 0.0, 0.0), occluder=3).photograph(0, 256)
+    assert covered.visible.sum() < bare.visible.sum() - 3
+    profile = turned(synthetic, 2, (45.0, 0.0, 0.0)).photograph(0, 256)
+    assert profile.visible[0:5].all() and not profile.visible[13:17].any()
+
+
+def test_labels_blend_from_s_to_r_with_the_dial():
+    faces = {gap: FaceGenerator("target", 4, Dials(label_gap=gap)).photograph(3, 128) for gap in (0.0, 0.3, 1.0)}
+    s, r = faces[1.0].landmarks_s, faces[1.0].landmarks_r
+    np.testing.assert_array_equal(faces[0.0].landmarks, s)
+    np.testing.assert_array_equal(faces[1.0].landmarks, r)
+    np.testing.assert_allclose(faces[0.3].landmarks, 0.7 * s + 0.3 * r)
+    for face in faces.values():
+        np.testing.assert_array_equal(face.image, faces[0.0].image)
+        np.testing.assert_array_equal(face.box, faces[0.0].box)
+
+
+def test_annotators_noise_has_the_stated_covariance(synthetic):
+    points = synthetic.photograph(0, 256).landmarks_r_exact
+    rng = np.random.default_rng(0)
+    draws = np.stack([annotator_noise(points, rng) for _ in range(4000)])
+    expected = noise_covariance(points)
+    measured = np.einsum("nki,nkj->kij", draws, draws) / len(draws)
+    scale = np.trace(expected, axis1=1, axis2=2)[:, None, None]
+    np.testing.assert_allclose(measured / scale, expected / scale, atol=0.06)
+    unit = np.linalg.norm(points[36] - points[45]) / 100
+    # Along the jaw people disagree more than across it; eyes are tightest.
+    assert 2.0 < np.sqrt(np.linalg.eigvalsh(expected[4])).max() / unit < 3.2
+    assert np.trace(expected[38]) < 0.3 * np.trace(expected[4])
+
+
+def test_dials_at_zero_make_the_domains_one_distribution():
+    """One stream of draws gives one picture in both domains; different faces of both are alike in distribution."""
+    a = draw_face(np.random.default_rng(5), 62, 0.0, 0.0)
+    other = FaceGenerator("target", 0)
+    other.parameters = lambda _: a
+    same = FaceGenerator("synthetic", 0)
+    same.parameters = lambda _: a
+    np.testing.assert_array_equal(other.photograph(0, 96).image, same.photograph(0, 96).image)
+    assert not np.array_equal(FaceGenerator("target", 0).photograph(0, 96).image, FaceGenerator("synthetic", 0).photograph(0, 96).image)
+
+    def yaws(dials, domain="target"):
+        return [FaceGenerator(domain, 1, dials).parameters(i).pose[0] for i in range(300)]
+
+    synthetic = yaws(Dials(), "synthetic")
+    assert stats.ks_2samp(synthetic, yaws(Dials())).pvalue > 0.01
+    assert np.std(yaws(Dials(population_gap=1))) > 1.2 * np.std(synthetic)
+
+
+def test_each_dial_turns_what_its_name_says_and_nothing_else():
+    plain = FaceGenerator("target", 2).photograph(1, 128)
+    camera = FaceGenerator("target", 2, Dials(appearance_gap=1)).photograph(1, 128)
+    np.testing.assert_allclose(camera.landmarks, plain.landmarks)
+    assert np.abs(camera.image.astype(int) - plain.image).mean() > 4
+    people = FaceGenerator("target", 2, Dials(population_gap=1)).photograph(1, 128)
+    assert np.linalg.norm(people.landmarks - plain.landmarks, axis=1).mean() > 1
+
+
+@pytest.mark.parametrize("name", ["label_gap", "appearance_gap", "population_gap"])
+def test_dials_are_refused_outside_0_to_1_and_in_the_synthetic_domain(name):
+    with pytest.raises(UserError, match=name):
+        Dials(**{name: 1.5})
+    with pytest.raises(UserError, match="target"):
+        FaceGenerator("synthetic", 0, Dials(**{name: 0.5}))
+
+
+@pytest.mark.parametrize("channels", ["gray", "rgb"])
+def test_a_crop_shows_what_the_photograph_shows_there(synthetic, channels):
+    """Rendered straight into the crop: same labels, and nearly the pixels of the enlarged photograph's crop."""
+    from domaingap.data.crops import cut_crop
+
+    crop = CropConfig(size=64, channels=channels)
+    direct, whole = synthetic.crop(4, crop), synthetic.photograph(4, 1024)
+    np.testing.assert_allclose(whole.landmarks + 0.5, (direct.landmarks + 0.5) * 4, atol=1e-3)
+    transform = crop_transform(whole.box, crop)
+    reference = cut_crop(whole.image, transform, crop)
+    assert direct.image.shape == reference.shape
+    assert np.abs(direct.image.astype(float) - reference).mean() < 4
+    np.testing.assert_allclose(
+        apply_transform(crop_transform(direct.box, crop), direct.landmarks), apply_transform(transform, whole.landmarks), atol=0.01
+    )
+
+
+def test_boxes_are_where_a_detector_would_put_them(synthetic):
+    faces = [synthetic.photograph(i, 64) for i in range(40)]
+    overlap = [iou(face.box, landmark_box(face.landmarks_s[:68])) for face in faces]
+    assert min(overlap) > 0.5
+    centres = np.array([(f.box[:2] + f.box[2:]) / 2 - (landmark_box(f.landmarks_s)[:2] + landmark_box(f.landmarks_s)[2:]) / 2 for f in faces])
+    assert centres[:, 1].mean() < 0 and centres.std() > 0.1
+
+
+def test_segmentation_knows_eyes_and_mouth(synthetic):
+    face = turned(synthetic, 3, (0.0, 0.0, 0.0), {"jaw_open": 1.0}).photograph(0, 512)
+    x, y = face.landmarks_s[68:70].round().astype(int).T
+    assert face.segmentation[y[0], x[0]] == SEG["right_eye"] and face.segmentation[y[1], x[1]] == SEG["left_eye"]
+    mx, my = ((face.landmarks_s[62] + face.landmarks_s[66]) / 2).round().astype(int)
+    assert face.segmentation[my, mx] == SEG["mouth_interior"]
+    assert {SEG["skin"], SEG["nose"], SEG["top_lip"], SEG["bottom_lip"], SEG["neck"]} <= set(np.unique(face.segmentation))
+    assert EYE != SKIN
