@@ -195,6 +195,16 @@ def build_parser() -> argparse.ArgumentParser:
     generate.add_argument("--preview", type=Path, metavar="FILE.png", help="a sheet of the first faces with their labels")
     generate.add_argument("--plain", action="store_true", help="no labels on the sheet")
     generate.add_argument("--workers", type=int, help="processes (all cores)")
+    judge = add(
+        "judge", "experiments.judge:judge", "Ask a face detector about generated faces and about photographs.",
+        "domaingap data judge --data_root data --n 300", data_commands,
+    )  # fmt: skip
+    judge.add_argument("--data_root", type=Path, default=Path("data"), help="folder that holds 300w/ with HELEN (data)")
+    judge.add_argument("--n", type=int, default=300, help="generated faces of each domain (300)")
+    judge.add_argument("--size", type=int, default=256, help="side of the generated pictures in pixels (256)")
+    judge.add_argument("--seed", type=int, default=0, help="of the generated faces (0)")
+    judge.add_argument("--out", type=Path, help="write the figures to this JSON file")
+    judge.add_argument("--workers", type=int, help="processes (all cores)")
     prepare = add(
         "prepare", "experiments.data:prepare", "Find faces and cut crops, once; later runs map them from disk.",
         "domaingap data prepare --data_root data", data_commands,
