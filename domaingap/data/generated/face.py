@@ -5,18 +5,30 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from domaingap.config import CropConfig
-from domaingap.data.boxes import box_from_landmarks
-from domaingap.data.crops import crop_transform, cut_crop
+from domaingap.data.boxes import landmark_box
+from domaingap.data.crops import crop_transform
+from domaingap.data.generated import accessories, raster
+from domaingap.data.generated.appearance import background, develop, meter, noise_bank, photograph, skin_atlas
+from domaingap.data.generated.geometry import EYE, SKIN, FaceGeometry, Mesh, concatenate, rotation
+from domaingap.data.generated.head import parametric_head
+from domaingap.data.generated.labels import annotator_noise, people_labels
+from domaingap.data.generated.population import FaceParameters, draw_face
 from domaingap.errors import UserError
 from domaingap.hashing import content_key
 
 FaceDomain = Literal["synthetic", "target"]
 PHOTO_SIZE = 256
 """Side in pixels of the picture that landmarks and boxes are given in, unless another is asked for."""
+_LUMA = np.array([0.299, 0.587, 0.114])  # as Pillow turns RGB to gray (ITU-R 601)
+_DEPTH_TOLERANCE = 7.0  # mm by which a surface must lie before a point to hide it
+# MTCNN's box over the landmarks' box, mean and standard deviation: width and height as ratios, offset of the centre
+# in units of the landmarks' box.
+_BOX_WIDTH, _BOX_HEIGHT, _BOX_X, _BOX_Y = (0.97, 0.06), (1.31, 0.07), (0.0, 0.03), (-0.16, 0.04)
 FORMAT = 1
 """Raised when the same seed and index would give another face."""
 
@@ -61,6 +73,24 @@ class GeneratedFace:
     box: NDArray[np.float64]
 
 
+@dataclass(frozen=True)
+class _Scene:
+    """A face and all around it, in the camera's frame (mm), with what projects it into the photograph (side 1)."""
+
+    parameters: FaceParameters
+    mesh: Mesh
+    n_head: int
+    focal: float
+    centre: tuple[float, float]
+
+    def project(self, vertices: NDArray[Any]) -> NDArray[np.float64]:
+        """[V, 3] → x, y as shares of the photograph's side (not of pixels), and nearness in 1/mm."""
+        near = 1 / np.maximum(self.parameters.distance - vertices[:, 2].astype(np.float64), 1.0)
+        x = self.centre[0] + self.focal * vertices[:, 0] * near
+        y = self.centre[1] - self.focal * vertices[:, 1] * near
+        return np.stack([x, y, near], -1)
+
+
 class FaceGenerator:
     """Makes the faces of one domain and seed, each on its own: face i doesn't depend on what was made before.
 
@@ -68,36 +98,209 @@ class FaceGenerator:
         domain: synthetic, or target.
         seed: of the whole set; the same seed gives other faces in the other domain.
         dials: the target domain's gaps; all 0 in the synthetic domain.
+        geometry: a morphable face with landmark vertices; our own by default.
     """
 
-    def __init__(self, domain: FaceDomain, seed: int, dials: Dials = Dials()) -> None:  # noqa: B008 - frozen
+    def __init__(
+        self,
+        domain: FaceDomain,
+        seed: int,
+        dials: Dials = Dials(),  # noqa: B008 - frozen
+        geometry: FaceGeometry | None = None,
+    ) -> None:
         if domain == "synthetic" and dials != Dials():
             raise UserError("label_gap, appearance_gap and population_gap belong to the target domain")
         self.domain, self.seed, self.dials = domain, seed, dials
+        self.geometry = geometry if geometry is not None else parametric_head()
 
     def key(self) -> str:
         """Identity of all the faces by content, whatever their number."""
-        return content_key([FORMAT, self.domain, self.seed, asdict(self.dials)])
+        return content_key([FORMAT, self.geometry.name, self.domain, self.seed, asdict(self.dials)])
 
     def photograph(self, index: int, size: int = PHOTO_SIZE) -> GeneratedFace:
         """The whole picture [size, size, 3]; points and box in its pixels."""
-        rng = np.random.default_rng([self.seed, self.domain == "target", index])
-        image = rng.integers(0, 255, (size, size, 3)).astype(np.uint8)
-        points = rng.uniform(0.3, 0.7, (70, 2)) * size
-        return self._face(image, np.zeros((size, size), np.uint8), points)
+        return self._render(index, size, None)
 
     def crop(self, index: int, crop: CropConfig) -> GeneratedFace:
         """The stored crop, [S, S] or [S, S, 3] with S = ``crop.stored_size``, rendered straight into it.
 
         Points and box are in pixels of the picture of side ``PHOTO_SIZE``; the crop's transform follows from the box.
         """
-        face = self.photograph(index)
-        transform = crop_transform(face.box, crop)
-        fields = {**face.__dict__, "image": cut_crop(face.image, transform, crop)}
-        return GeneratedFace(**fields)
+        return self._render(index, PHOTO_SIZE, crop)
 
-    def _face(self, image: Any, segmentation: Any, points: NDArray[np.float64]) -> GeneratedFace:
+    def parameters(self, index: int) -> FaceParameters:
+        """Who is on picture ``index``."""
+        if index < 0:
+            raise UserError(f"face {index}: indices count from 0")
+        rng = np.random.default_rng([self.seed, self.domain == "target", index])
+        return draw_face(rng, len(self.geometry.identity), self.dials.appearance_gap, self.dials.population_gap)
+
+    def _scene(self, face: FaceParameters) -> _Scene:
+        geometry, bank = self.geometry, noise_bank()
+        vertices = geometry.shape(face.identity, face.expression, face.gaze)
+        normals = raster.vertex_normals(vertices, geometry.mesh.triangles)
+        worn, body, _ = accessories.dress(geometry, vertices, normals, face, bank)
+        yaw, pitch, roll = np.radians(face.pose)
+        turn = rotation(yaw, -pitch, roll)
+        turned = concatenate([geometry.mesh.moved(vertices), *worn])
+        turned = turned.moved(turned.vertices @ turn.T.astype(np.float32))
+        body_turn = rotation(0.35 * yaw + np.radians(face.look["body_turn"]), 0.0, 0.3 * roll).astype(np.float32)
+        # The body hangs from the neck, wherever the head's turn has put that.
+        neck = np.array([0.0, -130.0, -8.0])
+        bodies = [m.moved((m.vertices - neck) @ body_turn.T + turn @ neck) for m in body]
+        front = geometry.mesh.moved(turned.vertices[: len(vertices)])
+        things = accessories.occluder(geometry, front.vertices, face)
+        mesh = concatenate([turned, *bodies, *things])
+        eyes = mesh.vertices[geometry.landmarks[[36, 39, 42, 45]]].mean(0)
+        # The face's size is set frontally, so that a turned face shrinks as it does in photographs.
+        focal = face.face_share * (face.distance - 75.0) / 90.0
+        near = 1 / (face.distance - float(eyes[2]))
+        centre = (face.centre[0] - focal * float(eyes[0]) * near, face.centre[1] + focal * float(eyes[1]) * near)
+        return _Scene(face, mesh, len(vertices), focal, centre)
+
+    def _render(self, index: int, size: int, crop: CropConfig | None) -> GeneratedFace:
+        face = self.parameters(index)
+        scene = self._scene(face)
+        mesh = scene.mesh
+        projected = scene.project(mesh.vertices)
+        pixels = projected[:, :2] * size - 0.5
+        points = pixels[self.geometry.landmarks]
+        box = self._box(points[:68], face)
+        if crop is None:
+            view, view_size = np.array([[1.0, 0, 0], [0, 1.0, 0]]), size
+        else:
+            view, view_size = crop_transform(box, crop), crop.stored_size
+            view[:, 2] += crop.pad
+        fine = 2 * view_size  # two samples a side per pixel
+        on_view = np.empty((len(pixels), 3), np.float32)
+        on_view[:, :2] = 2 * (pixels @ view[:, :2].T + view[:, 2]) + 0.5
+        on_view[:, 2] = projected[:, 2]
+        ids, near = raster.rasterise(on_view, mesh.triangles, mesh.material, fine, fine, False)
+        image, segmentation = self._shade(scene, on_view, ids, near, view, view_size, size)
+        visible, hidden = self._visibility(scene, on_view, ids, near)
+        exact = people_labels(self.geometry, points, pixels[: scene.n_head], float(np.radians(face.pose[2])), hidden)
+        noise_rng = np.random.default_rng([self.seed, self.domain == "target", index, 68])
+        people = exact.copy()
+        people[:68] += annotator_noise(exact, noise_rng)
+        gap = self.dials.label_gap
+        eye_distance = float(np.linalg.norm(points[36] - points[45]) * view[0, 0])
+        picture = photograph(image, face.look["camera_seed"], self.dials.appearance_gap, max(eye_distance, 4.0))
+        if crop is not None and crop.channels == "gray":
+            picture = (picture @ _LUMA + 0.5).astype(np.uint8)
         return GeneratedFace(
-            image=image, segmentation=segmentation, landmarks=points, landmarks_s=points, landmarks_r=points,
-            landmarks_r_exact=points, visible=np.ones(70, bool), pose=(0.0, 0.0, 0.0), box=box_from_landmarks(points[:68]),
+            image=picture,
+            segmentation=segmentation,
+            landmarks=(1 - gap) * points + gap * people,
+            landmarks_s=points,
+            landmarks_r=people,
+            landmarks_r_exact=exact,
+            visible=visible,
+            pose=face.pose,
+            box=box,
+        )
+
+    def _shade(
+        self, scene: _Scene, on_view: Any, ids: Any, near: Any, view: NDArray[np.float64], view_size: int, size: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+        """Display values [S, S, 3], 0 to 1, and classes [S, S]."""
+        mesh, face = scene.mesh, scene.parameters
+        look = face.look
+        normals = raster.vertex_normals(mesh.vertices, mesh.triangles)
+        if (mesh.material == accessories.LENS).any() and look["lens_alpha"] + look["sunglasses"] > 0.01:
+            _, lens_near = raster.rasterise(on_view, mesh.triangles, mesh.material, len(ids), len(ids), True)
+        else:
+            lens_near = np.zeros_like(near)
+        shadow, to_shadow = _shadow_map(mesh, look["light_dir"])
+        # The background lies in the photograph, whatever part of it is looked at.
+        behind = background(look["background_seed"], look["background"], look["background_tone"], 128, look["appearance"])
+        to_view = np.hstack([view[:, :2] * size / 128, (view[:, 2] + view[:, :2] @ np.full(2, size / 256 - 0.5))[:, None]])
+        behind = cv2.warpAffine(behind, to_view, (view_size, view_size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+        segments = np.zeros(ids.shape, np.uint8)
+        colours = raster.shade(
+            ids, on_view, mesh.vertices, normals, mesh.triangles, mesh.material, mesh.segment, mesh.uv, mesh.attributes,
+            _shader_parameters(look), skin_atlas(), noise_bank(), shadow, to_shadow, np.float32(face.distance), behind,
+            lens_near, near, segments,
         )  # fmt: skip
+        return develop(raster.halve(colours), meter(look) + look["exposure"]), segments[::2, ::2].copy()
+
+    def _visibility(self, scene: _Scene, on_view: Any, ids: Any, near: Any) -> tuple[NDArray[np.bool_], Any]:
+        """Which landmarks are seen, and a test of which of the head's vertices the face itself hides."""
+        size = len(ids)
+
+        def behind(vertices: NDArray[Any]) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
+            x, y = np.round(on_view[vertices, :2]).astype(int).T
+            inside = (x >= 1) & (y >= 1) & (x < size - 1) & (y < size - 1)
+            cx, cy = np.clip(x, 1, size - 2), np.clip(y, 1, size - 2)
+            # The furthest of the nine pixels around: a point on an outline is seen.
+            around = np.stack([near[cy + dy, cx + dx] for dy in (-1, 0, 1) for dx in (-1, 0, 1)])
+            nearest = np.maximum(around.min(0), 1e-6)
+            covered = 1 / on_view[vertices, 2] - 1 / nearest > _DEPTH_TOLERANCE
+            own = np.isin(scene.mesh.material[np.maximum(ids[cy, cx], 0)], (SKIN, EYE)) & (ids[cy, cx] >= 0)
+            return inside, covered, own
+
+        inside, covered, _ = behind(self.geometry.landmarks)
+
+        def hidden(vertices: NDArray[Any]) -> NDArray[np.bool_]:
+            within, over, own = behind(vertices)
+            return within & over & own
+
+        return inside & ~covered, hidden
+
+    def _box(self, points: NDArray[np.float64], face: FaceParameters) -> NDArray[np.float64]:
+        """Where MTCNN would report this face: medians and spread of its own boxes on generated faces (data judge)."""
+        rng = np.random.default_rng([face.look["camera_seed"], 5])
+        x0, y0, x1, y1 = landmark_box(points)
+        width, height = x1 - x0, y1 - y0
+        dw, dh, dx, dy = np.clip(rng.standard_normal(4), -2, 2)
+        width, height, cx, cy = (
+            width * (_BOX_WIDTH[0] + _BOX_WIDTH[1] * dw), height * (_BOX_HEIGHT[0] + _BOX_HEIGHT[1] * dh),
+            (x0 + x1) / 2 + width * (_BOX_X[0] + _BOX_X[1] * dx), (y0 + y1) / 2 + height * (_BOX_Y[0] + _BOX_Y[1] * dy),
+        )  # fmt: skip
+        return np.array([cx - width / 2, cy - height / 2, cx + width / 2, cy + height / 2])
+
+
+def _shadow_map(mesh: Mesh, direction: NDArray[np.float64], size: int = 144) -> tuple[Any, NDArray[np.float32]]:
+    """Depth of the nearest surface to a distant light, and the map [3, 4] from mm to its pixels and depth."""
+    direction = direction / np.linalg.norm(direction)
+    side = np.cross([0.0, 1.0, 0.0], direction)
+    side /= np.linalg.norm(side) + 1e-9
+    frame = np.stack([side, np.cross(direction, side), direction]).astype(np.float32)
+    scale = size / 330.0
+    to_shadow = np.zeros((3, 4), np.float32)
+    to_shadow[0, :3], to_shadow[1, :3], to_shadow[2, :3] = frame[0] * scale, frame[1] * scale, frame[2]
+    to_shadow[:2, 3] = size / 2
+    to_shadow[2, 3] = 1000.0  # positive wherever a head can be
+    points = mesh.vertices @ to_shadow[:, :3].T + to_shadow[:, 3]
+    _, near = raster.rasterise(points, mesh.triangles, mesh.material, size, size, False)
+    return near, to_shadow
+
+
+def _shader_parameters(look: dict[str, Any]) -> NDArray[np.float32]:
+    p = np.zeros(raster.N_PARAMETERS, np.float32)
+    colours = {
+        raster.P_SKIN: look["skin"], raster.P_LIP: look["lip"], raster.P_HAIR: look["hair"], raster.P_BROW: look["brow"],
+        raster.P_CLOTH: look["cloth"], raster.P_CLOTH2: look["cloth2"], raster.P_FRAME: look["frame"],
+        raster.P_HAT: look["hat_colour"], raster.P_IRIS: look["iris"], raster.P_BEARD: look["beard"],
+        raster.P_OCCLUDER: look["skin"] if look["occluder"] == 0 else look["occluder_colour"],
+        raster.P_LIGHT: look["light"], raster.P_LIGHT_DIR: look["light_dir"], raster.P_FILL: look["fill"],
+        raster.P_FILL_DIR: look["fill_dir"], raster.P_SKY: look["sky"], raster.P_GROUND: look["ground"],
+        raster.P_LENS: look["lens"] if look["sunglasses"] else look["sky"] * 0.8,
+    }  # fmt: skip
+    for start, colour in colours.items():
+        p[start : start + 3] = colour
+    numbers = {
+        raster.P_LIP_SHARE: look["lip_share"], raster.P_BROW_HALF: look["brow_half"], raster.P_BROW_DENSITY: look["brow_density"],
+        raster.P_BROW_TAPER: look["brow_taper"], raster.P_BEARD_FULL: look["beard_full"], raster.P_MOUSTACHE: look["moustache"],
+        raster.P_STUBBLE: look["stubble"], raster.P_REDNESS: look["redness"], raster.P_BLOTCH: look["blotch"],
+        raster.P_FRECKLES: look["freckles"], raster.P_WRINKLES: look["wrinkles"], raster.P_LASH: look["lash"],
+        raster.P_SPECULAR: look["specular"], raster.P_GLOSS: look["gloss"], raster.P_NOISE_X: look["noise"][0],
+        raster.P_NOISE_Y: look["noise"][1], raster.P_HAIR_FINE: look["hair_fine"], raster.P_HAIR_CONTRAST: look["hair_contrast"],
+        raster.P_IRIS_R: look["iris_r"], raster.P_PUPIL_R: look["pupil_r"], raster.P_SHADOW: look["shadow"],
+        raster.P_LENS_ALPHA: look["lens_dark"] if look["sunglasses"] else look["lens_alpha"],
+        raster.P_CLOTH_FREQ: look["cloth_frequency"], raster.P_CLOTH_MIX: look["cloth_mix"], raster.P_TEETH: look["teeth"],
+        raster.P_BAGS: look["bags"], raster.P_HAIR_WAVE: look["hair_wave"],
+        raster.P_SCALP: look["scalp"],
+    }  # fmt: skip
+    for index, number in numbers.items():
+        p[index] = number
+    return p
