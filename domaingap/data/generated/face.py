@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any, Literal
 
 import cv2
@@ -19,7 +21,7 @@ from domaingap.data.generated.head import parametric_head
 from domaingap.data.generated.labels import annotator_noise, people_labels
 from domaingap.data.generated.population import FaceParameters, draw_face
 from domaingap.errors import UserError
-from domaingap.hashing import content_key
+from domaingap.hashing import content_key, digest
 
 FaceDomain = Literal["synthetic", "target"]
 PHOTO_SIZE = 256
@@ -29,8 +31,12 @@ _DEPTH_TOLERANCE = 7.0  # mm by which a surface must lie before a point to hide 
 # MTCNN's box over the landmarks' box, mean and standard deviation: width and height as ratios, offset of the centre
 # in units of the landmarks' box.
 _BOX_WIDTH, _BOX_HEIGHT, _BOX_X, _BOX_Y = (0.97, 0.06), (1.31, 0.07), (0.0, 0.03), (-0.16, 0.04)
-FORMAT = 1
-"""Raised when the same seed and index would give another face."""
+
+
+@cache
+def _code() -> str:
+    """Identity of the code that makes faces: what it made before is not taken for what it makes now."""
+    return digest(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
 
 
 @dataclass(frozen=True)
@@ -115,7 +121,7 @@ class FaceGenerator:
 
     def key(self) -> str:
         """Identity of all the faces by content, whatever their number."""
-        return content_key([FORMAT, self.geometry.name, self.domain, self.seed, asdict(self.dials)])
+        return content_key([_code(), self.geometry.name, self.domain, self.seed, asdict(self.dials)])
 
     def photograph(self, index: int, size: int = PHOTO_SIZE) -> GeneratedFace:
         """The whole picture [size, size, 3]; points and box in its pixels."""
