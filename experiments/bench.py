@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, Literal
 
+import cv2
 import numpy as np
 import torch
 from rich.table import Table
@@ -17,6 +19,7 @@ from domaingap.config import AugmentConfig, CropConfig, FitConfig
 from domaingap.data.boxes import box_from_landmarks
 from domaingap.data.crops import crop_transform, cut_crop
 from domaingap.data.faces import FaceDataset, PreparedFaces
+from domaingap.data.generated import Dials, FaceGenerator
 from domaingap.data.prepare import prepare_part
 from domaingap.data.readers import open_reader
 from domaingap.data.sample import read_rgb
@@ -50,6 +53,9 @@ def bench(data_root: Path | None, seconds: float, threads: int, out: Path | None
             cases.append(_training_case(root, Path(temporary), backbone, size, seconds))
         console.print("pipeline against decoding …")
         cases.append(_decoding_case(root, Path(temporary), seconds))
+        for domain in ("synthetic", "target"):
+            console.print(f"generating faces of the {domain} domain …")
+            cases.append(_generating_case(root, domain, seconds))
     for case in cases:
         table.add_row(
             case["case"],
@@ -139,6 +145,37 @@ def _decoding_case(root: Path, temporary: Path, seconds: float) -> dict[str, Any
         "against": f"decoding {width} x {height} PNGs and cropping, augmented",
         "images_per_s": BATCH / ours,
         "images_per_s_against": BATCH / theirs,
+        "ratio": theirs / ours,
+    }
+
+
+def _generating_case(root: Path, domain: Literal["synthetic", "target"], seconds: float) -> dict[str, Any]:
+    """Making faces in one process and thread, against decoding and cropping pictures of a rendered data set."""
+    generator = FaceGenerator(domain, 0, Dials(1, 1, 1) if domain == "target" else Dials())
+    crop = CropConfig(box="landmarks", channels="rgb")
+    reader = open_reader("face_synthetics", root)
+    samples = [reader.read(record) for record in reader.records("all")]
+    transforms = [crop_transform(box_from_landmarks(sample.landmarks), crop) for sample in samples]
+    made, decoded = itertools.count(), itertools.count()
+
+    def generate() -> None:
+        generator.photograph(next(made), crop.size)
+
+    def decode() -> None:
+        i = next(decoded) % len(samples)
+        cut_crop(read_rgb(samples[i].image_path), transforms[i], crop)
+
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    ours, theirs = _alternate(generate, decode, seconds)
+    cv2.setNumThreads(threads)
+    width, height = read_rgb(samples[0].image_path).shape[1::-1]
+    return {
+        "case": f"generated faces, {domain}, {crop.size} px",
+        "pipeline": "faces made in one process, one thread",
+        "against": f"decoding {width} x {height} PNGs and cropping",
+        "images_per_s": 1 / ours,
+        "images_per_s_against": 1 / theirs,
         "ratio": theirs / ours,
     }
 

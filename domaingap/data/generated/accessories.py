@@ -31,7 +31,9 @@ BALD, SHORT, MEDIUM, CURLY, LONG = range(5)
 BEANIE, CAP, BRIM, SCARF = range(4)
 
 
-def _mesh(vertices: Array, triangles: Array, material: int, segment: int, uv: Array, attributes: Array | None = None) -> Mesh:
+def _mesh(
+    vertices: Array, triangles: Array, material: int, segment: int, uv: Array, attributes: Array | None = None
+) -> Mesh:
     n = len(triangles)
     return Mesh(
         np.asarray(vertices, np.float32), np.asarray(triangles, np.int32), np.full(n, material, np.int32),
@@ -54,7 +56,9 @@ _LINE_AT = np.array([0, 38, 68, 86, 98, 110, 124, 140, 240], float)
 
 def _hairline(side: Array, front: float, recession: float, temple: float) -> Array:
     """Height of the hairline over the template's side: forehead, temples, around the ears, nape."""
-    heights = np.array([front, front - 1 + recession * 0.7, front - 16 + 0.4 * recession, temple + 18, temple, -6, -26, -58, -78])
+    heights = np.array(
+        [front, front - 1 + recession * 0.7, front - 16 + 0.4 * recession, temple + 18, temple, -6, -26, -58, -78]
+    )
     return np.interp(np.abs(side), _LINE_AT, heights)
 
 
@@ -106,7 +110,9 @@ def hair(geometry: FaceGeometry, vertices: Array, normals: Array, face: FacePara
     thickness = base * rise * crown * parted * rough - 1.0 * (above < -2)
     meshes = [_shell(geometry, vertices, normals, above, thickness, HAIR, SEG["hair"])]
     if style == LONG:
-        meshes.append(_curtain(vertices, face, base, HAIR, SEG["hair"], look["hair_front"], 50.0, -40 - 190 * look["length"], bank))
+        meshes.append(
+            _curtain(vertices, face, base, HAIR, SEG["hair"], look["hair_front"], 50.0, -40 - 190 * look["length"], bank)
+        )
     elif style == MEDIUM and look["length"] > 0.6:
         meshes.append(_curtain(vertices, face, base * 0.8, HAIR, SEG["hair"], 100.0, 30.0, -70.0, bank))
     return [mesh for mesh in meshes if mesh is not None]
@@ -164,9 +170,7 @@ def glasses(geometry: FaceGeometry, vertices: Array, face: FaceParameters) -> li
         outer = centre + outline * np.array([half_width + look["rim"], half_height + look["rim"]])
         layers = [(inner, 0.0), (outer, 0.0), (outer, -3.0), (inner, -3.0), (inner, 0.0)]
         ring = np.stack([np.concatenate([p, (curve(p[:, 0]) + dz)[:, None]], -1) for p, dz in layers])
-        meshes.append(
-            _mesh(ring.reshape(-1, 3), _grid(5, 26, True), GLASSES, SEG["glasses"], ring.reshape(-1, 3)[:, :2])
-        )
+        meshes.append(_mesh(ring.reshape(-1, 3), _grid(5, 26, True), GLASSES, SEG["glasses"], ring.reshape(-1, 3)[:, :2]))
         lens = np.concatenate([np.concatenate([inner, (curve(inner[:, 0]) - 1.5)[:, None]], -1),
                                [[*centre, float(curve(centre[0])) - 1.0]]])  # fmt: skip
         fan = np.stack([np.arange(26), (np.arange(26) + 1) % 26, np.full(26, 26)], -1)
@@ -176,7 +180,9 @@ def glasses(geometry: FaceGeometry, vertices: Array, face: FaceParameters) -> li
         ear = ears[0 if sign < 0 else 1]
         end = np.array([sign * (abs(float(ear[0])) + 4.0), float(ear[1]) + 4.0, float(ear[2]) - 6.0])
         meshes.append(_bar(start, end, 1.0 + look["rim"] * 0.8, GLASSES, SEG["glasses"]))
-    left, right = (np.array([sign * (spacing - half_width), middle_y + half_height * 0.3, float(curve(8.0))]) for sign in (-1, 1))
+    left, right = (
+        np.array([sign * (spacing - half_width), middle_y + half_height * 0.3, float(curve(8.0))]) for sign in (-1, 1)
+    )
     meshes.append(_bar(left, right, 0.8 + look["rim"] * 0.7, GLASSES, SEG["glasses"]))
     return meshes
 
@@ -233,7 +239,16 @@ def body(face: FaceParameters) -> Mesh:
     look = face.look
     columns = 28
     turn = np.linspace(0, 2 * np.pi, columns, endpoint=False)
-    rows = [(0, 66, 70), (4, 72, 74), (-18, 80, 78), (-38, 128, 80), (-58, 180, 92), (-90, 205, 104), (-170, 215, 112), (-330, 215, 118)]
+    rows = [
+        (0, 66, 70),
+        (4, 72, 74),
+        (-18, 80, 78),
+        (-38, 128, 80),
+        (-58, 180, 92),
+        (-90, 205, 104),
+        (-170, 215, 112),
+        (-330, 215, 118),
+    ]
     y = np.array([look["collar"] + dy for dy, _, _ in rows])[:, None] + 0 * turn
     half = np.array([w * (look["shoulders"] if w > 100 else 1) for _, w, _ in rows])[:, None]
     depth = np.array([z for _, _, z in rows])[:, None]
@@ -265,17 +280,23 @@ def occluder(geometry: FaceGeometry, vertices: Array, face: FaceParameters) -> l
     u, v = look["occluder_at"]
     chin = vertices[geometry.landmarks[8]]
     mouth = vertices[geometry.landmarks[66]]
-    at = np.array([mouth[0] * 0.5 + chin[0] * 0.5 + 34 * u, (mouth[1] + chin[1]) / 2 - 14 + 20 * v, max(mouth[2], chin[2]) + 26])
+    at = np.array(
+        [mouth[0] * 0.5 + chin[0] * 0.5 + 34 * u, (mouth[1] + chin[1]) / 2 - 14 + 20 * v, max(mouth[2], chin[2]) + 26]
+    )
     size, angle = look["occluder_size"], look["occluder_turn"]
     turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1.0]])
     parts = []
     if kind == 0:  # a hand: palm and four fingers
         lean = 0.35 * np.sin(angle)
         turn = np.array([[np.cos(lean), -np.sin(lean), 0], [np.sin(lean), np.cos(lean), 0], [0, 0, 1.0]])
-        parts.append(_ellipsoid(at + turn @ np.array([0, -52, 0]) * size, np.array([38, 42, 14]) * size, turn, OCCLUDER, SEG["skin"]))
+        parts.append(
+            _ellipsoid(at + turn @ np.array([0, -52, 0]) * size, np.array([38, 42, 14]) * size, turn, OCCLUDER, SEG["skin"])
+        )
         for k, (x, length) in enumerate(((-27, 30), (-9, 36), (9, 34), (26, 27))):
             offset = np.array([x, -8 + length * 0.5, 2.0 * (k % 2)])
-            parts.append(_ellipsoid(at + turn @ offset * size, np.array([8.5, length, 9]) * size, turn, OCCLUDER, SEG["skin"]))
+            parts.append(
+                _ellipsoid(at + turn @ offset * size, np.array([8.5, length, 9]) * size, turn, OCCLUDER, SEG["skin"])
+            )
     elif kind == 1:  # a microphone
         parts.append(_ellipsoid(at, np.array([22, 25, 22]) * size, turn, OCCLUDER, 0))
         parts.append(_bar(at, at + np.array([30 * u, -150, 30]), 11 * size, OCCLUDER, 0))
@@ -288,7 +309,15 @@ def occluder(geometry: FaceGeometry, vertices: Array, face: FaceParameters) -> l
         parts.append(_mesh(points, _grid(3, columns, True), OCCLUDER, 0, points[:, :2]))
     else:  # a telephone, or any flat thing
         corners = np.array([[-38, 70, 0], [38, 70, 0], [-38, -70, 0], [38, -70, 0]]) * size
-        parts.append(_mesh(corners @ turn.T + at + np.array([30 * u, -20, 0]), np.array([[0, 1, 2], [1, 3, 2]]), OCCLUDER, 0, corners[:, :2]))
+        parts.append(
+            _mesh(
+                corners @ turn.T + at + np.array([30 * u, -20, 0]),
+                np.array([[0, 1, 2], [1, 3, 2]]),
+                OCCLUDER,
+                0,
+                corners[:, :2],
+            )
+        )
     return parts
 
 

@@ -67,7 +67,9 @@ def skin_atlas() -> Float:
     def spot(cx: float, cy: float, sx: float, sy: float) -> NDArray[Any]:
         return np.exp(-(((a - cx) / sx) ** 2) - ((v - cy) / sy) ** 2)
 
-    atlas[..., A_REDNESS] = spot(36, -26, 16, 13) + 0.8 * spot(0, -34, 12, 9) + 0.4 * spot(0, -100, 14, 8) + 0.35 * spot(86, -10, 10, 25)
+    atlas[..., A_REDNESS] = (
+        spot(36, -26, 16, 13) + 0.8 * spot(0, -34, 12, 9) + 0.4 * spot(0, -100, 14, 8) + 0.35 * spot(86, -10, 10, 25)
+    )
     jaw_line = np.interp(a, [0, 20, 40, 60, 80, 100, 112], [-80, -76, -66, -56, -38, -12, 8])
     beard = soft(jaw_line - v, 4.0) * soft(116 - a, 5)
     beard *= soft(v - np.interp(a, [0, 60, 130], [-132, -118, -100]), 5)
@@ -75,7 +77,9 @@ def skin_atlas() -> Float:
     moustache = soft(v + 61, 1.8) * soft(-48 - 0.22 * a - v, 1.5) * soft(27 - a, 2.5)
     goatee = soft(-52 - v, 3) * soft(v + 84, 4) * np.exp(-(((a - 29) / 5.5) ** 2))
     atlas[..., A_BEARD] = beard
-    atlas[..., A_MOUSTACHE] = np.clip(np.maximum(moustache, 0.9 * goatee) + 0.8 * soft(-80 - v, 3) * soft(26 - a, 4) * soft(v + 118, 4), 0, 1)
+    atlas[..., A_MOUSTACHE] = np.clip(
+        np.maximum(moustache, 0.9 * goatee) + 0.8 * soft(-80 - v, 3) * soft(26 - a, 4) * soft(v + 118, 4), 0, 1
+    )
     wrinkles = np.zeros_like(u)
     for k, y in enumerate((30, 39, 48)):
         bend = y + 1.6 * np.sin(u / 11.0 + k) - 0.0016 * u**2
@@ -103,8 +107,8 @@ def skin_atlas() -> Float:
     inside = (a > -eye_side.max()) & (a < -eye_side.min() + 1.5)
     top_at = np.interp(a, top_side, top)
     bottom_at = np.interp(a, -lower_side[low_order], lower[low_order])
-    lash += np.exp(-(np.maximum(v - top_at, 0) / 1.3) ** 2) * (v > top_at - 2) * inside
-    lash += 0.45 * np.exp(-(np.maximum(bottom_at - v, 0) / 0.9) ** 2) * (v < bottom_at + 2) * inside
+    lash += np.exp(-((np.maximum(v - top_at, 0) / 1.3) ** 2)) * (v > top_at - 2) * inside
+    lash += 0.45 * np.exp(-((np.maximum(bottom_at - v, 0) / 0.9) ** 2)) * (v < bottom_at + 2) * inside
     crease += np.exp(-(((v - top_at - 5.0) / 1.1) ** 2)) * inside
     atlas[..., A_LASH] = np.clip(lash + 0.30 * crease, 0, 1)
     atlas[..., A_BAGS] = np.exp(-(((v - bottom_at + 7) / 3.5) ** 2)) * (a > 12) * (a < 44) + 0.5 * spot(15, 1, 5, 6)
@@ -139,14 +143,26 @@ def background(seed: int, kind: float, tone: float, size: int, appearance: float
         for octave in (3, 6, 12, 24):
             layer = rng.standard_normal((octave, octave, 3)).astype(np.float32)
             layer = layer.mean(-1, keepdims=True) * 0.85 + layer * 0.15
-            image *= np.exp(0.5 * cv2.resize(layer, (small, small), interpolation=cv2.INTER_CUBIC) * rng.random() * (0.5 + busy))
+            image *= np.exp(
+                0.5 * cv2.resize(layer, (small, small), interpolation=cv2.INTER_CUBIC) * rng.random() * (0.5 + busy)
+            )
     if kind > 0.5:
         for _ in range(int(rng.integers(2, 14))):
             paint = tuple(float(c) for c in colour(1.4))
             px, py = rng.uniform(-10, small + 10, 2)
             w, h = np.exp(rng.uniform(np.log(2), np.log(40), 2))
             if kind > 0.75:
-                cv2.ellipse(image, (int(px), int(py)), (int(w / 2) + 1, int(h / 2) + 1), float(rng.uniform(0, 180)), 0, 360, paint, -1, cv2.LINE_AA)
+                cv2.ellipse(
+                    image,
+                    (int(px), int(py)),
+                    (int(w / 2) + 1, int(h / 2) + 1),
+                    float(rng.uniform(0, 180)),
+                    0,
+                    360,
+                    paint,
+                    -1,
+                    cv2.LINE_AA,
+                )
             else:
                 turn = rng.normal(0, 0.15)
                 corner = np.array([[-w, -h], [w, -h], [w, h], [-w, h]]) / 2
@@ -162,7 +178,11 @@ def background(seed: int, kind: float, tone: float, size: int, appearance: float
 def meter(look: dict[str, Any]) -> float:
     """Log exposure that a camera would choose: it sees the light on a face, and of the skin's tone only a part."""
     weights = np.array([0.3, 0.6, 0.1])
-    light = (0.55 * look["light"] * max(0.25, float(look["light_dir"][2])) + 0.4 * look["fill"] + 0.5 * (look["sky"] + look["ground"]))
+    light = (
+        0.55 * look["light"] * max(0.25, float(look["light_dir"][2]))
+        + 0.4 * look["fill"]
+        + 0.5 * (look["sky"] + look["ground"])
+    )
     skin = float(look["skin"] @ weights)
     return float(-np.log(float(light @ weights)) - 0.6 * np.log(skin / 0.3))
 
@@ -199,7 +219,14 @@ def photograph(image: Float, seed: int, strength: float, eye_distance: float) ->
             length = max(2, round(eye_distance * 0.10 * draws[5]))
             kernel = np.zeros((2 * length + 1, 2 * length + 1), np.float32)
             dx, dy = np.cos(draws[6] * np.pi) * length, np.sin(draws[6] * np.pi) * length
-            cv2.line(kernel, (round(length - dx), round(length - dy)), (round(length + dx), round(length + dy)), 1.0, 1, cv2.LINE_AA)
+            cv2.line(
+                kernel,
+                (round(length - dx), round(length - dy)),
+                (round(length + dx), round(length + dy)),
+                1.0,
+                1,
+                cv2.LINE_AA,
+            )
             image = cv2.filter2D(image, -1, kernel / kernel.sum())
         noise = strength * 0.06 * draws[7] ** 2
         if noise > 0.002:

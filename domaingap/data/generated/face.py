@@ -220,7 +220,9 @@ class FaceGenerator:
         # The background lies in the photograph, whatever part of it is looked at.
         behind = background(look["background_seed"], look["background"], look["background_tone"], 128, look["appearance"])
         to_view = np.hstack([view[:, :2] * size / 128, (view[:, 2] + view[:, :2] @ np.full(2, size / 256 - 0.5))[:, None]])
-        behind = cv2.warpAffine(behind, to_view, (view_size, view_size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+        behind = cv2.warpAffine(
+            behind, to_view, (view_size, view_size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT
+        )
         segments = np.zeros(ids.shape, np.uint8)
         colours = raster.shade(
             ids, on_view, mesh.vertices, normals, mesh.triangles, mesh.material, mesh.segment, mesh.uv, mesh.attributes,

@@ -46,9 +46,7 @@ class Mesh:
 
     def moved(self, vertices: NDArray[Any]) -> Mesh:
         """The same mesh with other vertices [V, 3]."""
-        return Mesh(
-            np.asarray(vertices, np.float32), self.triangles, self.material, self.segment, self.uv, self.attributes
-        )
+        return Mesh(np.asarray(vertices, np.float32), self.triangles, self.material, self.segment, self.uv, self.attributes)
 
 
 def concatenate(meshes: list[Mesh]) -> Mesh:

@@ -426,9 +426,9 @@ def _eyeball(sign: int, segment: int) -> Mesh:
 
 def _grid_triangles(rows: int, columns: int, start: int = 0) -> NDArray[np.int32]:
     a = (np.arange(rows - 1)[:, None] * columns + np.arange(columns - 1)).ravel() + start
-    return np.concatenate([np.stack([a, a + 1, a + columns], -1), np.stack([a + 1, a + columns + 1, a + columns], -1)]).astype(
-        np.int32
-    )
+    return np.concatenate(
+        [np.stack([a, a + 1, a + columns], -1), np.stack([a + 1, a + columns + 1, a + columns], -1)]
+    ).astype(np.int32)
 
 
 def _mouth() -> Mesh:
@@ -472,7 +472,12 @@ def _ear(sign: int, segment: int) -> Mesh:
             width = 17.0 - 4.0 * np.clip(-up, 0, 1)
             z = -11.0 - width * r * back * (1.0 if back > 0 else 0.75)
             y = -14.0 + 32.0 * r * up
-            off = 5.0 + 9.0 * np.clip(0.4 + 0.6 * r * back, 0, 1) + 4.0 * np.exp(-(((r - 0.85) / 0.16) ** 2)) - 4.5 * (1 - r) ** 2
+            off = (
+                5.0
+                + 9.0 * np.clip(0.4 + 0.6 * r * back, 0, 1)
+                + 4.0 * np.exp(-(((r - 0.85) / 0.16) ** 2))
+                - 4.5 * (1 - r) ** 2
+            )
             off = off * (0.15 if (r > 0.6 and back < -0.55) else 1.0)
             vertices.append((sign * (66.5 + off), y, z))
             shade.append(0.55 + 0.45 * r)
@@ -552,7 +557,9 @@ class _Fields:
             self._vector(dy=2.2 * mid(0, -67, 36, 17)),  # mouth higher
             self._vector(dz=2.4 * mid(0, -67, 26, 16)),  # mouth out
             self._vector(dy=1.6 * mid(0, -59, 22, 4.0) - 0.5 * mid(0, -66, 20, 2), dz=0.8 * mid(0, -60, 16, 4)),  # upper lip
-            self._vector(dy=-1.9 * mid(0, -76, 20, 5.0) + 0.3 * mid(0, -66, 20, 2), dz=0.9 * mid(0, -73, 16, 5)),  # lower lip
+            self._vector(
+                dy=-1.9 * mid(0, -76, 20, 5.0) + 0.3 * mid(0, -66, 20, 2), dz=0.9 * mid(0, -73, 16, 5)
+            ),  # lower lip
             self._vector(dy=2.6 * pair(36, 21, 28, 10)),  # brows higher
             self._vector(dy=2.0 * (np.abs(x) - 36) / 20 * pair(36, 20, 28, 10)),  # brows' slope
             self._vector(dy=1.4 * pair(40, 23, 10, 8) - 0.7 * pair(18, 19, 8, 8)),  # arched brows
@@ -626,16 +633,22 @@ class _Fields:
         for name, sign in (("smile_right", -1), ("smile_left", 1)):
             fields[name] = fields["smile"] * np.clip(0.5 + sign * x / 24, 0, 1)[:, None]
         fields["frown"] = self._vector(dy=-5.0 * corner - 1.0 * pair(20, -80, 12, 8), dx=s * 1.5 * corner)
-        fields["pucker"] = self._vector(dx=-s * 9.0 * corner * 1.0 - 0.25 * x * mid(0, -66, 22, 12), dz=6.0 * mid(0, -67, 17, 12))
+        fields["pucker"] = self._vector(
+            dx=-s * 9.0 * corner * 1.0 - 0.25 * x * mid(0, -66, 22, 12), dz=6.0 * mid(0, -67, 17, 12)
+        )
         fields["upper_lip_up"] = self._vector(dy=5.0 * mid(0, -60, 17, 6.0) + 1.5 * pair(14, -44, 8, 7))
         fields["lower_lip_down"] = self._vector(dy=-5.0 * mid(0, -73, 16, 6.0))
         for name, sign in (("upper_lip_up", 1), ("lower_lip_down", -1)):
             ring_share = dict(zip((0.0, 0.3, 0.65, 1.0), lids.lip_rings, strict=True))
             for ring in ring_share.values():
                 on = lids.upper if sign > 0 else ~lids.upper
-                fields[name][ring] = np.where(on[:, None], np.array([0.0, sign * 5.0, 0.5]) * lids.fullness[:, None] ** 1.5, 0.0)
+                fields[name][ring] = np.where(
+                    on[:, None], np.array([0.0, sign * 5.0, 0.5]) * lids.fullness[:, None] ** 1.5, 0.0
+                )
             fields[name][lids.mouth] = 0.0
-        fields["lips_in"] = self._vector(dy=-1.8 * mid(0, -60, 20, 4) + 2.2 * mid(0, -74, 20, 5), dz=-2.5 * mid(0, -66, 20, 8))
+        fields["lips_in"] = self._vector(
+            dy=-1.8 * mid(0, -60, 20, 4) + 2.2 * mid(0, -74, 20, 5), dz=-2.5 * mid(0, -66, 20, 8)
+        )
         fields["mouth_side"] = self._vector(dx=6.0 * mid(0, -68, 28, 16))
         fields["jaw_side"] = self._vector(dx=6.0 * weight + 3.0 * mid(0, -100, 40, 24) * (1 - weight))
         inner, outer = pair(20, 20, 12, 12), pair(45, 20, 16, 12)
@@ -643,7 +656,9 @@ class _Fields:
         for name, sign in (("brow_right_up", -1), ("brow_left_up", 1)):
             fields[name] = fields["brows_up"] * np.clip(0.5 + sign * x / 16, 0, 1)[:, None]
         fields["inner_brows_up"] = self._vector(dy=5.5 * inner - 1.0 * outer)
-        fields["brows_down"] = self._vector(dy=-4.5 * pair(26, 20, 22, 11) - 1.0 * pair(30, 7, 14, 4), dx=-s * 2.8 * inner, dz=1.0 * inner)
+        fields["brows_down"] = self._vector(
+            dy=-4.5 * pair(26, 20, 22, 11) - 1.0 * pair(30, 7, 14, 4), dx=-s * 2.8 * inner, dz=1.0 * inner
+        )
         fields["brows_down"][:, 1] -= 1.2 * mid(0, 0, 10, 14)
         fields["nose_wrinkle"] = self._vector(dy=2.5 * mid(0, -40, 18, 10) + 1.5 * mid(0, -60, 20, 6))
         fields["cheek_puff"] = self._vector(dx=s * 6.0 * pair(44, -62, 18, 16), dz=5.0 * pair(34, -62, 18, 16))

@@ -58,6 +58,11 @@ _HAIR_COLOURS = np.array(
 _IRISES = np.array([[0.06, 0.028, 0.012], [0.10, 0.05, 0.02], [0.14, 0.16, 0.09], [0.14, 0.22, 0.30], [0.20, 0.24, 0.26]])
 
 
+# The head's identity fields (head.py) by what makes a child's face.
+_CHILD = ((1, -0.9), (3, -0.4), (4, -1.0), (7, 0.8), (11, 1.3), (12, 0.3), (13, -1.0), (15, -0.9), (16, -1.1), (19, -0.7), (27, -1.0),
+          (29, 1.2), (31, -1.5))  # fmt: skip
+
+
 def skin_colour(melanin: float, blood: float) -> NDArray[np.float64]:
     """Linear RGB of skin from its two pigments' amounts, 0 to 1 each: a smooth fit by eye to photographs' range."""
     light, dark = np.array([0.72, 0.50, 0.40]), np.array([0.075, 0.036, 0.022])
@@ -77,12 +82,17 @@ def draw_face(rng: np.random.Generator, n_identity: int, appearance: float, popu
     d = Draws(rng)
     spread = blend(population, 0.85, 1.0)
     identity = np.clip(rng.standard_normal(n_identity), -2.2, 2.2).astype(np.float32) * np.float32(spread)
+    # A fifth are children: high foreheads, short chins and noses, round cheeks, large eyes.
+    young = d.uniform(0.4, 1.3) if d.chance(0.2) else 0.0
     # Another population: longer, narrower faces, larger noses and lower brows, on average.
     shift = np.zeros(n_identity, np.float32)
     for k, amount in ((0, -0.7), (1, 0.6), (3, -0.6), (4, 0.6), (13, 0.8), (14, 0.6), (24, -0.6), (29, 0.7)):
         if k < n_identity:
             shift[k] = amount
     identity += np.float32(population) * shift
+    for k, amount in _CHILD:
+        if k < n_identity:
+            identity[k] += np.float32(young * amount)
     expression = _expression(d, population)
     gaze = (d.normal(0, 0.16), d.normal(-0.03, 0.10))
     pose = (
@@ -94,7 +104,15 @@ def draw_face(rng: np.random.Generator, n_identity: int, appearance: float, popu
     face_share = d.uniform(0.20, 0.30)
     centre = (0.5 + d.normal(0, 0.03), 0.44 + d.normal(0, 0.03))
     face = FaceParameters(identity, expression, gaze, pose, distance, face_share, centre)
-    face.look = {**_person(d, population), **_things(d, population), **_light(d, appearance), "appearance": appearance}
+    face.look = {
+        **_person(d, population, young),
+        **_things(d, population),
+        **_light(d, appearance),
+        "appearance": appearance,
+    }
+    # Other textures: skin more uneven, more shiny, hair of more contrast.
+    for name, stronger in (("blotch", 1.0), ("specular", 0.8), ("redness", 0.4), ("wrinkles", 0.4), ("hair_contrast", 0.35)):
+        face.look[name] *= 1 + stronger * appearance
     return face
 
 
@@ -110,7 +128,8 @@ def _expression(d: Draws, population: float) -> dict[str, float]:
         if opened < 0.62:
             strength["upper_lip_up"] = 0.75 * float(opened) + 0.15
             strength["lower_lip_down"] = 0.8 * float(jaw)
-        strength["squint"] = 0.7 * float(smile)
+        strength["squint"] = 0.9 * float(smile)
+        strength["blink_right"] = strength["blink_left"] = 0.35 * float(smile) ** 2
     elif kind < laugh + talk:  # talking, shouting
         strength["jaw_open"] = float(jaw) ** 1.4 * 1.25
         strength["smile"] = 0.5 * float(smile) - 0.1
@@ -131,35 +150,37 @@ def _expression(d: Draws, population: float) -> dict[str, float]:
     droop = d.normal(0.08, 0.14)
     closed = 1.0 if lids < 0.035 else 0.25 + 0.5 * d.rng.random() if lids < 0.14 else 0.0
     wink = d.rng.random()
-    strength["blink_right"] = min(1.0, max(closed, droop) if wink > 0.008 else 1.0)
-    strength["blink_left"] = min(1.0, max(closed, droop + d.normal(0, 0.03)))
+    laughing = strength.get("blink_left", 0.0)
+    strength["blink_right"] = min(1.0, max(closed, droop + laughing) if wink > 0.008 else 1.0)
+    strength["blink_left"] = min(1.0, max(closed, droop + laughing + d.normal(0, 0.03)))
     return strength
 
 
-def _person(d: Draws, population: float) -> dict[str, Any]:
+def _person(d: Draws, population: float, young: float) -> dict[str, Any]:
     melanin = d.rng.beta(1.1, 2.3) if not d.chance(0.5 * population) else d.rng.beta(2.4, 1.3)
     blood = d.rng.random()
     age = d.rng.random() ** 1.4
     male = d.chance(0.5)
+    if young:
+        age = 0.0
     # Fair hair goes with fair skin, mostly.
-    dark = np.array([0.22, 0.18, 0.16, 0.13, 0.13, 0.05, 0.08, 0.05])
+    gray = 0.25 if age > 0.55 else 0.02
+    dark = np.array([0.24, 0.19, 0.17, 0.14, 0.13, 0.05, gray * 0.6, gray * 0.4])
     if melanin > 0.42 and not d.chance(0.06):
-        dark = np.array([0.55, 0.27, 0.06, 0.0, 0.0, 0.0, 0.08, 0.04])
+        dark = np.array([0.58, 0.28, 0.06, 0.0, 0.0, 0.0, gray * 0.6, gray * 0.4])
     hair = _HAIR_COLOURS[d.rng.choice(8, p=dark / dark.sum())] * d.uniform(0.7, 1.4)
     skin = skin_colour(0.92 * float(melanin), float(blood)) * d.uniform(0.85, 1.15)
     lip_colour = skin * np.array([0.86, 0.48, 0.50]) * d.uniform(0.75, 1.1)
     if not male and d.chance(0.35):
         lip_colour = np.array([d.uniform(0.15, 0.5), d.uniform(0.01, 0.09), d.uniform(0.02, 0.12)])
-    beard_kind = int(d.rng.choice(5, p=[0.48, 0.2, 0.14, 0.1, 0.08])) if male else 0
-    style = d.rng.choice(
-        7, p=[0.12, 0.42, 0.22, 0.10, 0.14, 0.0, 0.0] if male else [0.02, 0.12, 0.16, 0.14, 0.56, 0.0, 0.0]
-    )
+    beard_kind = int(d.rng.choice(5, p=[0.48, 0.2, 0.14, 0.1, 0.08])) if male and not young else 0
+    style = d.rng.choice(7, p=[0.12, 0.42, 0.22, 0.10, 0.14, 0.0, 0.0] if male else [0.02, 0.12, 0.16, 0.14, 0.56, 0.0, 0.0])
     return {
         "skin": skin, "lip": lip_colour, "lip_share": d.uniform(0.35, 0.95), "hair": hair,
         "brow": hair * 0.7 + skin * d.uniform(0.0, 0.22), "iris": _IRISES[d.rng.choice(5, p=[0.34, 0.26, 0.14, 0.16, 0.10])],
         "beard": hair * d.uniform(0.6, 1.3), "beard_full": d.uniform(0.6, 1.0) if beard_kind == 3 else 0.0,
         "moustache": d.uniform(0.6, 1.0) if beard_kind in (2, 3) else 0.0,
-        "stubble": d.uniform(0.2, 0.85) if beard_kind in (1, 2, 4) else d.uniform(0, 0.2) if male else 0.0,
+        "stubble": d.uniform(0.2, 0.85) if beard_kind in (1, 2, 4) else d.uniform(0, 0.2) if male and not young else 0.0,
         "brow_half": d.normal(2.5, 0.7, 1.8) + (0.6 if male else 0.0), "brow_density": d.uniform(0.55, 1.0),
         "brow_taper": d.uniform(0.2, 0.75), "redness": d.uniform(0.0, 0.9), "blotch": d.uniform(0.03, 0.16),
         "freckles": d.uniform(0.2, 1.0) if d.chance(0.2) else 0.0, "wrinkles": age * d.uniform(0.3, 1.2), "bags": d.uniform(0, 1),
@@ -197,7 +218,7 @@ def _things(d: Draws, population: float) -> dict[str, Any]:
 
 
 def _light(d: Draws, appearance: float) -> dict[str, Any]:
-    azimuth = np.radians(d.normal(0, blend(appearance, 55, 80)))
+    azimuth = np.radians(d.normal(0, blend(appearance, 62, 85)))
     elevation = np.radians(np.clip(d.normal(blend(appearance, 32, 22), blend(appearance, 18, 34)), -25, 80))
     direction = np.array([np.sin(azimuth) * np.cos(elevation), np.sin(elevation), np.cos(azimuth) * np.cos(elevation)])
     warm = d.normal(0, 1)

@@ -71,7 +71,9 @@ def test_identity_and_expression_move_every_landmark_beyond_what_a_pose_could():
     people = [head.shape(rng.standard_normal(len(head.identity)), {})[head.landmarks[:68]] for _ in range(60)]
     assert np.mean([residual(p) for p in people], axis=0).min() > 1.0
     faces = [
-        head.shape(np.zeros(len(head.identity)), draw_face(np.random.default_rng(i), 62, 0, 0).expression)[head.landmarks[:68]]
+        head.shape(np.zeros(len(head.identity)), draw_face(np.random.default_rng(i), 62, 0, 0).expression)[
+            head.landmarks[:68]
+        ]
         for i in range(60)
     ]
     assert np.mean([residual(f) for f in faces], axis=0).min() > 0.5
@@ -103,7 +105,9 @@ def test_s_labels_are_the_projected_points_of_any_mesh():
     triangles = np.concatenate([np.stack([a, a + 40, a + 1], -1), np.stack([a + 1, a + 40, a + 41], -1)]).astype(np.int32)
     front = np.flatnonzero(unit[:, 2] > 0.55)
     landmarks = front[np.linspace(0, len(front) - 1, 70).round().astype(int)].astype(np.int32)
-    corners = [np.argmin(np.linalg.norm(unit - np.array(p) / np.linalg.norm(p), axis=1)) for p in ((-0.5, 0, 0.8), (0.5, 0, 0.8))]
+    corners = [
+        np.argmin(np.linalg.norm(unit - np.array(p) / np.linalg.norm(p), axis=1)) for p in ((-0.5, 0, 0.8), (0.5, 0, 0.8))
+    ]
     landmarks[[36, 45]] = corners
     n = len(triangles)
     mesh = Mesh(
@@ -217,7 +221,9 @@ def test_dials_at_zero_make_the_domains_one_distribution():
     same = FaceGenerator("synthetic", 0)
     same.parameters = lambda _: a
     np.testing.assert_array_equal(other.photograph(0, 96).image, same.photograph(0, 96).image)
-    assert not np.array_equal(FaceGenerator("target", 0).photograph(0, 96).image, FaceGenerator("synthetic", 0).photograph(0, 96).image)
+    assert not np.array_equal(
+        FaceGenerator("target", 0).photograph(0, 96).image, FaceGenerator("synthetic", 0).photograph(0, 96).image
+    )
 
     def yaws(dials, domain="target"):
         return [FaceGenerator(domain, 1, dials).parameters(i).pose[0] for i in range(300)]
@@ -257,7 +263,9 @@ def test_a_crop_shows_what_the_photograph_shows_there(synthetic, channels):
     assert direct.image.shape == reference.shape
     assert np.abs(direct.image.astype(float) - reference).mean() < 4
     np.testing.assert_allclose(
-        apply_transform(crop_transform(direct.box, crop), direct.landmarks), apply_transform(transform, whole.landmarks), atol=0.01
+        apply_transform(crop_transform(direct.box, crop), direct.landmarks),
+        apply_transform(transform, whole.landmarks),
+        atol=0.01,
     )
 
 
@@ -265,7 +273,12 @@ def test_boxes_are_where_a_detector_would_put_them(synthetic):
     faces = [synthetic.photograph(i, 64) for i in range(40)]
     overlap = [iou(face.box, landmark_box(face.landmarks_s[:68])) for face in faces]
     assert min(overlap) > 0.5
-    centres = np.array([(f.box[:2] + f.box[2:]) / 2 - (landmark_box(f.landmarks_s)[:2] + landmark_box(f.landmarks_s)[2:]) / 2 for f in faces])
+    centres = np.array(
+        [
+            (f.box[:2] + f.box[2:]) / 2 - (landmark_box(f.landmarks_s)[:2] + landmark_box(f.landmarks_s)[2:]) / 2
+            for f in faces
+        ]
+    )
     assert centres[:, 1].mean() < 0 and centres.std() > 0.1
 
 
