@@ -59,7 +59,7 @@ def _hairline(side: Array, front: float, recession: float, temple: float) -> Arr
     heights = np.array(
         [front, front - 1 + recession * 0.7, front - 16 + 0.4 * recession, temple + 18, temple, -6, -26, -58, -78]
     )
-    return np.interp(np.abs(side), _LINE_AT, heights)
+    return np.asarray(np.interp(np.abs(side), _LINE_AT, heights))
 
 
 def _shell(
@@ -161,7 +161,7 @@ def glasses(geometry: FaceGeometry, vertices: Array, face: FaceParameters) -> li
     meshes = []
     spacing = float(np.abs(vertices[geometry.landmarks[[68, 69]], 0]).mean()) + 2.0
 
-    def curve(x: Array) -> Array:
+    def curve(x: Any) -> Any:
         return plane - 0.0038 * np.asarray(x) ** 2
 
     for sign in (-1, 1):

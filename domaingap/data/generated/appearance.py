@@ -35,7 +35,7 @@ def _tiling_noise(rng: np.random.Generator, size: int, low: float, high: float, 
         -((np.maximum(frequency - high, 0) / (0.3 * high)) ** 2)
     )
     wave = np.fft.ifft2(np.fft.fft2(rng.standard_normal((size, size))) * band / np.maximum(frequency, 1) ** 0.5).real
-    return np.clip(wave / (2.2 * wave.std()), -1, 1)
+    return np.asarray(np.clip(wave / (2.2 * wave.std()), -1, 1))
 
 
 @cache
@@ -62,10 +62,10 @@ def skin_atlas() -> Float:
     a = np.abs(u)
 
     def soft(distance: NDArray[Any], width_: float) -> NDArray[Any]:
-        return 1 / (1 + np.exp(-np.clip(distance / width_, -30, 30)))
+        return np.asarray(1 / (1 + np.exp(-np.clip(distance / width_, -30, 30))))
 
     def spot(cx: float, cy: float, sx: float, sy: float) -> NDArray[Any]:
-        return np.exp(-(((a - cx) / sx) ** 2) - ((v - cy) / sy) ** 2)
+        return np.asarray(np.exp(-(((a - cx) / sx) ** 2) - ((v - cy) / sy) ** 2))
 
     atlas[..., A_REDNESS] = (
         spot(36, -26, 16, 13) + 0.8 * spot(0, -34, 12, 9) + 0.4 * spot(0, -100, 14, 8) + 0.35 * spot(86, -10, 10, 25)
@@ -235,5 +235,5 @@ def photograph(image: Float, seed: int, strength: float, eye_distance: float) ->
     if strength > 0 and draws[8] < 0.7 * strength:
         quality = int(95 - 65 * strength * draws[9])
         encoded = cv2.imencode(".jpg", out[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-        out = np.ascontiguousarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR)[..., ::-1])
+        out = np.ascontiguousarray(np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR))[..., ::-1])
     return np.asarray(out)

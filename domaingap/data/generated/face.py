@@ -16,7 +16,7 @@ from domaingap.data.boxes import landmark_box
 from domaingap.data.crops import crop_transform
 from domaingap.data.generated import accessories, raster
 from domaingap.data.generated.appearance import background, develop, meter, noise_bank, photograph, skin_atlas
-from domaingap.data.generated.geometry import EYE, SKIN, FaceGeometry, Mesh, concatenate, rotation
+from domaingap.data.generated.geometry import EYE, LENS, SKIN, FaceGeometry, Mesh, concatenate, rotation
 from domaingap.data.generated.head import parametric_head
 from domaingap.data.generated.labels import annotator_noise, people_labels
 from domaingap.data.generated.population import FaceParameters, draw_face
@@ -111,7 +111,7 @@ class FaceGenerator:
         self,
         domain: FaceDomain,
         seed: int,
-        dials: Dials = Dials(),  # noqa: B008 - frozen
+        dials: Dials = Dials(),
         geometry: FaceGeometry | None = None,
     ) -> None:
         if domain == "synthetic" and dials != Dials():
@@ -212,7 +212,7 @@ class FaceGenerator:
         mesh, face = scene.mesh, scene.parameters
         look = face.look
         normals = raster.vertex_normals(mesh.vertices, mesh.triangles)
-        if (mesh.material == accessories.LENS).any() and look["lens_alpha"] + look["sunglasses"] > 0.01:
+        if np.any(mesh.material == LENS) and look["lens_alpha"] + look["sunglasses"] > 0.01:
             _, lens_near = raster.rasterise(on_view, mesh.triangles, mesh.material, len(ids), len(ids), True)
         else:
             lens_near = np.zeros_like(near)
@@ -226,7 +226,7 @@ class FaceGenerator:
         segments = np.zeros(ids.shape, np.uint8)
         colours = raster.shade(
             ids, on_view, mesh.vertices, normals, mesh.triangles, mesh.material, mesh.segment, mesh.uv, mesh.attributes,
-            _shader_parameters(look), skin_atlas(), noise_bank(), shadow, to_shadow, np.float32(face.distance), behind,
+            _shader_parameters(look), skin_atlas(), noise_bank(), shadow, to_shadow, face.distance, behind,
             lens_near, near, segments,
         )  # fmt: skip
         return develop(raster.halve(colours), meter(look) + look["exposure"]), segments[::2, ::2].copy()
@@ -286,29 +286,57 @@ def _shadow_map(mesh: Mesh, direction: NDArray[np.float64], size: int = 144) -> 
 def _shader_parameters(look: dict[str, Any]) -> NDArray[np.float32]:
     p = np.zeros(raster.N_PARAMETERS, np.float32)
     colours = {
-        raster.P_SKIN: look["skin"], raster.P_LIP: look["lip"], raster.P_HAIR: look["hair"], raster.P_BROW: look["brow"],
-        raster.P_CLOTH: look["cloth"], raster.P_CLOTH2: look["cloth2"], raster.P_FRAME: look["frame"],
-        raster.P_HAT: look["hat_colour"], raster.P_IRIS: look["iris"], raster.P_BEARD: look["beard"],
+        raster.P_SKIN: look["skin"],
+        raster.P_LIP: look["lip"],
+        raster.P_HAIR: look["hair"],
+        raster.P_BROW: look["brow"],
+        raster.P_CLOTH: look["cloth"],
+        raster.P_CLOTH2: look["cloth2"],
+        raster.P_FRAME: look["frame"],
+        raster.P_HAT: look["hat_colour"],
+        raster.P_IRIS: look["iris"],
+        raster.P_BEARD: look["beard"],
         raster.P_OCCLUDER: look["skin"] if look["occluder"] == 0 else look["occluder_colour"],
-        raster.P_LIGHT: look["light"], raster.P_LIGHT_DIR: look["light_dir"], raster.P_FILL: look["fill"],
-        raster.P_FILL_DIR: look["fill_dir"], raster.P_SKY: look["sky"], raster.P_GROUND: look["ground"],
+        raster.P_LIGHT: look["light"],
+        raster.P_LIGHT_DIR: look["light_dir"],
+        raster.P_FILL: look["fill"],
+        raster.P_FILL_DIR: look["fill_dir"],
+        raster.P_SKY: look["sky"],
+        raster.P_GROUND: look["ground"],
         raster.P_LENS: look["lens"] if look["sunglasses"] else look["sky"] * 0.8,
-    }  # fmt: skip
+    }
     for start, colour in colours.items():
         p[start : start + 3] = colour
     numbers = {
-        raster.P_LIP_SHARE: look["lip_share"], raster.P_BROW_HALF: look["brow_half"], raster.P_BROW_DENSITY: look["brow_density"],
-        raster.P_BROW_TAPER: look["brow_taper"], raster.P_BEARD_FULL: look["beard_full"], raster.P_MOUSTACHE: look["moustache"],
-        raster.P_STUBBLE: look["stubble"], raster.P_REDNESS: look["redness"], raster.P_BLOTCH: look["blotch"],
-        raster.P_FRECKLES: look["freckles"], raster.P_WRINKLES: look["wrinkles"], raster.P_LASH: look["lash"],
-        raster.P_SPECULAR: look["specular"], raster.P_GLOSS: look["gloss"], raster.P_NOISE_X: look["noise"][0],
-        raster.P_NOISE_Y: look["noise"][1], raster.P_HAIR_FINE: look["hair_fine"], raster.P_HAIR_CONTRAST: look["hair_contrast"],
-        raster.P_IRIS_R: look["iris_r"], raster.P_PUPIL_R: look["pupil_r"], raster.P_SHADOW: look["shadow"],
+        raster.P_LIP_SHARE: look["lip_share"],
+        raster.P_BROW_HALF: look["brow_half"],
+        raster.P_BROW_DENSITY: look["brow_density"],
+        raster.P_BROW_TAPER: look["brow_taper"],
+        raster.P_BEARD_FULL: look["beard_full"],
+        raster.P_MOUSTACHE: look["moustache"],
+        raster.P_STUBBLE: look["stubble"],
+        raster.P_REDNESS: look["redness"],
+        raster.P_BLOTCH: look["blotch"],
+        raster.P_FRECKLES: look["freckles"],
+        raster.P_WRINKLES: look["wrinkles"],
+        raster.P_LASH: look["lash"],
+        raster.P_SPECULAR: look["specular"],
+        raster.P_GLOSS: look["gloss"],
+        raster.P_NOISE_X: look["noise"][0],
+        raster.P_NOISE_Y: look["noise"][1],
+        raster.P_HAIR_FINE: look["hair_fine"],
+        raster.P_HAIR_CONTRAST: look["hair_contrast"],
+        raster.P_IRIS_R: look["iris_r"],
+        raster.P_PUPIL_R: look["pupil_r"],
+        raster.P_SHADOW: look["shadow"],
         raster.P_LENS_ALPHA: look["lens_dark"] if look["sunglasses"] else look["lens_alpha"],
-        raster.P_CLOTH_FREQ: look["cloth_frequency"], raster.P_CLOTH_MIX: look["cloth_mix"], raster.P_TEETH: look["teeth"],
-        raster.P_BAGS: look["bags"], raster.P_HAIR_WAVE: look["hair_wave"],
+        raster.P_CLOTH_FREQ: look["cloth_frequency"],
+        raster.P_CLOTH_MIX: look["cloth_mix"],
+        raster.P_TEETH: look["teeth"],
+        raster.P_BAGS: look["bags"],
+        raster.P_HAIR_WAVE: look["hair_wave"],
         raster.P_SCALP: look["scalp"],
-    }  # fmt: skip
+    }
     for index, number in numbers.items():
         p[index] = number
     return p

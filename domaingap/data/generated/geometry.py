@@ -115,7 +115,7 @@ class FaceGeometry:
             outside = np.maximum(distance, self.eye_radius + 0.8)
             vertices[lids] = centre + off * (outside / distance)
             vertices[indices] = (vertices[indices] - centre) @ turn.T + centre
-        return vertices
+        return np.asarray(vertices)
 
 
 def rotation(yaw: float, pitch: float, roll: float) -> NDArray[np.float64]:

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.interpolate import PchipInterpolator
-from scipy.spatial import Delaunay
+from scipy.interpolate import CubicSpline, PchipInterpolator
+from scipy.spatial import Delaunay, cKDTree
 
 from domaingap.data.generated.geometry import (
     EYE,
@@ -24,11 +24,10 @@ from domaingap.data.generated.geometry import (
     FaceGeometry,
     Indices,
     Mesh,
-    Vectors,
     concatenate,
 )
 
-Array = NDArray[np.float64]
+Array = NDArray[Any]
 SIDE = 75.0
 """Radius that turns azimuth into the template's mm."""
 EYE_X, EYE_Y, EYE_Z, EYE_R = 31.0, 0.5, 71.5, 12.4
@@ -68,12 +67,12 @@ _JAW_GOALS = [(40, -8), (36, -14), (32, -24), (30, -36), (32, -47), (6, -86), (4
 _BROWS = [(-60, 13.5), (-51, 21), (-38, 24), (-24.5, 22), (-12, 18)]
 _NOSE = [(0, 3), (0, -10), (0, -21.5), (0, -33), (-15, -42), (-8, -45), (0, -46.5)]
 _EYE_KEYS = [(-45.0, -0.5), (-37.5, 4.6), (-26.8, 4.9), (-18.5, -1.7), (-26.8, -4.1), (-37.2, -4.4)]
-_OUTER_LIP = [(-25.5, -66), (-15, -61), (-5.5, -58), (0, -59.2), (5.5, -58), (15, -61), (25.5, -66), (16.5, -72), (7.5, -74.6),
-              (0, -75.2), (-7.5, -74.6), (-16.5, -72)]  # fmt: skip
+_OUTER_LIP = [(-25.5, -66), (-15, -61), (-5.5, -58), (0, -59.2), (5.5, -58), (15, -61), (25.5, -66), (16.5, -72),
+              (7.5, -74.6), (0, -75.2), (-7.5, -74.6), (-16.5, -72)]  # fmt: skip
 _INNER_LIP = [(-22.5, -66), (-8, -65.0), (0, -65.3), (8, -65.0), (22.5, -66), (8, -66.6), (0, -66.8), (-8, -66.6)]
 
 
-def _skull(azimuth: Array, height: Array) -> Array:
+def _skull(azimuth: Any, height: Any) -> Array:
     """Radius of the smooth head and neck (no features) in a direction (radians) at a height."""
     sin, cos = np.abs(np.sin(azimuth)), np.cos(azimuth)
     front, half, back = _FRONT(height), _HALF(height), _BACK(height)
@@ -152,8 +151,6 @@ def _corner_curve(keys: list[tuple[float, float]], corners: tuple[int, int], per
 
 
 def _smooth(t: Array, y: Array, fine: Array) -> Array:
-    from scipy.interpolate import CubicSpline
-
     return np.asarray(CubicSpline(t, y)(fine))
 
 
@@ -212,7 +209,7 @@ class _Template:
 
 
 def _mirrored(points: Array) -> Array:
-    return points * np.array([-1.0, 1.0])
+    return np.asarray(points * np.array([-1.0, 1.0]))
 
 
 @cache
@@ -221,7 +218,6 @@ def parametric_head() -> FaceGeometry:
     rng = np.random.default_rng(68)
     template = _Template()
     eye, (outer, inner) = _eye_curve(), _lip_curves()
-    centre = eye.mean(0)
     landmarks = np.zeros(70, np.int32)
 
     # Jaw and its contour paths: from each jaw point inwards along the surface.
@@ -241,11 +237,11 @@ def parametric_head() -> FaceGeometry:
     nose = np.array(_NOSE + [(8, -45), (15, -42)])
     landmarks[27:36] = template.add_plane(nose[[0, 1, 2, 3, 4, 5, 6, 7, 8]])
     eye_rings: list[list[Indices]] = [[], []]
-    for side, curve in enumerate((eye, _mirrored(eye))):
+    for which, curve in enumerate((eye, _mirrored(eye))):
         middle = curve.mean(0)
         for scale in _EYE_RINGS:
             stretch = np.array([1 + (scale - 1) * 0.8, 1 + (scale - 1) * 1.5])
-            eye_rings[side].append(template.add_plane(middle + (curve - middle) * stretch))
+            eye_rings[which].append(template.add_plane(middle + (curve - middle) * stretch))
     corner = _PER_EYE * np.arange(6)
     landmarks[36:42] = eye_rings[0][0][corner]
     landmarks[42:48] = eye_rings[1][0][corner[[3, 2, 1, 0, 5, 4]]]
@@ -284,16 +280,13 @@ def parametric_head() -> FaceGeometry:
     kept = np.stack([np.concatenate(template.side), np.concatenate(template.height)], -1)
     holes = [np.stack([np.concatenate(template.side)[r], np.concatenate(template.height)[r]], -1)
              for r in (eye_rings[0][0], eye_rings[1][0], lip_rings[0])]  # fmt: skip
-    from scipy.spatial import cKDTree
-
     for k, points in enumerate(candidates):
         near = 1.5 if k == 0 else 2.6
         far = cKDTree(kept).query(points)[0] > near
         for hole in holes:
             far &= ~_inside(points, hole)
-        points = points[far]
-        template.add(points[:, 0], points[:, 1])
-        kept = np.concatenate([kept, points])
+        template.add(points[far, 0], points[far, 1])
+        kept = np.concatenate([kept, points[far]])
 
     side, height = np.concatenate(template.side), np.concatenate(template.height)
     lip, out = np.concatenate(template.extra).T
@@ -320,7 +313,7 @@ def parametric_head() -> FaceGeometry:
     # The lids lie on the eyeball; rings around them blend into the face.
     for s, sign in enumerate((-1, 1)):
         for ring, weight in zip(eye_rings[s], (1.0, 0.92, 0.7, 0.4, 0.12), strict=True):
-            offset = np.hypot(x[ring] - sign * EYE_X, (y[ring] - EYE_Y) * 1.0)
+            offset = np.hypot(x[ring] - sign * EYE_X, y[ring] - EYE_Y)
             ball = EYE_Z + np.sqrt(np.clip((EYE_R + 0.9) ** 2 - offset**2, 6.0, None)) + 0.6
             target = np.where(ball > z[ring] - 14, ball, z[ring])
             z[ring] = z[ring] + weight * (target - z[ring])
@@ -387,7 +380,7 @@ def parametric_head() -> FaceGeometry:
     )
 
 
-def _openness(x: Array, y: Array, z: Array, azimuth: Array) -> Array:
+def _openness(x: Array, y: Array, z: Array, azimuth: Any) -> Array:
     """How much of the sky a point of the skin sees, 0 to 1: darker in the sockets, under nose, lip and chin."""
     dark = (
         0.30 * _pair(x, y, 19, 3, 7, 7) + 0.18 * _pair(x, y, 30, 8, 16, 5) + 0.45 * _bump(x, y, 0, -47, 10, 3.5)
@@ -527,10 +520,10 @@ class _Fields:
         head = np.clip((y + 150) / 40, 0, 1)
 
         def pair(*where: float) -> Array:
-            return _pair(x, y, *where) * ahead
+            return np.asarray(_pair(x, y, *where) * ahead)
 
         def mid(*where: float) -> Array:
-            return _bump(x, y, *where) * ahead
+            return np.asarray(_bump(x, y, *where) * ahead)
 
         eye = pair(30, 1, 22, 15)
         fields = [
@@ -599,13 +592,13 @@ class _Fields:
         fields: dict[str, Array] = {}
 
         def pair(*where: float) -> Array:
-            return _pair(x, y, *where) * ahead
+            return np.asarray(_pair(x, y, *where) * ahead)
 
         def mid(*where: float) -> Array:
-            return _bump(x, y, *where) * ahead
+            return np.asarray(_bump(x, y, *where) * ahead)
 
         # The jaw turns about an axis between the ears; linear in the angle, with the full angle's sine and cosine.
-        below = np.clip(-(y + 66.0) / 9.0 + 0.0, 0, 1)
+        below = np.clip(-(y + 66.0) / 9.0, 0, 1)
         below = below * below * (3 - 2 * below)
         sides = np.clip((z - 5) / 45, 0, 1)
         under_jaw = np.clip((y - (_JAW(np.clip(np.degrees(np.abs(self.side) / SIDE), 0, 180)) - 26)) / 18, 0, 1)
@@ -627,20 +620,18 @@ class _Fields:
         # Skin is drawn along as far as the ears.
         edge = _pair(x, y, 68, -25, 18, 32)
         fields["smile"] = self._vector(
-            dx=s * (7.5 * corner + 1.5 * cheek + 0.7 * edge), dy=6.0 * corner + 3.0 * cheek + 1.0 * edge + 0.8 * pair(33, -6, 14, 4) + 1.0 * mid(0, -73, 14, 7),
+            dx=s * (7.5 * corner + 1.5 * cheek + 0.7 * edge),
+            dy=6.0 * corner + 3.0 * cheek + edge + 0.8 * pair(33, -6, 14, 4) + mid(0, -73, 14, 7),
             dz=-5.0 * corner + 2.0 * cheek - 1.5 * mid(0, -67, 16, 10),
-        )  # fmt: skip
+        )
         for name, sign in (("smile_right", -1), ("smile_left", 1)):
             fields[name] = fields["smile"] * np.clip(0.5 + sign * x / 24, 0, 1)[:, None]
         fields["frown"] = self._vector(dy=-5.0 * corner - 1.0 * pair(20, -80, 12, 8), dx=s * 1.5 * corner)
-        fields["pucker"] = self._vector(
-            dx=-s * 9.0 * corner * 1.0 - 0.25 * x * mid(0, -66, 22, 12), dz=6.0 * mid(0, -67, 17, 12)
-        )
+        fields["pucker"] = self._vector(dx=-s * 9.0 * corner - 0.25 * x * mid(0, -66, 22, 12), dz=6.0 * mid(0, -67, 17, 12))
         fields["upper_lip_up"] = self._vector(dy=5.0 * mid(0, -60, 17, 6.0) + 1.5 * pair(14, -44, 8, 7))
         fields["lower_lip_down"] = self._vector(dy=-5.0 * mid(0, -73, 16, 6.0))
         for name, sign in (("upper_lip_up", 1), ("lower_lip_down", -1)):
-            ring_share = dict(zip((0.0, 0.3, 0.65, 1.0), lids.lip_rings, strict=True))
-            for ring in ring_share.values():
+            for ring in lids.lip_rings:
                 on = lids.upper if sign > 0 else ~lids.upper
                 fields[name][ring] = np.where(
                     on[:, None], np.array([0.0, sign * 5.0, 0.5]) * lids.fullness[:, None] ** 1.5, 0.0
@@ -655,28 +646,23 @@ class _Fields:
         fields["brows_up"] = self._vector(dy=7.0 * pair(34, 23, 30, 13) + 1.2 * pair(31, 8, 16, 4))
         for name, sign in (("brow_right_up", -1), ("brow_left_up", 1)):
             fields[name] = fields["brows_up"] * np.clip(0.5 + sign * x / 16, 0, 1)[:, None]
-        fields["inner_brows_up"] = self._vector(dy=5.5 * inner - 1.0 * outer)
+        fields["inner_brows_up"] = self._vector(dy=5.5 * inner - outer)
         fields["brows_down"] = self._vector(
-            dy=-4.5 * pair(26, 20, 22, 11) - 1.0 * pair(30, 7, 14, 4), dx=-s * 2.8 * inner, dz=1.0 * inner
+            dy=-4.5 * pair(26, 20, 22, 11) - 1.0 * pair(30, 7, 14, 4), dx=-s * 2.8 * inner, dz=inner
         )
         fields["brows_down"][:, 1] -= 1.2 * mid(0, 0, 10, 14)
         fields["nose_wrinkle"] = self._vector(dy=2.5 * mid(0, -40, 18, 10) + 1.5 * mid(0, -60, 20, 6))
         fields["cheek_puff"] = self._vector(dx=s * 6.0 * pair(44, -62, 18, 16), dz=5.0 * pair(34, -62, 18, 16))
-        for i, (name, sign) in enumerate((("blink_right", -1), ("blink_left", 1))):
+        for i, name in enumerate(("blink_right", "blink_left")):
             field = self._vector()
-            for scale, ring, share in zip(_EYE_RINGS, lids.eye_rings[i], (1.0, 0.93, 0.72, 0.4, 0.12), strict=True):
+            for ring, share in zip(lids.eye_rings[i], (1.0, 0.93, 0.72, 0.4, 0.12), strict=True):
                 n = len(ring) // 2
-                del scale
-                px, py = self.vertices[ring, 0], self.vertices[ring, 1]
-                lower_x, lower_y = px[n:], py[n:]
-                order = np.argsort(lower_x)
-                # The upper lid comes down to just above the lower one, around the ball.
-                meets = np.interp(px[:n], lower_x[order], lower_y[order]) + 0.7
+                # The upper lid comes down to just above the lower one; shape() keeps both outside the ball.
+                px = self.vertices[ring, 0]
                 margin = lids.eye_rings[i][0]
                 lx, ly = self.vertices[margin, 0], self.vertices[margin, 1]
                 top = np.interp(px[:n], lx[:n][np.argsort(lx[:n])], ly[:n][np.argsort(lx[:n])])
                 bottom = np.interp(px[:n], lx[n:][np.argsort(lx[n:])], ly[n:][np.argsort(lx[n:])])
-                del meets
                 drop = (bottom + 0.9 - top) * share
                 field[ring[:n], 1] = drop
                 field[ring[:n], 2] = 0.10 * np.abs(drop) * share + 0.9 * share

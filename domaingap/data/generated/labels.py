@@ -8,6 +8,7 @@ line only where they can be seen; plus an annotator's noise, longer along a cont
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -24,18 +25,23 @@ _BROW_EDGE = 0.6
 # of human disagreement on 300-W: jaw and brows loosest, eyes tightest (Sagonas et al., IVC 2016, fig. 5, read off).
 _NOISE = {"jaw": (2.6, 1.1), "brows": (1.7, 1.1), "nose": (1.1, 0.8), "eyes": (0.8, 0.6), "mouth": (1.1, 0.8)}
 _REGION = ["jaw"] * 17 + ["brows"] * 10 + ["nose"] * 9 + ["eyes"] * 12 + ["mouth"] * 20
-# The neighbours that give each point's contour its direction.
-_BEFORE = np.array([max(i - 1, s) for s, e in ((0, 17), (17, 22), (22, 27), (27, 31), (31, 36)) for i in range(s, e)]
-                   + [s + (i - s - 1) % (e - s) for s, e in ((36, 42), (42, 48), (48, 60), (60, 68)) for i in range(s, e)])  # fmt: skip
-_AFTER = np.array([min(i + 1, e - 1) for s, e in ((0, 17), (17, 22), (22, 27), (27, 31), (31, 36)) for i in range(s, e)]
-                  + [s + (i - s + 1) % (e - s) for s, e in ((36, 42), (42, 48), (48, 60), (60, 68)) for i in range(s, e)])  # fmt: skip
+_OPEN = ((0, 17), (17, 22), (22, 27), (27, 31), (31, 36))
+_CLOSED = ((36, 42), (42, 48), (48, 60), (60, 68))
+"""The contours of the 68 points as (first, behind the last)."""
+
+
+def _neighbours(step: int) -> NDArray[np.int64]:
+    """For every point the one before (-1) or after (1) it on its contour, which give the contour's direction."""
+    ends = [min(max(i + step, first), last - 1) for first, last in _OPEN for i in range(first, last)]
+    rings = [first + (i - first + step) % (last - first) for first, last in _CLOSED for i in range(first, last)]
+    return np.array(ends + rings)
 
 
 def noise_covariance(points: Points) -> Points:
     """Covariances [68, 2, 2] in squared pixels of an annotator's noise on a face with these landmarks [68 or 70, 2]."""
     points = points[:68]
     unit = np.linalg.norm(points[36] - points[45]) / 100
-    tangent = points[_AFTER] - points[_BEFORE]
+    tangent = points[_neighbours(1)] - points[_neighbours(-1)]
     tangent = tangent / np.maximum(np.linalg.norm(tangent, axis=1, keepdims=True), 1e-9)
     normal = tangent[:, ::-1] * np.array([1, -1])
     along, across = np.array([_NOISE[region] for region in _REGION]).T * unit
@@ -85,14 +91,14 @@ def people_labels(
 
 def _first_seen(geometry: FaceGeometry, labels: Points, chain: list[int], unseen: NDArray[np.bool_]) -> Points:
     """Where a chain of points comes into view: half-way between the last hidden and the first seen one."""
-    for before, after in zip(chain[:-1], chain[1:], strict=True):
+    for before, after in pairwise(chain):
         if not unseen[after]:
             return np.asarray((labels[before] + labels[after]) / 2)
     return np.asarray(labels[chain[0]])
 
 
 def _outline(geometry: FaceGeometry, projected: NDArray[Any], roll: float) -> Points:
-    """Jaw points [17, 2] on the outline: on each path the point that lies furthest out, then spread as on the neutral face."""
+    """Jaw points [17, 2] on the outline: on each path the furthest point out, then spread as on the neutral face."""
     neutral = geometry.mesh.vertices[geometry.landmarks[:17], :2].astype(np.float64)
     nose = geometry.mesh.vertices[geometry.landmarks[33], :2]
     out = neutral - nose
@@ -105,7 +111,7 @@ def _outline(geometry: FaceGeometry, projected: NDArray[Any], roll: float) -> Po
     for k, path in enumerate(geometry.contours):
         nodes = projected[path]
         dense = np.concatenate(
-            [(nodes[:-1, None] + (nodes[1:] - nodes[:-1])[:, None] * fine[:, None]).reshape(-1, 2), nodes[-1:]]
+            [(nodes[:-1, None] + np.diff(nodes, axis=0)[:, None] * fine[:, None]).reshape(-1, 2), nodes[-1:]]
         )
         corner[k] = dense[np.argmax(dense @ directions[k])]
     result = np.empty((17, 2))

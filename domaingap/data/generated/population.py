@@ -42,12 +42,9 @@ class FaceParameters:
     expression: dict[str, float]
     gaze: tuple[float, float]
     pose: tuple[float, float, float]
-    distance: float
-    """From the camera to the middle of the head."""
-    face_share: float
-    """Outer eye corners' distance, seen frontally, as a share of the photograph's side."""
-    centre: tuple[float, float]
-    """Where the eyes' middle lies, as shares of the photograph's side."""
+    distance: float  # from the camera to the middle of the head
+    face_share: float  # outer eye corners' distance, seen frontally, as a share of the photograph's side
+    centre: tuple[float, float]  # where the eyes' middle lies, as shares of the photograph's side
     look: dict[str, Any] = field(default_factory=dict)
 
 
@@ -59,8 +56,8 @@ _IRISES = np.array([[0.06, 0.028, 0.012], [0.10, 0.05, 0.02], [0.14, 0.16, 0.09]
 
 
 # The head's identity fields (head.py) by what makes a child's face.
-_CHILD = ((1, -0.9), (3, -0.4), (4, -1.0), (7, 0.8), (11, 1.3), (12, 0.3), (13, -1.0), (15, -0.9), (16, -1.1), (19, -0.7), (27, -1.0),
-          (29, 1.2), (31, -1.5))  # fmt: skip
+_CHILD = ((1, -0.9), (3, -0.4), (4, -1.0), (7, 0.8), (11, 1.3), (12, 0.3), (13, -1.0), (15, -0.9), (16, -1.1), (19, -0.7),
+          (27, -1.0), (29, 1.2), (31, -1.5))  # fmt: skip
 
 
 def skin_colour(melanin: float, blood: float) -> NDArray[np.float64]:
@@ -116,6 +113,14 @@ def draw_face(rng: np.random.Generator, n_identity: int, appearance: float, popu
     return face
 
 
+_MOODS = {
+    "frown": 0.25, "pucker": 0.18, "mouth_side": 0.22, "jaw_side": 0.18, "smile_left": 0.14, "smile_right": 0.14,
+    "brows_up": 0.35, "brow_left_up": 0.18, "brow_right_up": 0.18, "inner_brows_up": 0.25, "brows_down": 0.32,
+    "nose_wrinkle": 0.22, "cheek_puff": 0.18,
+}  # fmt: skip
+"""Standard deviations of movements that come with any expression."""
+
+
 def _expression(d: Draws, population: float) -> dict[str, float]:
     strength: dict[str, float] = {}
     kind = d.rng.random()
@@ -140,9 +145,7 @@ def _expression(d: Draws, population: float) -> dict[str, float]:
         strength["smile"] = 0.35 * float(smile) - 0.1
         strength["jaw_open"] = 0.10 * max(0.0, float(jaw) - 0.6)
         strength["lips_in"] = max(0.0, float(opened) - 0.6)
-    for name, sd in (("frown", 0.25), ("pucker", 0.18), ("mouth_side", 0.22), ("jaw_side", 0.18), ("smile_left", 0.14),
-                     ("smile_right", 0.14), ("brows_up", 0.35), ("brow_left_up", 0.18), ("brow_right_up", 0.18),
-                     ("inner_brows_up", 0.25), ("brows_down", 0.32), ("nose_wrinkle", 0.22), ("cheek_puff", 0.18)):  # fmt: skip
+    for name, sd in _MOODS.items():
         value = d.normal(0, sd * blend(population, 1.0, 1.25))
         both = name in ("mouth_side", "jaw_side", "brows_up", "smile_left", "smile_right")
         strength[name] = strength.get(name, 0.0) + (value if both else max(0.0, value))
@@ -176,23 +179,47 @@ def _person(d: Draws, population: float, young: float) -> dict[str, Any]:
     beard_kind = int(d.rng.choice(5, p=[0.48, 0.2, 0.14, 0.1, 0.08])) if male and not young else 0
     style = d.rng.choice(7, p=[0.12, 0.42, 0.22, 0.10, 0.14, 0.0, 0.0] if male else [0.02, 0.12, 0.16, 0.14, 0.56, 0.0, 0.0])
     return {
-        "skin": skin, "lip": lip_colour, "lip_share": d.uniform(0.35, 0.95), "hair": hair,
-        "brow": hair * 0.7 + skin * d.uniform(0.0, 0.22), "iris": _IRISES[d.rng.choice(5, p=[0.34, 0.26, 0.14, 0.16, 0.10])],
-        "beard": hair * d.uniform(0.6, 1.3), "beard_full": d.uniform(0.6, 1.0) if beard_kind == 3 else 0.0,
+        "skin": skin,
+        "lip": lip_colour,
+        "lip_share": d.uniform(0.35, 0.95),
+        "hair": hair,
+        "brow": hair * 0.7 + skin * d.uniform(0.0, 0.22),
+        "iris": _IRISES[d.rng.choice(5, p=[0.34, 0.26, 0.14, 0.16, 0.10])],
+        "beard": hair * d.uniform(0.6, 1.3),
+        "beard_full": d.uniform(0.6, 1.0) if beard_kind == 3 else 0.0,
         "moustache": d.uniform(0.6, 1.0) if beard_kind in (2, 3) else 0.0,
         "stubble": d.uniform(0.2, 0.85) if beard_kind in (1, 2, 4) else d.uniform(0, 0.2) if male and not young else 0.0,
-        "brow_half": d.normal(2.5, 0.7, 1.8) + (0.6 if male else 0.0), "brow_density": d.uniform(0.55, 1.0),
-        "brow_taper": d.uniform(0.2, 0.75), "redness": d.uniform(0.0, 0.9), "blotch": d.uniform(0.03, 0.16),
-        "freckles": d.uniform(0.2, 1.0) if d.chance(0.2) else 0.0, "wrinkles": age * d.uniform(0.3, 1.2), "bags": d.uniform(0, 1),
-        "lash": d.uniform(0.45, 0.95) if not male else d.uniform(0.3, 0.7), "specular": d.uniform(0.02, 0.20),
-        "gloss": d.uniform(6, 26), "noise": (d.uniform(0, 512), d.uniform(0, 512)), "iris_r": d.normal(0.49, 0.02),
-        "pupil_r": d.uniform(0.14, 0.24), "teeth": d.uniform(0.45, 0.85), "style": int(style),
-        "hairline": d.normal(64, 7) + (10 if male and age > 0.6 else 0), "recession": max(0.0, d.normal(4, 6)) + (8 * age if male else 0),
-        "hair_volume": d.rng.random(), "hair_noise": d.uniform(0.0, 0.35), "fringe": d.chance(0.28), "sweep": d.normal(0, 1),
-        "parting": d.normal(0, 1), "length": d.rng.random(), "hair_front": d.uniform(56, 84), "hair_fine": d.uniform(1.2, 5.0),
-        "hair_contrast": d.uniform(0.25, 0.65), "hair_wave": d.uniform(0, 14) if d.chance(0.5) else 0.0,
-        "scalp": d.uniform(0.2, 0.9) if male else 0.9, "male": male,
-    }  # fmt: skip
+        "brow_half": d.normal(2.5, 0.7, 1.8) + (0.6 if male else 0.0),
+        "brow_density": d.uniform(0.55, 1.0),
+        "brow_taper": d.uniform(0.2, 0.75),
+        "redness": d.uniform(0.0, 0.9),
+        "blotch": d.uniform(0.03, 0.16),
+        "freckles": d.uniform(0.2, 1.0) if d.chance(0.2) else 0.0,
+        "wrinkles": age * d.uniform(0.3, 1.2),
+        "bags": d.uniform(0, 1),
+        "lash": d.uniform(0.45, 0.95) if not male else d.uniform(0.3, 0.7),
+        "specular": d.uniform(0.02, 0.20),
+        "gloss": d.uniform(6, 26),
+        "noise": (d.uniform(0, 512), d.uniform(0, 512)),
+        "iris_r": d.normal(0.49, 0.02),
+        "pupil_r": d.uniform(0.14, 0.24),
+        "teeth": d.uniform(0.45, 0.85),
+        "style": int(style),
+        "hairline": d.normal(64, 7) + (10 if male and age > 0.6 else 0),
+        "recession": max(0.0, d.normal(4, 6)) + (8 * age if male else 0),
+        "hair_volume": d.rng.random(),
+        "hair_noise": d.uniform(0.0, 0.35),
+        "fringe": d.chance(0.28),
+        "sweep": d.normal(0, 1),
+        "parting": d.normal(0, 1),
+        "length": d.rng.random(),
+        "hair_front": d.uniform(56, 84),
+        "hair_fine": d.uniform(1.2, 5.0),
+        "hair_contrast": d.uniform(0.25, 0.65),
+        "hair_wave": d.uniform(0, 14) if d.chance(0.5) else 0.0,
+        "scalp": d.uniform(0.2, 0.9) if male else 0.9,
+        "male": male,
+    }
 
 
 def _things(d: Draws, population: float) -> dict[str, Any]:
@@ -204,17 +231,34 @@ def _things(d: Draws, population: float) -> dict[str, Any]:
         return np.asarray(gray + (mixed - gray) * d.rng.random() ** 1.5)
 
     return {
-        "glasses": bool(glasses < blend(population, 0.20, 0.30)), "sunglasses": bool(glasses < 0.045),
-        "rim": d.uniform(0.8, 3.2), "rim_half": (d.normal(25.5, 1.8), d.normal(19.5, 3.2)), "rim_power": d.uniform(2.0, 4.5),
-        "frame": colour() * 0.4 if d.chance(0.8) else colour(), "lens_alpha": d.uniform(0.0, 0.15), "lens_dark": d.uniform(0.72, 0.97),
-        "lens": d.rng.random(3) * 0.05, "glasses_down": d.uniform(-2, 7),
-        "hat": (int(d.rng.choice(4)) if hat < blend(population, 0.11, 0.2) else -1), "hat_line": d.uniform(26, 52),
-        "hat_colour": colour(), "brim": d.uniform(35, 75), "hat_tilt": d.normal(0, 0.08),
-        "occluder": (int(d.rng.choice(4)) if thing < 0.14 else -1), "occluder_at": (d.normal(0, 1), d.normal(0, 1)),
-        "occluder_turn": d.uniform(0, 2 * np.pi), "occluder_size": d.uniform(0.7, 1.3), "occluder_colour": colour(),
-        "cloth": colour(), "cloth2": colour(), "cloth_frequency": d.uniform(0.1, 1.4), "cloth_mix": d.uniform(0.2, 1) if d.chance(0.4) else 0.0,
-        "collar": d.uniform(-160, -128), "shoulders": d.normal(1.0, 0.1), "body_turn": d.normal(0, 15),
-    }  # fmt: skip
+        "glasses": bool(glasses < blend(population, 0.20, 0.30)),
+        "sunglasses": bool(glasses < 0.045),
+        "rim": d.uniform(0.8, 3.2),
+        "rim_half": (d.normal(25.5, 1.8), d.normal(19.5, 3.2)),
+        "rim_power": d.uniform(2.0, 4.5),
+        "frame": colour() * 0.4 if d.chance(0.8) else colour(),
+        "lens_alpha": d.uniform(0.0, 0.15),
+        "lens_dark": d.uniform(0.72, 0.97),
+        "lens": d.rng.random(3) * 0.05,
+        "glasses_down": d.uniform(-2, 7),
+        "hat": (int(d.rng.choice(4)) if hat < blend(population, 0.11, 0.2) else -1),
+        "hat_line": d.uniform(26, 52),
+        "hat_colour": colour(),
+        "brim": d.uniform(35, 75),
+        "hat_tilt": d.normal(0, 0.08),
+        "occluder": (int(d.rng.choice(4)) if thing < 0.14 else -1),
+        "occluder_at": (d.normal(0, 1), d.normal(0, 1)),
+        "occluder_turn": d.uniform(0, 2 * np.pi),
+        "occluder_size": d.uniform(0.7, 1.3),
+        "occluder_colour": colour(),
+        "cloth": colour(),
+        "cloth2": colour(),
+        "cloth_frequency": d.uniform(0.1, 1.4),
+        "cloth_mix": d.uniform(0.2, 1) if d.chance(0.4) else 0.0,
+        "collar": d.uniform(-160, -128),
+        "shoulders": d.normal(1.0, 0.1),
+        "body_turn": d.normal(0, 15),
+    }
 
 
 def _light(d: Draws, appearance: float) -> dict[str, Any]:
@@ -228,9 +272,16 @@ def _light(d: Draws, appearance: float) -> dict[str, Any]:
     key = blend(appearance, 1.1, 1.3) * (0.35 + 1.3 * hard)
     fill_azimuth = azimuth + np.radians(d.uniform(90, 220))
     return {
-        "light_dir": direction, "light": tint * key, "shadow": d.uniform(0.25, 0.95),
-        "fill_dir": np.array([np.sin(fill_azimuth), 0.2, np.cos(fill_azimuth)]), "fill": other * d.uniform(0.05, 0.4),
-        "sky": (0.5 + 0.5 * other) * d.uniform(0.10, 0.65) * (1.25 - 0.85 * hard), "ground": other[::-1] * d.uniform(0.02, 0.22),
-        "exposure": d.normal(0.0, blend(appearance, 0.25, 0.42)), "background": d.rng.random(), "background_seed": int(d.rng.integers(2**31)),
-        "background_tone": 0.03 + 0.9 * float(d.rng.random()) ** 1.5, "camera_seed": int(d.rng.integers(2**31)),
-    }  # fmt: skip
+        "light_dir": direction,
+        "light": tint * key,
+        "shadow": d.uniform(0.25, 0.95),
+        "fill_dir": np.array([np.sin(fill_azimuth), 0.2, np.cos(fill_azimuth)]),
+        "fill": other * d.uniform(0.05, 0.4),
+        "sky": (0.5 + 0.5 * other) * d.uniform(0.10, 0.65) * (1.25 - 0.85 * hard),
+        "ground": other[::-1] * d.uniform(0.02, 0.22),
+        "exposure": d.normal(0.0, blend(appearance, 0.25, 0.42)),
+        "background": d.rng.random(),
+        "background_seed": int(d.rng.integers(2**31)),
+        "background_tone": 0.03 + 0.9 * float(d.rng.random()) ** 1.5,
+        "camera_seed": int(d.rng.integers(2**31)),
+    }

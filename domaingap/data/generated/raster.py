@@ -140,9 +140,9 @@ def _noise(bank: Any, layer: int, x: float, y: float) -> float:
 
 @njit(cache=True, fastmath=True)  # type: ignore[untyped-decorator]
 def shade(
-    ids: Any, points: Any, vertices: Any, normals: Any, triangles: Any, material: Any, segment: Any, uv: Any, attributes: Any,
-    p: Any, atlas: Any, bank: Any, shadow: Any, to_shadow: Any, eye_z: float, background: Any, lens_near: Any, near: Any,
-    segments: Any,
+    ids: Any, points: Any, vertices: Any, normals: Any, triangles: Any, material: Any, segment: Any, uv: Any,
+    attributes: Any, p: Any, atlas: Any, bank: Any, shadow: Any, to_shadow: Any, eye_z: float, background: Any,
+    lens_near: Any, near: Any, segments: Any,
 ) -> Any:  # fmt: skip
     """Linear RGB [H, W, 3] of a rasterised scene; fills ``segments`` [H, W] with FaceSynthetics' classes."""
     height, width = ids.shape

@@ -112,7 +112,8 @@ def test_s_labels_are_the_projected_points_of_any_mesh():
     n = len(triangles)
     mesh = Mesh(
         vertices, triangles, np.full(n, SKIN, np.int32), np.full(n, SEG["skin"], np.int32),
-        np.stack([turn.ravel() * 75, vertices[:, 1]], -1).astype(np.float32), np.tile(np.float32([0, 1]), (len(vertices), 1)),
+        np.stack([turn.ravel() * 75, vertices[:, 1]], -1).astype(np.float32),
+        np.tile(np.float32([0, 1]), (len(vertices), 1)),
     )  # fmt: skip
     names = parametric_head().expression
     egg = FaceGeometry(
