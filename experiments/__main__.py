@@ -123,7 +123,9 @@ def build_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     evaluate.add_argument("run", type=Path, metavar="RUN", help="the run's folder")
     evaluate.add_argument(
-        "--on", default="common", help="val, source_val, common, challenging, full, private; comma-separated"
+        "--on",
+        help="val, source_val, common, challenging, full, private, generated; comma-separated (common, or the test set that "
+        "the run has)",
     )
     evaluate.add_argument("--data_root", type=Path, help="folder that holds the data sets; the run's own by default")
     evaluate.add_argument("--prepared_dir", type=Path, help="where prepared crops are kept; the run's own by default")
@@ -146,7 +148,9 @@ def build_parser() -> argparse.ArgumentParser:
         help="which tables: strategies by budgets, differences in pairs, label adapters, all runs, gap for all of these "
         "(in csv for all runs), or the original study's beside the published one (gap)",
     )
-    report.add_argument("--on", default="common", help="the faces that strategies and pairs are about (common)")
+    report.add_argument(
+        "--on", default="common", help="the faces that strategies and pairs are about (common, or the test set there is)"
+    )
     report.add_argument("--out", type=Path, help="write it to this file instead")
 
     bench = add(

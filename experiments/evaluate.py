@@ -14,13 +14,20 @@ from domaingap.hashing import write_json
 
 
 def evaluate(
-    run: Path, on: str, data_root: Path | None, prepared_dir: Path | None, checkpoint: Path | None, from_predictions: bool
+    run: Path,
+    on: str | None,
+    data_root: Path | None,
+    prepared_dir: Path | None,
+    checkpoint: Path | None,
+    from_predictions: bool,
 ) -> int:
     """Score a run's network on sets of faces; print and keep the figures below ``RUN/evaluation/``."""
     from domaingap.results import Predictions, load_predictions, save_predictions
 
     content = _read_result(run)
-    names = [name.strip() for name in on.split(",") if name.strip()]
+    tests = [name.removeprefix("test/") for name in content["counts"] if name.startswith("test/")]
+    wanted = on if on is not None else "common" if "common" in tests or not tests else tests[0]
+    names = [name.strip() for name in wanted.split(",") if name.strip()]
     if not names:
         raise UserError("--on names no set; give val, common, challenging, full or private")
     config = content["config"]

@@ -175,7 +175,11 @@ def _table(sets: Mapping[str, Mapping[str, Any]]) -> Table:
         for kind in ("detected", "simulated"):
             if kind in figures:
                 offsets = figures[kind]
-                cells = [f"{offsets[o]['mean']:+.3f} ± {offsets[o]['sd']:.3f}" if offsets else "-" for o in OFFSETS]
+                signs = {"x": "+", "y": "+"}
+                cells = [
+                    f"{offsets[o]['mean']:{signs.get(o, '')}.3f} ± {offsets[o]['sd']:.3f}" if offsets else "-"
+                    for o in OFFSETS
+                ]
                 table.add_row(*start, kind, *cells)
                 start = [""] * len(start)
     return table

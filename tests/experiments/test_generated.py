@@ -182,6 +182,7 @@ def test_all_recipes_and_the_report(cli: Cli, folders: list[str]) -> None:
         assert recipe in answer.out
     fails(cli("report", runs, "--on=full"), "there are val, generated")
     (mixing,) = runs.glob("mixing-*")
+    assert "generated, 9 images" in cli("evaluate", mixing, "--from_predictions").out
     answer = cli("evaluate", mixing, "--on=val,source_val,generated")
     assert answer.code == 0, answer.err
     kept = json.loads((mixing / "result.json").read_text())["metrics"]
