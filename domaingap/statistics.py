@@ -62,6 +62,23 @@ def paired_t_test(a: Sequence[float], b: Sequence[float], level: float = 0.95) -
     return interval, float(2 * stats.t.sf(abs(t), len(difference) - 1))
 
 
+def wilson_interval(successes: int, n: int, level: float = 0.95) -> Interval:
+    """Wilson's (1927) score interval of a proportion; sound also where it is near 0 or 1.
+
+    Raises:
+        ValueError: no trials.
+    """
+    from scipy import stats
+
+    if n < 1:
+        raise ValueError("a proportion needs one trial at least")
+    z = float(stats.norm.ppf((1 + level) / 2))
+    p = successes / n
+    middle = (p + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * float(np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2)))
+    return Interval(p, max(0.0, middle - half), min(1.0, middle + half))
+
+
 def holm(p_values: Sequence[float]) -> list[float]:
     """Holm's (1979) step-down correction: adjusted p-values in the given order."""
     order = np.argsort(p_values)

@@ -23,6 +23,7 @@ RECIPES = ("real_only", "synthetic_only", "label_adaptation", "data_adaptation",
 
 EXAMPLES = """\
 examples:
+  domaingap demo
   domaingap data prepare --data_root data
   domaingap run real_only --config configs/300w.yaml --data_root data
   domaingap run mixing --config configs/300w.yaml --data_root data --n_real 200 --alpha 0.5
@@ -81,6 +82,19 @@ def build_parser() -> argparse.ArgumentParser:
     run.add_argument("recipe", metavar="RECIPE", nargs="?")
     run.add_argument("-h", "--help", action="store_true", help="this help, or the recipe's")
     run.set_defaults(run_parser=run)
+
+    demo = add(
+        "demo", "experiments.demo:demo",
+        "All six strategies on generated faces, with nothing to download: five minutes on two cores.",
+        "domaingap demo",
+    )  # fmt: skip
+    demo.add_argument(
+        "--runs_dir", type=Path, help="where runs are kept; given again, it goes on (runs/demo, quick: runs/demo-quick)"
+    )
+    demo.add_argument("--prepared_dir", type=Path, default=Path("prepared"), help="where faces are kept (prepared)")
+    demo.add_argument("--seed", type=int, default=0, help="of weights, order and augmentation; the faces stay the same (0)")
+    demo.add_argument("--quick", action="store_true", help="a few faces and steps: whether it works here, not what it finds")
+    demo.add_argument("--wandb", choices=("off", "auto", "online", "offline"), default="off", help="W&B's mode (off)")
 
     sweep = add(
         "sweep", "experiments.sweep:sweep",
@@ -181,6 +195,16 @@ def build_parser() -> argparse.ArgumentParser:
     generate.add_argument("--preview", type=Path, metavar="FILE.png", help="a sheet of the first faces with their labels")
     generate.add_argument("--plain", action="store_true", help="no labels on the sheet")
     generate.add_argument("--workers", type=int, help="processes (all cores)")
+    judge = add(
+        "judge", "experiments.judge:judge", "Ask a face detector about generated faces and about photographs.",
+        "domaingap data judge --data_root data --n 300", data_commands,
+    )  # fmt: skip
+    judge.add_argument("--data_root", type=Path, default=Path("data"), help="folder that holds 300w/ with HELEN (data)")
+    judge.add_argument("--n", type=int, default=300, help="generated faces of each domain (300)")
+    judge.add_argument("--size", type=int, default=256, help="side of the generated pictures in pixels (256)")
+    judge.add_argument("--seed", type=int, default=0, help="of the generated faces (0)")
+    judge.add_argument("--out", type=Path, help="write the figures to this JSON file")
+    judge.add_argument("--workers", type=int, help="processes (all cores)")
     prepare = add(
         "prepare", "experiments.data:prepare", "Find faces and cut crops, once; later runs map them from disk.",
         "domaingap data prepare --data_root data", data_commands,

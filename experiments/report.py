@@ -409,7 +409,7 @@ def _pairs(groups: Sequence[Group], on: str, title: str) -> list[Section]:
     for group in groups:
         run = group[0]
         for base, note in _bases(group, groups):
-            compared = _difference(group, base, on)
+            compared = difference(group, base, on)
             if compared is None:
                 continue
             seeds, (mean, low, high), p = compared
@@ -476,7 +476,7 @@ def _bases(group: Group, groups: Sequence[Group]) -> Iterator[tuple[Group, str]]
         yield best, "better" if equal else "shorter"
 
 
-def _difference(a: Group, b: Group, on: str) -> tuple[int, tuple[float, float, float], float | None] | None:
+def difference(a: Group, b: Group, on: str) -> tuple[int, tuple[float, float, float], float | None] | None:
     """Number of shared seeds, mean difference a - b with its interval, and p; None without a shared seed."""
     import numpy as np
 

@@ -60,10 +60,29 @@ def sweep(file: Path, overrides: Sequence[str], plan: bool, exact: bool) -> int:
     """
     runs = planned_runs(file, overrides, exact)
     folder = Path(runs[0].values["runs_dir"])
-    finished = _finished(folder)
+    finished = finished_runs(folder)
     _print_plan(file, runs, sum(run.key in finished for run in runs))
     if plan:
         return 0
+    failed = run_all(runs, finished)
+    if len(failed) < len(runs):
+        from experiments.report import report
+
+        report(folder, "table", "strategies", None)
+        console.print(f"all tables: domaingap report {folder}")
+    return 1 if failed else 0
+
+
+def run_all(runs: Sequence[Planned], finished: set[str]) -> list[tuple[Planned, str]]:
+    """Run them one after the other, a line each, with an estimate of the time left; those that failed, and why.
+
+    Args:
+        runs: what to run.
+        finished: keys of runs that were finished before, see :func:`finished_runs`.
+
+    Raises:
+        UserError: the first of the runs can't be done, and so none can.
+    """
     failed: list[tuple[Planned, str]] = []
     seconds: list[float] = []
     cost, trained = _costs(runs), 0
@@ -93,12 +112,7 @@ def sweep(file: Path, overrides: Sequence[str], plan: bool, exact: bool) -> int:
     )
     for run, message in failed:
         console.print(f"  failed: {_title(run)}: {message}")
-    if done:
-        from experiments.report import report
-
-        report(folder, "table", "strategies", None)
-        console.print(f"all tables: domaingap report {folder}")
-    return 1 if failed else 0
+    return failed
 
 
 def _costs(runs: Sequence[Planned]) -> dict[str, int]:
@@ -121,7 +135,7 @@ def _costs(runs: Sequence[Planned]) -> dict[str, int]:
 def _attempt(run: Planned) -> tuple[Any, Exception | None]:
     """A run's result, or why it has none."""
     try:
-        return _recipe(run.recipe)(**run.values), None
+        return recipe_function(run.recipe)(**run.values), None
     except UserError as error:
         return None, error
     except Exception as error:
@@ -149,16 +163,16 @@ def planned_runs(file: Path, overrides: Sequence[str], exact: bool = False) -> l
                 raise UserError(f"{file}: parameters: recipe: unknown recipe {recipe!r}; known: {', '.join(RECIPES)}")
             recipes_here.add(recipe)
             run = _resolve(file, recipe, cell, shared, wanted)
-            used |= {name for name in cell if _takes(recipe, name)}
+            used |= {name for name in cell if takes(recipe, name)}
             unused = set(cell) - used
             runs.setdefault(run.key, run)
-        if unused := {name for name in unused if not any(_takes(recipe, name) for recipe in recipes_here)}:
+        if unused := {name for name in unused if not any(takes(recipe, name) for recipe in recipes_here)}:
             raise UserError(
                 f"{file}: parameters: {sorted(unused)[0]}: not a setting of {', '.join(sorted(recipes_here))}; "
                 f"see 'domaingap run {sorted(recipes_here)[0]} --help'"
             )
     for option, _ in wanted:
-        if not any(_takes(run.recipe, option) for run in runs.values()):
+        if not any(takes(run.recipe, option) for run in runs.values()):
             raise UserError(f"--{option}: not a setting of any run in {file}; see 'domaingap run RECIPE --help'")
     return list(runs.values()) if exact else _with_companions(list(runs.values()))
 
@@ -224,14 +238,15 @@ def _grid(file: Path, document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         yield dict(zip((name for name, _ in axes), values, strict=True))
 
 
-def _recipe(name: str) -> Callable[..., Any]:
+def recipe_function(name: str) -> Callable[..., Any]:
+    """The function of a recipe."""
     function: Callable[..., Any] = getattr(importlib.import_module(f"experiments.{name}"), name)
     return function
 
 
-def _takes(recipe: str, option: str) -> bool:
+def takes(recipe: str, option: str) -> bool:
     """Whether a recipe has a setting of this name; one that it lacks (alpha, say) is no concern of its runs."""
-    return option == "config" or option.partition(".")[0] in inspect.signature(_recipe(recipe)).parameters
+    return option == "config" or option.partition(".")[0] in inspect.signature(recipe_function(recipe)).parameters
 
 
 def _resolve(
@@ -241,10 +256,10 @@ def _resolve(
 
     configs = [f"--config={value}" for value in _listed(cell.get("config"))]
     configs += [f"--config={value}" for option, value in wanted if option == "config"]
-    own = [f"--{k}={_text(v)}" for k, v in cell.items() if k != "config" and _takes(recipe, k)]
-    asked = [f"--{k}={v}" for k, v in wanted if k != "config" and _takes(recipe, k)]
+    own = [f"--{k}={_text(v)}" for k, v in cell.items() if k != "config" and takes(recipe, k)]
+    asked = [f"--{k}={v}" for k, v in wanted if k != "config" and takes(recipe, k)]
     try:
-        return Planned(recipe, parse_recipe(recipe, _recipe(recipe), [*configs, *shared, *own, *asked]))
+        return Planned(recipe, parse_recipe(recipe, recipe_function(recipe), [*configs, *shared, *own, *asked]))
     except UserError as error:
         raise UserError(f"{file}: {error}") from error
 
@@ -284,17 +299,18 @@ def _with_companions(runs: Sequence[Planned]) -> list[Planned]:
     return ordered
 
 
-def _finished(folder: Path) -> set[str]:
+def finished_runs(folder: Path) -> set[str]:
     """Keys of the runs in a folder that have a result."""
     from domaingap.results import read_results
 
     if not folder.is_dir():
         return set()
-    keys = set()
-    for _, content in read_results(folder):
-        settings = {k: v for k, v in content["config"].items() if k not in PATHS}
-        keys.add(content_key([content["recipe"], settings]))
-    return keys
+    return {key_of(content) for _, content in read_results(folder)}
+
+
+def key_of(content: Mapping[str, Any]) -> str:
+    """The key of the :class:`Planned` run that a result is of."""
+    return content_key([content["recipe"], {k: v for k, v in content["config"].items() if k not in PATHS}])
 
 
 def _print_plan(file: Path, runs: Sequence[Planned], finished: int) -> None:

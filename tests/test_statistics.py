@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from domaingap.statistics import cluster_bootstrap, holm, paired_t_test, t_interval
+from domaingap.statistics import cluster_bootstrap, holm, paired_t_test, t_interval, wilson_interval
 
 
 def test_bootstrap_resamples_photographs() -> None:
@@ -47,3 +47,17 @@ def test_holm_by_hand() -> None:
     # 3 x 0.01; 2 x 0.02 = 0.04; 1 x 0.03 would be below its forerunner and takes its value.
     assert holm([0.03, 0.01, 0.02]) == pytest.approx([0.04, 0.03, 0.04])
     assert holm([0.9, 0.8]) == pytest.approx([1.0, 1.0])
+
+
+def test_wilson_against_published_values() -> None:
+    """Newcombe (1998), table I: 81 of 263, 15 of 148, 0 of 20, 1 of 29."""
+    for successes, n, low, high in (
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+    ):
+        interval = wilson_interval(successes, n)
+        assert interval == pytest.approx((successes / n, low, high), abs=5e-5)
+    with pytest.raises(ValueError, match="one trial"):
+        wilson_interval(0, 0)

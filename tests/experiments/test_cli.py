@@ -31,7 +31,9 @@ def fails(answer: Answer, *fragments: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["", "run", "data", "data prepare", "data preview", "evaluate", "report", "sweep", "bench"]
+    "command",
+    ["", "demo", "run", "data", "data generate", "data judge", "data prepare", "data preview", "evaluate", "report", "sweep"]
+    + ["bench"],
 )
 def test_every_command_has_help_with_an_example(cli: Cli, command: str) -> None:
     answer = cli(*command.split(), "--help")
@@ -59,7 +61,13 @@ def test_recipe_help_shows_every_setting_with_its_default(cli: Cli, recipe: str)
 
 def test_help_imports_nothing_heavy() -> None:
     """Seconds are the machine's; what they depend on is that torch and its like aren't imported."""
-    for arguments in (["--help"], ["run", "--help"], ["run", "real_only", "--help"], ["report", "--help"]):
+    for arguments in (
+        ["--help"],
+        ["run", "--help"],
+        ["run", "real_only", "--help"],
+        ["report", "--help"],
+        ["demo", "--help"],
+    ):
         code = f"""
 import sys
 from experiments.__main__ import main
