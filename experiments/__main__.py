@@ -31,6 +31,9 @@ examples:
   domaingap report runs
 """
 
+LABORATORY = "configs/laboratory.yaml"
+"""The study of ``domaingap laboratory`` where none is named."""
+
 
 class Parser(argparse.ArgumentParser):
     """One line per mistake, exit code 2."""
@@ -127,9 +130,8 @@ def build_parser() -> argparse.ArgumentParser:
         "file",
         type=Path,
         metavar="FILE",
-        nargs="?",
-        default=Path("configs/laboratory.yaml"),
-        help="the study, a sweep file (configs/laboratory.yaml: about 90 minutes on two cores; given again, it goes on)",
+        help=f"the study, a sweep file, before all options ({LABORATORY}: about 90 minutes on two cores; "
+        "given again, it goes on)",
     )
     laboratory.add_argument(
         "--short", action="store_true", help="two seeds, few faces and steps: whether it works here, not what it finds"
@@ -385,6 +387,9 @@ def dispatch(arguments: list[str]) -> int:
     arguments = normalize(arguments)
     if arguments[:1] == ["run"] and len(arguments) > 1 and not arguments[1].startswith("-"):
         return run_recipe(arguments[1], arguments[2:])
+    if arguments[:1] == ["laboratory"] and (len(arguments) == 1 or arguments[1].startswith("-")):
+        # Not by argparse: the value of an option of the runs would be taken for an optional FILE.
+        arguments.insert(1, LABORATORY)
     parsed, rest = parser.parse_known_args(arguments)
     takes_more = parsed.command in ("sweep", "laboratory")
     if rest and not takes_more:

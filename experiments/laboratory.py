@@ -147,9 +147,13 @@ def laboratory(file: Path, short: bool, check_only: bool, overrides: Sequence[st
         console.print(f"{file}: {len(plan)} runs, {done} of them finished before; files go to {folder}")
         failed = run_all(plan, finished)
     conditions = read_conditions(plan, folder)
-    pairs = [pairs_of(condition, plan) for condition in conditions if set(condition.gaps) == {"label_gap"}]
-    checks = [check for condition in conditions for check in network_checks(condition)]
-    checks += [check for of in pairs for check in of.checks()]
+    checks: list[Check] = []
+    pairs: list[Pairs] = []
+    for condition in conditions:
+        checks += network_checks(condition)
+        if set(condition.gaps) == {"label_gap"}:
+            pairs.append(pairs_of(condition, plan))
+            checks += pairs[-1].checks()
     sections = [checks_section(checks, short), nme_section(conditions), *(of.section() for of in pairs)]
     _write(folder, file, short, conditions, checks, pairs, sections)
     print_sections(sections)
@@ -420,7 +424,7 @@ class Pairs:
         """The rows as checks: an adapter that was fitted on S labels should remove most of the difference."""
         result = []
         for row in self.rows:
-            asked = f"{row.adapter} removes {f'at least {SHARE:.0%}' if row.judged else 'a share'} of S minus R, held out"
+            asked = f"an adapter {row.adapter} removes {f'at least {SHARE:.0%}' if row.judged else 'a share'} of S minus R, held out"
             passed = row.removed.distance.mean >= SHARE
             verdict: Verdict = "reported" if not row.judged else "passed" if passed else "MISSED"
             note = f"{row.removed.squared:.0%} of its square, {row.removed.mean:.0%} of its mean; {row.kinds}"
@@ -443,7 +447,7 @@ class Pairs:
         notes = [
             f"S labels of {self.n_test} held-out target faces, moved by each adapter, against their R labels without noise; "
             f"those on S labels were fitted on {self.n_train} pairs of S labels and noisy R labels.",
-            "distance, squared, mean: share removed of the mean distance (interval over faces), of the mean squared distance "
+            "distance, squared, mean: share removed of the mean distance (interval over faces), of its mean square "
             "and of each point's mean displacement. Regions: NME % before and after.",
             "any kind: the one that does best on the faces that choose; for labels: the one among those that keep the "
             "synthetic labels' spread, as the runs do, whose adapters are fitted on a network's predictions.",
