@@ -145,9 +145,9 @@ def report(
         if not sections:
             raise UserError(f"{runs_dir}: nothing to print for --style {style}: {NOTHING[style]}")
     if format == "table" and out is None:
-        _print(sections)
+        print_sections(sections)
         return
-    text = _csv(sections) if format == "csv" else _markdown(sections)
+    text = _csv(sections) if format == "csv" else markdown(sections)
     if out is None:
         print(text, end="")
         return
@@ -168,7 +168,8 @@ def _scored(runs: Sequence[Finished], on: str) -> str:
     return sets[1] if len(sets) > 1 else "val"
 
 
-def _print(sections: Sequence[Section]) -> None:
+def print_sections(sections: Sequence[Section]) -> None:
+    """Print tables to standard output."""
     output = terminal()
     for number, section in enumerate(sections):
         if number:
@@ -681,7 +682,8 @@ def _csv(sections: Sequence[Section]) -> str:
     return text.getvalue()
 
 
-def _markdown(sections: Sequence[Section]) -> str:
+def markdown(sections: Sequence[Section]) -> str:
+    """Tables as Markdown."""
     parts = []
     for number, section in enumerate(sections):
         lines = [f"**{section.title}**", ""] if section.title else []

@@ -122,9 +122,11 @@ def _costs(runs: Sequence[Planned]) -> dict[str, int]:
     for run in runs:
         fit = run.values["fit"]
         own = fit.steps if fit.epochs is None else 100 * fit.epochs
-        steps = {"synthetic_only": 0, "label_adaptation": 0, "fine_tuning": own // 4}.get(run.recipe, own)
+        tuned = run.values["finetune"].steps or own // 4 if run.recipe == "fine_tuning" else 0
+        steps = {"synthetic_only": 0, "label_adaptation": 0, "fine_tuning": tuned}.get(run.recipe, own)
         if "synthetic" in run.values:
-            names = ("synthetic", "n_synthetic", "seed", "crop", "augment", "model", "fit")
+            # The real ones too: they pick its checkpoint.
+            names = ("synthetic", "real", "n_synthetic", "seed", "crop", "augment", "model", "fit")
             network = content_key([run.values[name] for name in names])
             steps += own if network not in trained else 0
             trained.add(network)
