@@ -40,7 +40,7 @@ GAPS = ("label_gap", "appearance_gap", "population_gap")
 SHORT = (
     "--synthetic.generated.n=240", "--synthetic.val_split=0.1667", "--real.generated.n_train=240", "--real.n_val=40",
     "--real.generated.n_test=60", "--crop.size=32", "--model.backbone=test_resnet", "--fit.steps=8", "--fit.val_every=4",
-    "--fit.batch_size=16", "--adapter.kind=linear", "--wandb.mode=off",
+    "--fit.batch_size=16", "--fit.precision=32", "--adapter.kind=linear", "--wandb.mode=off",
 )  # fmt: skip
 """What --short makes smaller: 200 faces of each domain to train on, and too few steps for any network's answer."""
 SHORT_SEEDS = 2
@@ -424,7 +424,8 @@ class Pairs:
         """The rows as checks: an adapter that was fitted on S labels should remove most of the difference."""
         result = []
         for row in self.rows:
-            asked = f"an adapter {row.adapter} removes {f'at least {SHARE:.0%}' if row.judged else 'a share'} of S minus R, held out"
+            much = f"at least {SHARE:.0%}" if row.judged else "a share"
+            asked = f"adapter {row.adapter}: removes {much} of S minus R, held out"
             passed = row.removed.distance.mean >= SHARE
             verdict: Verdict = "reported" if not row.judged else "passed" if passed else "MISSED"
             note = f"{row.removed.squared:.0%} of its square, {row.removed.mean:.0%} of its mean; {row.kinds}"

@@ -281,7 +281,9 @@ def test_a_short_study(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert [found.count(name) for name in content["conditions"]] == [5, 6, 6]
     assert {check["verdict"] for check in content["checks"]} <= {"passed", "MISSED", "reported"}
     for check in content["checks"]:
-        assert check["verdict"] in answer.out and check["measured"] is not None
+        assert check["verdict"] in answer.out
+        # After two steps there may be no gap, and then no share of one.
+        assert check["measured"] is not None or "no gap to close" in check["note"]
     text = (folder / "laboratory.md").read_text()
     assert "**Checks**" in text and "| real_only | 3 |" in text and "Held-out pairs of labels, label_gap 1" in text
     again = cli("laboratory", "--check_only", *options)
