@@ -281,7 +281,7 @@ def occluder(geometry: FaceGeometry, vertices: Array, face: FaceParameters) -> l
     chin = vertices[geometry.landmarks[8]]
     mouth = vertices[geometry.landmarks[66]]
     at = np.array(
-        [mouth[0] * 0.5 + chin[0] * 0.5 + 34 * u, (mouth[1] + chin[1]) / 2 - 14 + 20 * v, max(mouth[2], chin[2]) + 26]
+        [mouth[0] * 0.5 + chin[0] * 0.5 + 34 * u, (mouth[1] + chin[1]) / 2 - 22 + 18 * v, max(mouth[2], chin[2]) + 26]
     )
     size, angle = look["occluder_size"], look["occluder_turn"]
     turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1.0]])

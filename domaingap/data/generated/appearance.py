@@ -207,16 +207,16 @@ def photograph(image: Float, seed: int, strength: float, eye_distance: float) ->
     if strength > 0:
         rng = np.random.default_rng(seed)
         draws = rng.random(12)
-        image = image ** np.float32(np.exp((draws[0] - 0.5) * 1.0 * strength))
-        contrast = 1 + (draws[1] - 0.55) * 0.9 * strength
-        image = (image - 0.45) * np.float32(contrast) + np.float32(0.45 + (draws[2] - 0.5) * 0.2 * strength)
-        balance = 1 + (rng.random(3) - 0.5) * 0.4 * strength
+        image = image ** np.float32(np.exp((draws[0] - 0.35) * 0.6 * strength))
+        contrast = 1 + (draws[1] - 0.3) * 0.5 * strength
+        image = (image - 0.45) * np.float32(contrast) + np.float32(0.45 + (draws[2] - 0.5) * 0.12 * strength)
+        balance = 1 + (rng.random(3) - 0.5) * 0.18 * strength
         image = image * balance.astype(np.float32)
-        sigma = strength * eye_distance * 0.032 * draws[3] ** 2
+        sigma = strength * eye_distance * 0.021 * draws[3] ** 2
         if sigma > 0.25:
             image = cv2.GaussianBlur(image, (0, 0), sigma)
         if draws[4] < 0.25 * strength:
-            length = max(2, round(eye_distance * 0.10 * draws[5]))
+            length = max(2, round(eye_distance * 0.06 * draws[5]))
             kernel = np.zeros((2 * length + 1, 2 * length + 1), np.float32)
             dx, dy = np.cos(draws[6] * np.pi) * length, np.sin(draws[6] * np.pi) * length
             cv2.line(
@@ -228,12 +228,12 @@ def photograph(image: Float, seed: int, strength: float, eye_distance: float) ->
                 cv2.LINE_AA,
             )
             image = cv2.filter2D(image, -1, kernel / kernel.sum())
-        noise = strength * 0.06 * draws[7] ** 2
+        noise = strength * 0.035 * draws[7] ** 2
         if noise > 0.002:
             image = image + rng.standard_normal(image.shape, dtype=np.float32) * np.float32(noise)
     out = np.clip(image * 255 + 0.5, 0, 255).astype(np.uint8)
     if strength > 0 and draws[8] < 0.7 * strength:
-        quality = int(95 - 65 * strength * draws[9])
+        quality = int(95 - 60 * strength * draws[9])
         encoded = cv2.imencode(".jpg", out[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
         out = np.ascontiguousarray(np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR))[..., ::-1])
     return np.asarray(out)

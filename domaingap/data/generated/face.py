@@ -30,7 +30,7 @@ _LUMA = np.array([0.299, 0.587, 0.114])  # as Pillow turns RGB to gray (ITU-R 60
 _DEPTH_TOLERANCE = 7.0  # mm by which a surface must lie before a point to hide it
 # MTCNN's box over the landmarks' box, mean and standard deviation: width and height as ratios, offset of the centre
 # in units of the landmarks' box.
-_BOX_WIDTH, _BOX_HEIGHT, _BOX_X, _BOX_Y = (0.97, 0.06), (1.31, 0.07), (0.0, 0.03), (-0.16, 0.04)
+_BOX_WIDTH, _BOX_HEIGHT, _BOX_X, _BOX_Y = (0.957, 0.058), (1.258, 0.10), (0.0, 0.047), (-0.13, 0.043)
 
 
 @cache
