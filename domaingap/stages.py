@@ -20,7 +20,7 @@ from domaingap.config import AdapterConfig, FitConfig, ModelConfig
 from domaingap.data.datamodules import MixedDataModule, RealDataModule, SyntheticDataModule
 from domaingap.errors import UserError
 from domaingap.hashing import content_key, digest, write_json
-from domaingap.models.label_adapter import AdapterFamily, LabelAdapter, diagnose, spread_warning
+from domaingap.models.label_adapter import AdapterFamily, LabelAdapter, diagnose, movement_warning, spread_warning
 from domaingap.models.regressor import LandmarkRegressor, check_backbone, load_weights, read_checkpoint
 from domaingap.progress import detail
 from domaingap.training import OnPoint, Point, fit_stage, predict, resolve
@@ -263,6 +263,7 @@ class StageStore:
                 "nme_by_kind": choice.scores,
                 **diagnosis,
                 "warning": spread_warning(diagnosis, use),
+                "movement_warning": movement_warning(diagnosis, use),
             }
         record |= {"seconds": round(time.monotonic() - began, 1), **identity}
         write_json(folder / "stage.json", record)

@@ -75,6 +75,8 @@ def summary(result: Result) -> None:
         out.print(f"label adapter for {adapter['use']}: {describe_adapter(adapter)}")
         if adapter["warning"]:
             out.print(f"warning: {adapter['warning']}")
+        if adapter.get("movement_warning"):  # absent from records of before
+            out.print(f"caution: {adapter['movement_warning']}")
     pictures = "val_faces.png" + (", adapter.png" if content.get("adapter") else "")
     out.print(f"files: {result.folder} (result.json, predictions.npz, {pictures}, checkpoints/)")
 

@@ -555,6 +555,25 @@ def diagnose(adapter: LabelAdapter, predictions: NDArray[Any], labels: NDArray[A
     }
 
 
+MOVES = 0.5
+"""How far, in % of the outer eye corners' distance, an adapter may move exact labels before that is worth a word."""
+
+
+def movement_warning(diagnosis: Mapping[str, Any], use: str) -> str | None:
+    """One sentence where an adapter for labels moves exact ones noticeably; else None.
+
+    Real images alone can't tell another convention from the network's own mean error: on generated faces without any
+    label gap an adapter fitted on predictions moves labels as well (``domaingap laboratory``).
+    """
+    distance = diagnosis["movement_labels"]["all"]
+    if use != "labels" or not distance >= MOVES:
+        return None
+    return (
+        f"it moves true synthetic labels by {distance:.1f}% of the eyes' distance: right as far as the annotators follow "
+        "another convention, wrong as far as it is the network's own mean error, which real images alone can't tell apart"
+    )
+
+
 def spread_warning(diagnosis: Mapping[str, Any], use: str, floor: float = 0.95) -> str | None:
     """One sentence where an adapter draws exact labels together, blows them up, or exchanges their shapes; else None."""
     ratio, kept = diagnosis["spread_ratio"], diagnosis["shape_kept"]

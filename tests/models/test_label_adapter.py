@@ -22,6 +22,7 @@ from domaingap.models.label_adapter import (
     diagnose,
     mean_movement,
     movement,
+    movement_warning,
     shape_kept,
     spread_ratio,
     spread_warning,
@@ -131,6 +132,8 @@ def test_without_a_label_gap_labels_stay_where_they_are() -> None:
     warning = spread_warning(diagnose(for_predictions.adapter, val, labels), "predictions")
     assert warning is not None and "don't use it on labels" in warning
     assert spread_warning(diagnose(for_labels.adapter, val, labels), "labels") is None
+    for distance, use, told in ((0.49, "labels", False), (0.5, "labels", True), (3.0, "predictions", False)):
+        assert (movement_warning({"movement_labels": {"all": distance}}, use) is not None) == told
 
 
 def test_both_uses_find_the_gap() -> None:
