@@ -68,7 +68,7 @@ def test_one_configuration_serves_all_recipes(recipe: str) -> None:
 def test_generated_faces_serve_all_recipes(recipe: str) -> None:
     function = getattr(importlib.import_module(f"experiments.{recipe}"), recipe)
     values = parse_recipe(recipe, function, [f"--config={ROOT / 'configs' / 'generated.yaml'}"])
-    assert (values["real"].source, values["model"].backbone) == ("generated_target", "mobilenetv3_small_100")
+    assert (values["real"].source, values["model"].backbone) == ("generated_target", "resnet10t")
     assert recipe == "real_only" or values["synthetic"].source == "generated"
 
 

@@ -315,5 +315,5 @@ def test_bench(cli: Cli, tmp_path: Path) -> None:
     answer = cli("bench", "--seconds=0.01", f"--out={out}")
     assert answer.code == 0, answer.err
     cases = json.loads(out.read_text())["cases"]
-    assert len(cases) == 3 and all(case["ratio"] > 0 for case in cases)
+    assert len(cases) == 5 and all(case["ratio"] > 0 for case in cases)
     assert cases[2]["ratio"] > 1, "reading prepared crops is faster than decoding"
