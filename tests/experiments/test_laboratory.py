@@ -286,6 +286,6 @@ def test_a_short_study(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         # After two steps there may be no gap, and then no share of one.
         assert check["measured"] is not None or "no gap to close" in check["note"]
     text = (folder / "laboratory.md").read_text()
-    assert "**Checks**" in text and "| real_only | 3 |" in text and "Held-out pairs of labels, label_gap 1" in text
+    assert "**Checks**" in text and "| real_only | 4 |" in text and "Held-out pairs of labels, label_gap 1" in text
     again = cli("laboratory", "--check_only", *options)
     assert again.code == 0 and again.out == answer.out and "runs finished" not in again.err
