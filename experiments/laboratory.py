@@ -38,8 +38,9 @@ ON = "generated"
 GAPS = ("label_gap", "appearance_gap", "population_gap")
 
 SHORT = (
-    "--synthetic.generated.n=240", "--synthetic.val_split=0.1667", "--real.generated.n_train=240", "--real.n_val=40",
-    "--real.generated.n_test=60", "--crop.size=32", "--model.backbone=test_resnet", "--fit.steps=8", "--finetune.steps=2", "--fit.val_every=4",
+    "--finetune.steps=2", "--synthetic.generated.n=240", "--synthetic.val_split=0.1667", "--real.generated.n_train=240",
+    "--real.n_val=40",
+    "--real.generated.n_test=60", "--crop.size=32", "--model.backbone=test_resnet", "--fit.steps=8", "--fit.val_every=4",
     "--fit.batch_size=16", "--fit.precision=32", "--adapter.kind=linear", "--wandb.mode=off",
 )  # fmt: skip
 """What --short makes smaller: 200 faces of each domain to train on, and too few steps for any network's answer."""
