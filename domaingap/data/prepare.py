@@ -122,26 +122,33 @@ def _prepare_generated(
         image_sizes=np.full((len(faces), 2), PHOTO_SIZE),
         **more,
     )
-    count = reader.count(part)
     write_json(
         folder / "meta.json",
         {
-            "format": FORMAT,
-            "source": reader.source,
-            "part": part,
-            "domain": reader.domain,
+            **_describe(reader, part, crop),
             "fingerprint": content_key([*identity, box_source]),
-            "n_faces": count.found,
-            "n_published": count.published,
-            "partial": count.partial,
-            "skipped": count.skipped,
             "box_sources": {box_source: len(faces)},
-            "crop": asdict(crop),
             "generator": {"domain": generator.domain, "seed": generator.seed, "dials": asdict(generator.dials)},
         },
     )
     (folder / "faces.npy").unlink(missing_ok=True)
     return open_part(folder)
+
+
+def _describe(reader: Reader | GeneratedReader, part: str, crop: CropConfig) -> dict[str, Any]:
+    """What every part's meta.json says, whether its faces were read or made."""
+    count = reader.count(part)
+    return {
+        "format": FORMAT,
+        "source": reader.source,
+        "part": part,
+        "domain": reader.domain,
+        "n_faces": count.found,
+        "n_published": count.published,
+        "partial": count.partial,
+        "skipped": count.skipped,
+        "crop": asdict(crop),
+    }
 
 
 def _make_folder(folder: Path) -> None:
@@ -321,24 +328,15 @@ def _finish(
         image_to_crop=np.stack([crop_transform(box, crop) for box in boxes]),
         image_sizes=np.array([row["size"] for row in ordered]),
     )
-    count = reader.count(part)
     write_json(
         folder / "meta.json",
         {
-            "format": FORMAT,
-            "source": reader.source,
-            "part": part,
-            "domain": reader.domain,
+            **_describe(reader, part, crop),
             "fingerprint": digest(
                 f"{row['name']} {row['sha']} ".encode() + points.tobytes() + np.asarray(row["box"]).tobytes()
                 for row, points in zip(ordered, landmarks, strict=True)
             ),
-            "n_faces": len(records),
-            "n_published": count.published,
-            "partial": count.partial,
-            "skipped": count.skipped,
             "box_sources": dict(Counter(row["source"] for row in ordered)),
-            "crop": asdict(crop),
         },
     )
     (folder / "rows.jsonl").unlink(missing_ok=True)

@@ -20,7 +20,6 @@ from domaingap.data.generated.geometry import (
     SKIN,
     FaceGeometry,
     Mesh,
-    concatenate,
 )
 from domaingap.data.generated.population import FaceParameters
 
@@ -321,16 +320,10 @@ def occluder(geometry: FaceGeometry, vertices: Array, face: FaceParameters) -> l
     return parts
 
 
-def dress(
-    geometry: FaceGeometry, vertices: Array, normals: Array, face: FaceParameters, bank: Array
-) -> tuple[list[Mesh], list[Mesh], list[Mesh]]:
-    """Everything but the head: what turns with it, what turns a little with it, what stands before it."""
-    with_head = [
+def worn(geometry: FaceGeometry, vertices: Array, normals: Array, face: FaceParameters, bank: Array) -> list[Mesh]:
+    """What turns with the head."""
+    return [
         *hair(geometry, vertices, normals, face, bank),
         *hat(geometry, vertices, normals, face, bank),
         *glasses(geometry, vertices, face),
     ]
-    return with_head, [body(face)], []
-
-
-__all__ = ["body", "concatenate", "dress", "glasses", "hair", "hat", "occluder"]

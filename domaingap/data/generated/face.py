@@ -145,7 +145,8 @@ class FaceGenerator:
         geometry, bank = self.geometry, noise_bank()
         vertices = geometry.shape(face.identity, face.expression, face.gaze)
         normals = raster.vertex_normals(vertices, geometry.mesh.triangles)
-        worn, body, _ = accessories.dress(geometry, vertices, normals, face, bank)
+        worn = accessories.worn(geometry, vertices, normals, face, bank)
+        body = accessories.body(face)
         yaw, pitch, roll = np.radians(face.pose)
         turn = rotation(yaw, -pitch, roll)
         turned = concatenate([geometry.mesh.moved(vertices), *worn])
@@ -153,10 +154,9 @@ class FaceGenerator:
         body_turn = rotation(0.35 * yaw + np.radians(face.look["body_turn"]), 0.0, 0.3 * roll).astype(np.float32)
         # The body hangs from the neck, wherever the head's turn has put that.
         neck = np.array([0.0, -130.0, -8.0])
-        bodies = [m.moved((m.vertices - neck) @ body_turn.T + turn @ neck) for m in body]
-        front = geometry.mesh.moved(turned.vertices[: len(vertices)])
-        things = accessories.occluder(geometry, front.vertices, face)
-        mesh = concatenate([turned, *bodies, *things])
+        body = body.moved((body.vertices - neck) @ body_turn.T + turn @ neck)
+        things = accessories.occluder(geometry, turned.vertices, face)
+        mesh = concatenate([turned, body, *things])
         eyes = mesh.vertices[geometry.landmarks[[36, 39, 42, 45]]].mean(0)
         # The face's size is set frontally, so that a turned face shrinks as it does in photographs.
         focal = face.face_share * (face.distance - 75.0) / 90.0

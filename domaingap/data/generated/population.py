@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 
 class Draws:
-    """Seeded draws whose ranges are blended by a dial: (at 0, at 1)."""
+    """Seeded draws as Python numbers; dials blend their ranges (:func:`blend`)."""
 
     def __init__(self, rng: np.random.Generator) -> None:
         self.rng = rng
