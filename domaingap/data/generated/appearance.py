@@ -207,12 +207,12 @@ def photograph(image: Float, seed: int, strength: float, eye_distance: float) ->
     if strength > 0:
         rng = np.random.default_rng(seed)
         draws = rng.random(12)
-        image = image ** np.float32(np.exp((draws[0] - 0.35) * 0.6 * strength))
-        contrast = 1 + (draws[1] - 0.3) * 0.5 * strength
-        image = (image - 0.45) * np.float32(contrast) + np.float32(0.45 + (draws[2] - 0.5) * 0.12 * strength)
-        balance = 1 + (rng.random(3) - 0.5) * 0.18 * strength
+        image = image ** np.float32(np.exp((draws[0] - 0.25) * 0.4 * strength))
+        contrast = 1 + (draws[1] - 0.15) * 0.4 * strength
+        image = (image - 0.45) * np.float32(contrast) + np.float32(0.45 + (draws[2] - 0.6) * 0.08 * strength)
+        balance = 1 + (rng.random(3) - 0.5) * 0.13 * strength
         image = image * balance.astype(np.float32)
-        sigma = strength * eye_distance * 0.021 * draws[3] ** 2
+        sigma = strength * eye_distance * 0.018 * draws[3] ** 2
         if sigma > 0.25:
             image = cv2.GaussianBlur(image, (0, 0), sigma)
         if draws[4] < 0.25 * strength:

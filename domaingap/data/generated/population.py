@@ -93,9 +93,9 @@ def draw_face(rng: np.random.Generator, n_identity: int, appearance: float, popu
     expression = _expression(d, population)
     gaze = (d.normal(0, 0.16), d.normal(-0.03, 0.10))
     pose = (
-        float(np.clip(d.normal(0, blend(population, 17, 22)), -45, 45)),
-        float(np.clip(d.normal(blend(population, 0, -2), blend(population, 8.5, 10.5)), -25, 25)),
-        float(np.clip(d.normal(0, blend(population, 9, 12)), -30, 30)),
+        float(np.clip(d.normal(0, 17), -45, 45)),
+        float(np.clip(d.normal(blend(population, 0, -2), blend(population, 8.5, 9)), -25, 25)),
+        float(np.clip(d.normal(0, blend(population, 9, 11)), -30, 30)),
     )
     distance = float(np.exp(d.uniform(np.log(520), np.log(3000))))
     face_share = d.uniform(0.20, 0.30)
@@ -231,7 +231,7 @@ def _things(d: Draws, population: float) -> dict[str, Any]:
         return np.asarray(gray + (mixed - gray) * d.rng.random() ** 1.5)
 
     return {
-        "glasses": bool(glasses < blend(population, 0.20, 0.26)),
+        "glasses": bool(glasses < 0.20),
         "sunglasses": bool(glasses < 0.045),
         "rim": d.uniform(0.8, 3.2),
         "rim_half": (d.normal(25.5, 1.8), d.normal(19.5, 3.2)),
@@ -262,14 +262,14 @@ def _things(d: Draws, population: float) -> dict[str, Any]:
 
 
 def _light(d: Draws, appearance: float) -> dict[str, Any]:
-    azimuth = np.radians(d.normal(0, blend(appearance, 62, 75)))
-    elevation = np.radians(np.clip(d.normal(blend(appearance, 32, 26), blend(appearance, 18, 26)), -25, 80))
+    azimuth = np.radians(d.normal(0, blend(appearance, 62, 70)))
+    elevation = np.radians(np.clip(d.normal(blend(appearance, 32, 27), blend(appearance, 18, 23)), -25, 80))
     direction = np.array([np.sin(azimuth) * np.cos(elevation), np.sin(elevation), np.cos(azimuth) * np.cos(elevation)])
     warm = d.normal(0, 1)
-    tint = np.exp(np.array([0.16, 0.0, -0.20]) * warm * blend(appearance, 0.6, 0.9))
-    other = np.exp(d.rng.standard_normal(3) * blend(appearance, 0.10, 0.18))
+    tint = np.exp(np.array([0.16, 0.0, -0.20]) * warm * blend(appearance, 0.6, 0.7))
+    other = np.exp(d.rng.standard_normal(3) * blend(appearance, 0.10, 0.15))
     hard = float(d.rng.random())
-    key = blend(appearance, 1.1, 1.3) * (0.35 + 1.3 * hard)
+    key = blend(appearance, 1.1, 1.2) * (0.35 + 1.3 * hard)
     fill_azimuth = azimuth + np.radians(d.uniform(90, 220))
     return {
         "light_dir": direction,
@@ -279,7 +279,7 @@ def _light(d: Draws, appearance: float) -> dict[str, Any]:
         "fill": other * d.uniform(0.05, 0.4),
         "sky": (0.5 + 0.5 * other) * d.uniform(0.10, 0.65) * (1.25 - 0.85 * hard),
         "ground": other[::-1] * d.uniform(0.02, 0.22),
-        "exposure": d.normal(0.0, blend(appearance, 0.22, 0.26)),
+        "exposure": d.normal(0.0, 0.22),
         "background": d.rng.random(),
         "background_seed": int(d.rng.integers(2**31)),
         "background_tone": 0.03 + 0.9 * float(d.rng.random()) ** 1.5,
