@@ -20,6 +20,12 @@ def available_cores() -> int:
         return os.cpu_count() or 1
 
 
+def worker_count(workers: int | None, n_jobs: int, worthwhile: int) -> int:
+    """Processes for a number of jobs: as many as asked for; by default one per core, but none for fewer than ``worthwhile``
+    jobs, since a process takes seconds to start."""
+    return max(1, min(workers, n_jobs) if workers else min(available_cores(), n_jobs // worthwhile))
+
+
 def spread(
     function: Callable[[J], R], jobs: Sequence[J], n_workers: int, start: Callable[..., None], arguments: tuple[Any, ...]
 ) -> Iterator[R]:

@@ -18,7 +18,7 @@ from domaingap.data.sample import read_rgb
 from domaingap.errors import DataError, UserError
 from domaingap.hashing import write_json
 from domaingap.landmarks import to_ibug68
-from domaingap.parallel import available_cores, spread
+from domaingap.parallel import spread, worker_count
 from domaingap.progress import track
 from domaingap.statistics import wilson_interval
 from experiments.report import terminal
@@ -120,7 +120,7 @@ def _start_worker() -> None:
 
 
 def _judge_all(jobs: Sequence[_Photograph | _Generated], workers: int | None) -> Iterator[_Judged]:
-    n_workers = max(1, min(workers or available_cores(), len(jobs) // 16 if workers is None else len(jobs)))
+    n_workers = worker_count(workers, len(jobs), 16)
     if n_workers == 1:
         yield from map(_judge_one, jobs)
     else:

@@ -34,7 +34,7 @@ from domaingap.data.sample import read_rgb
 from domaingap.errors import DataError, UserError
 from domaingap.hashing import content_key, digest, write_json
 from domaingap.landmarks import to_ibug68
-from domaingap.parallel import available_cores, spread
+from domaingap.parallel import spread, worker_count
 from domaingap.progress import console, track
 
 FORMAT = 1
@@ -258,8 +258,7 @@ def _prepare_rows(
     jobs = [_Job(i, record, landmarks[i]) for i, record in enumerate(records) if i not in rows]
     if rows and jobs:
         console.print(f"{reader.source} {part}: {len(rows)} of {len(records)} crops are there already, going on")
-    # A process takes seconds to start: by default not for a handful of faces.
-    n_workers = max(1, min(workers, len(jobs)) if workers else min(available_cores(), len(jobs) // 16))
+    n_workers = worker_count(workers, len(jobs), 16)
     errors = []
     with open(rows_file, "a", encoding="utf-8") as rows_out, open(boxes_file, "a", encoding="utf-8") as boxes_out:
         results = _run(jobs, n_workers, (crops_file, crop, boxes))

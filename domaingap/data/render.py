@@ -23,7 +23,7 @@ from domaingap.data.readers.generated import GeneratedReader
 from domaingap.errors import UserError
 from domaingap.hashing import write_json
 from domaingap.landmarks import to_ibug68
-from domaingap.parallel import available_cores, spread
+from domaingap.parallel import spread, worker_count
 from domaingap.progress import console, track
 
 FACE = np.dtype(
@@ -54,8 +54,7 @@ def _start_in_pool(*state: Any) -> None:
 
 
 def _workers(workers: int | None, jobs: int) -> int:
-    """Processes for a number of faces. One takes seconds to start: by default not for a handful of faces."""
-    return max(1, min(workers, jobs) if workers else min(available_cores(), jobs // 100))
+    return worker_count(workers, jobs, 100)
 
 
 def _run(function: Any, jobs: Sequence[Any], workers: int | None, state: tuple[Any, ...]) -> Iterator[Any]:
