@@ -278,6 +278,7 @@ def fit_stage(
             except UserError as error:
                 raise UserError(f"{resume}: damaged; delete it to train this stage from its beginning") from error
             detail(f"  {title}: going on from its last checkpoint")
+        on_ctrl_c = signal.getsignal(signal.SIGINT)
         try:
             trainer.fit(
                 model,
@@ -289,7 +290,7 @@ def fit_stage(
         except SystemExit as exit:
             if isinstance(exit.__context__, KeyboardInterrupt):
                 # Lightning turns Ctrl-C into exit code 1 and leaves it disabled.
-                signal.signal(signal.SIGINT, signal.default_int_handler)
+                signal.signal(signal.SIGINT, on_ctrl_c)
                 raise KeyboardInterrupt from exit
             raise
         finally:

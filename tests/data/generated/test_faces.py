@@ -230,12 +230,20 @@ def test_dials_at_zero_make_the_domains_one_distribution():
         FaceGenerator("target", 0).photograph(0, 96).image, FaceGenerator("synthetic", 0).photograph(0, 96).image
     )
 
-    def yaws(dials, domain="target"):
-        return [FaceGenerator(domain, 1, dials).parameters(i).pose[0] for i in range(300)]
+    def people(dials, domain="target"):
+        return [FaceGenerator(domain, 1, dials).parameters(i) for i in range(300)]
 
-    synthetic = yaws(Dials(), "synthetic")
-    assert stats.ks_2samp(synthetic, yaws(Dials())).pvalue > 0.01
-    assert np.std(yaws(Dials(population_gap=1))) > 1.1 * np.std(synthetic)
+    def rolls(faces):
+        return [face.pose[2] for face in faces]
+
+    synthetic, others = people(Dials(), "synthetic"), people(Dials(population_gap=1))
+    assert stats.ks_2samp(rolls(synthetic), rolls(people(Dials()))).pvalue > 0.01
+    # The population dial changes poses, expressions and identities alike.
+    assert np.std(rolls(others)) > 1.1 * np.std(rolls(synthetic))
+    jaws = [[face.expression.get("jaw_open", 0.0) for face in faces] for faces in (synthetic, others)]
+    assert stats.ks_2samp(*jaws).pvalue < 0.01
+    identity = [np.mean([face.identity for face in faces], axis=0) for faces in (synthetic, others)]
+    assert np.abs(identity[1] - identity[0]).max() > 0.5
 
 
 def test_each_dial_turns_what_its_name_says_and_nothing_else():
