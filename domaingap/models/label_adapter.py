@@ -356,12 +356,9 @@ class AdapterFamily:
         best = (self._nme(key, 0.0), key, 0.0)
         for candidate in sorted(candidates, key=lambda c: c[0]):
             _, key, strength = candidate
-            unchecked = true_labels is not None and len(true_labels) > KEEPS_ON and key[0] in ("linear", "mlp")
-            if (
-                true_labels is None
-                or not unchecked
-                or _keeps(self._final(key), strength, true_labels, self.config.min_spread)
-            ):
+            sampled = true_labels is not None and len(true_labels) > KEEPS_ON and key[0] in ("linear", "mlp")
+            unseen = true_labels if sampled else None
+            if unseen is None or _keeps(self._final(key), strength, unseen, self.config.min_spread):
                 best = candidate
                 break
         nme, key, strength = best
