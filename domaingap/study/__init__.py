@@ -1,0 +1,1 @@
+"""Many runs: what each leaves behind, what is run when, and what comes out of it."""

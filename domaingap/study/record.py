@@ -1,0 +1,322 @@
+"""What a run leaves behind: ``result.json`` as a typed record, and which records are equal, alike, or comparable."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from domaingap.errors import UserError
+from domaingap.hashing import content_key, write_json
+from domaingap.progress import console
+
+SCHEMA = 1
+"""Raised when ``result.json`` changes its form."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class SetRecord:
+    """A scored set of faces. ``published`` is what the whole of it would count, absent parts included."""
+
+    images: int
+    photographs: int
+    fallback_boxes: int
+    partial: bool
+    parts: dict[str, int]
+    published: int | None
+    boxes: str
+
+
+@dataclass(frozen=True)
+class PartRecord:
+    """A prepared part of a data set."""
+
+    n_faces: int
+    n_published: int | None
+    partial: bool
+    skipped: dict[str, int]
+    box_sources: dict[str, int]
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class DataRecord:
+    """A data set as a run saw it; ``moved`` names training faces left out because their photograph is in a test set."""
+
+    source: str
+    fingerprint: str
+    partial: bool
+    absent_parts: list[str]
+    parts: dict[str, PartRecord]
+    n_train: int
+    n_val: int
+    boxes: str
+    licence: str
+    moved: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class StageRecord:
+    """A network that the run trained or found trained; ``steps`` are its own, ``best`` its validations by name."""
+
+    title: str
+    key: str
+    reused: bool
+    steps: int
+    picked_step: int
+    n_train: int
+    fit: dict[str, Any]
+    seconds: float
+    train_loss: float
+    best: dict[str, dict[str, float]]
+
+
+@dataclass(frozen=True)
+class AdapterStageRecord:
+    """A fit of label adapters."""
+
+    key: str
+    reused: bool
+    n_pairs: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class AdapterRecord:
+    """The label adapter that a run used, and what it does; movements in % of the outer eye corners' distance."""
+
+    use: str
+    kind: str
+    strength: float
+    setting: float | None
+    chosen_on: str
+    nme_before: float
+    nme: float
+    nme_by_kind: dict[str, float]
+    movement_predictions: dict[str, float]
+    movement_labels: dict[str, float]
+    spread_ratio: float | None
+    shape_kept: float | None
+    warning: str | None
+    movement_warning: str | None
+
+
+@dataclass(frozen=True)
+class StartRecord:
+    """The checkpoint that the first stage started from: what it had seen, where it carries a record (``known``)."""
+
+    checkpoint: str
+    known: bool
+    n_real: int
+    steps: int
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A finished run.
+
+    Attributes:
+        schema: form of this record.
+        key: identity by content of all that determines the figures.
+        identity: what is hashed to it, but for seed and splits: settings as resolved, data fingerprints, formats.
+        metrics: by name (``val/nme``, ``test/common/nme``); None where a figure isn't a number. Test sets are missing where
+            they weren't scored.
+        folder: where it was read from; not part of the file.
+    """
+
+    schema: int
+    key: str
+    recipe: str
+    name: str
+    seed: int
+    alpha: float | None
+    n_real_train: int
+    n_real_selection: int
+    selection: str
+    n_synthetic: int
+    n_synthetic_selection: int
+    adapter: AdapterRecord | None
+    steps_answering: int
+    steps_total: int
+    start: StartRecord | None
+    licences: list[str]
+    metrics: dict[str, float | None]
+    intervals: dict[str, tuple[float, float]]
+    interval_rule: str
+    counts: dict[str, SetRecord]
+    data: dict[str, DataRecord]
+    box_rule: str
+    stages: list[StageRecord]
+    adapter_stages: list[AdapterStageRecord]
+    identity: dict[str, Any]
+    config: dict[str, Any]
+    git_commit: str | None
+    wall_time_s: float
+    wandb: str
+    hardware: dict[str, Any]
+    versions: dict[str, str]
+    folder: Path = field(default=Path(), compare=False)
+
+    # What it is
+
+    @property
+    def source(self) -> str:
+        """The synthetic data set; empty where there is none."""
+        return self.data["synthetic"].source if "synthetic" in self.data else ""
+
+    @property
+    def n_real(self) -> str:
+        """Real images as ``n + 300``: fitted on, and those that picked something."""
+        least = ">= " if self.start is not None and not self.start.known else ""
+        return f"{least}{self.n_real_train}" + (f" + {self.n_real_selection}" if self.n_real_selection else "")
+
+    @property
+    def scratch_steps(self) -> int:
+        """Optimiser steps of the first network."""
+        return self.stages[0].steps
+
+    def value(self, on: str, metric: str = "nme") -> float | None:
+        """A metric on a set of faces (``val``, ``source_val``, ``common``, …); None where there is none."""
+        return self.metrics.get(f"{set_key(on)}/{metric}")
+
+    # What it may be put beside
+
+    @functools.cached_property
+    def group_key(self) -> str:
+        """The same for runs that differ in their seed alone."""
+        return content_key([self.recipe, self.identity])
+
+    @functools.cached_property
+    def setting(self) -> dict[str, Any]:
+        """What any two runs must share to be compared: network, crops, augmentation, how both are trained but for the
+        number of steps, and the real faces by content."""
+        fit = {key: value for key, value in self.identity["fit"].items() if key not in ("steps", "val_every")}
+        shared = ("model", "init_from", "crop", "augment", "real")
+        return {**{key: self.identity[key] for key in shared}, "fit": fit, "faces": self.data["real"].fingerprint}
+
+    @functools.cached_property
+    def synthetic_setting(self) -> dict[str, Any] | None:
+        """Likewise of the synthetic faces, for two runs that both have some."""
+        if "synthetic" not in self.data:
+            return None
+        settings = {key: self.identity[key] for key in ("synthetic", "n_synthetic")}
+        return {**settings, "faces": self.data["synthetic"].fingerprint}
+
+    def comparable_with(self, other: RunRecord) -> bool:
+        """Whether the two differ in nothing but strategy, budget, selection rule, number of steps and seed."""
+        both = self.synthetic_setting is not None and other.synthetic_setting is not None
+        return self.setting == other.setting and (not both or self.synthetic_setting == other.synthetic_setting)
+
+    def write(self) -> None:
+        """Write ``result.json``, atomically."""
+        content = _adapter(RunRecord).dump_python(self, mode="json", exclude={"folder"})
+        write_json(self.folder / "result.json", content)
+
+
+def set_key(on: str) -> str:
+    """A set's name in front of metrics: test sets lie behind ``test/``."""
+    return on if on in ("val", "source_val") else f"test/{on}"
+
+
+@functools.cache
+def _adapter(kind: type[T]) -> TypeAdapter[T]:
+    return TypeAdapter(kind)
+
+
+def typed(kind: type[T], value: Any, where: str) -> T:
+    """Plain settings or a plain record as the dataclass that they are of; UserError names the place where they aren't."""
+    try:
+        return _adapter(kind).validate_python(value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise UserError(f"{where}: {place + ': ' if place else ''}{first['msg']}") from error
+
+
+def read_record(path: Path) -> RunRecord:
+    """A run's record from its ``result.json``.
+
+    Raises:
+        UserError: damaged, no result of this suite, or of another version of it.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: damaged ({error}); delete it and give the run's command again") from error
+    if not isinstance(content, dict) or "recipe" not in content or "metrics" not in content:
+        raise UserError(f"{path}: not a result of this suite; move it away")
+    if content.get("schema") != SCHEMA:
+        raise UserError(
+            f"{path}: a result of schema {content.get('schema', 0)}, this version reads {SCHEMA}; give the run's command again"
+        )
+    return typed(RunRecord, {**content, "folder": path.parent}, str(path))
+
+
+@dataclass(frozen=True)
+class Found:
+    """The records below a folder: each run once, and what was passed over and why."""
+
+    records: list[RunRecord]
+    repeated: int
+    passed_over: list[str]
+
+    def say(self) -> None:
+        """Print what isn't in the records."""
+        if self.repeated:
+            s = "s" if self.repeated > 1 else ""
+            console.print(f"{self.repeated} result{s} found more than once, counted once", markup=False)
+        if self.passed_over:
+            s = "s" if len(self.passed_over) > 1 else ""
+            console.print(f"{len(self.passed_over)} result{s} passed over:", markup=False)
+            for problem in self.passed_over:
+                console.print(f"  {problem}", markup=False)
+
+
+def read_records(folder: Path) -> Found:
+    """Every finished run below a folder, each once, wherever its copies lie.
+
+    Raises:
+        UserError: no such folder, or two results of one run that contradict each other.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; give the --runs_dir of your runs")
+    records, passed_over = [], []
+    for path in sorted(folder.rglob("result.json")):
+        try:
+            records.append(read_record(path))
+        except UserError as error:
+            passed_over.append(str(error))
+    once = distinct(records)
+    return Found(once, len(records) - len(once), passed_over)
+
+
+def distinct(records: Iterable[RunRecord]) -> list[RunRecord]:
+    """Each run once; of equal ones the one with the most figures.
+
+    Raises:
+        UserError: two results of one run whose figures differ.
+    """
+    once: dict[str, RunRecord] = {}
+    for record in records:
+        kept = once.setdefault(record.key, record)
+        for name in kept.metrics.keys() & record.metrics.keys():
+            if kept.metrics[name] != record.metrics[name]:
+                raise UserError(
+                    f"{kept.folder} and {record.folder} are results of one run, but their {name} is {kept.metrics[name]} and "
+                    f"{record.metrics[name]}; move one of them away"
+                )
+        if len(record.metrics) > len(kept.metrics):
+            once[record.key] = record
+    return list(once.values())
+
+
+def by_seed(records: Sequence[RunRecord]) -> dict[int, RunRecord]:
+    """Records of a group by their seed, in order."""
+    return {record.seed: record for record in sorted(records, key=lambda record: record.seed)}
