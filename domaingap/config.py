@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,6 +11,11 @@ from domaingap.errors import UserError
 from domaingap.hashing import plain
 
 Selection = Literal["real_val", "budget", "source_val"]
+
+PLACE = {"determines": "nothing"}
+"""Marks a setting that changes no figure: where files lie, what is tracked, whether tests are scored now or later."""
+BY_CONTENT = {"determines": "by content"}
+"""Marks a path whose file or folder determines figures by its content, wherever it lies."""
 
 
 @dataclass(frozen=True)
@@ -170,7 +175,7 @@ class ModelConfig:
     backbone: str = "resnet18"
     pretrained: bool = False
     loss: Literal["rmse", "l1", "smooth_l1", "wing"] = "rmse"
-    init_from: Path | None = None
+    init_from: Path | None = field(default=None, metadata=BY_CONTENT)
 
 
 @dataclass(frozen=True)
@@ -274,15 +279,53 @@ class WandbConfig:
     tags: str = ""
 
 
-def read_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """A recipe's settings as plain values, without those of generated faces where a release is read.
+@dataclass(frozen=True)
+class RunSettings:
+    """What every recipe can be told.
 
-    They change nothing there, so runs and reports must not tell runs apart by them; and runs that were finished before
-    generated faces existed are found again.
+    Args:
+        data_root: folder that holds the data sets.
+        seed: of weights, subsets, order and augmentation.
+        selection: what picks checkpoints and the adapter. real_val: the real validation subset. budget: nothing beyond the
+            n real images; networks are picked on held-out synthetic images or are the last averaged weights, the adapter is
+            chosen by cross-validation. source_val: held-out synthetic images.
+        real: real data.
+        crop: face crops.
+        augment: augmentation.
+        model: network.
+        fit: training of each network from scratch.
+        wandb: Weights & Biases.
+        runs_dir: where runs and finished stages are kept.
+        prepared_dir: where prepared crops are kept.
+        score_test: score the test sets; given later, a finished run is scored then.
     """
-    values: dict[str, Any] = plain(settings)
-    if "synthetic" in values and values["synthetic"]["source"] != "generated":
-        values["synthetic"] = {k: v for k, v in values["synthetic"].items() if k != "generated"}
-    if "real" in values and values["real"].get("source", "300w") == "300w":
-        values["real"] = {k: v for k, v in values["real"].items() if k not in ("source", "generated")}
+
+    data_root: Path = field(default=Path("data"), metadata=PLACE)
+    seed: int = 0
+    selection: Literal["real_val", "budget"] = "real_val"
+    real: RealConfig = RealConfig()
+    crop: CropConfig = CropConfig()
+    augment: AugmentConfig = AugmentConfig()
+    model: ModelConfig = ModelConfig()
+    fit: FitConfig = FitConfig()
+    wandb: WandbConfig = field(default=WandbConfig(), metadata=PLACE)
+    runs_dir: Path = field(default=Path("runs"), metadata=PLACE)
+    prepared_dir: Path = field(default=Path("prepared"), metadata=PLACE)
+    score_test: bool = field(default=True, metadata=PLACE)
+
+
+def determining(settings: Any, by_content: bool = True) -> dict[str, Any]:
+    """A dataclass of settings as plain values, without those that determine nothing.
+
+    ``by_content`` keeps paths whose content determines something. Settings of generated faces are left out where faces
+    are read from files.
+    """
+    values: dict[str, Any] = {}
+    for item in fields(settings):
+        value, what = getattr(settings, item.name), item.metadata.get("determines")
+        if what == "nothing" or (what == "by content" and not by_content):
+            continue
+        if item.name == "generated" and not settings.is_generated:
+            continue
+        values[item.name] = determining(value, by_content) if is_dataclass(value) else plain(value)
     return values

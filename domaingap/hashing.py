@@ -1,12 +1,15 @@
-"""Identity by content: canonical JSON and SHA-256."""
+"""Identity by content (canonical JSON and SHA-256), and files that are whole."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+import secrets
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -51,13 +54,63 @@ def digest(chunks: Iterable[bytes], length: int = 16) -> str:
     return total.hexdigest()[:length]
 
 
+@contextlib.contextmanager
+def replacing(path: Path, sync: bool = True) -> Iterator[Path]:
+    """A name to write a whole file under, which then takes the place of ``path``: readers see all of it or nothing, also
+    after a kill, beside another process that writes the same, and with ``sync`` after a power cut."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    try:
+        yield temporary
+        if sync:
+            with open(temporary, "rb+") as file:
+                os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write a whole file or none of it: readers never see half of it, also after a kill."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_bytes(content.encode() if isinstance(content, str) else content)
-    os.replace(temporary, path)
+    """Write a whole file or none of it; see :func:`replacing`."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
 def write_json(path: Path, value: Any) -> None:
     """Write JSON atomically, indented, keys in the given order."""
     write_atomically(path, json.dumps(value, indent=2, default=_plain) + "\n")
+
+
+def append_line(path: Path, value: Any) -> None:
+    """Add a line of JSON to a file in one piece, so that several processes can."""
+    line = json.dumps(value, default=_plain) + "\n"
+    with open(path, "ab+") as file:
+        if file.tell() and (file.seek(-1, os.SEEK_END), file.read(1))[1] != b"\n":
+            line = "\n" + line  # behind one that a kill cut off
+        file.write(line.encode())
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The lines of JSON of a file, none where it isn't there; one that a kill cut off is left out."""
+    rows = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+        with contextlib.suppress(ValueError):
+            rows.append(json.loads(line))
+    return rows
+
+
+def empty_array(path: Path, shape: tuple[int, ...], dtype: Any) -> None:
+    """Make a ``.npy`` file of zeros to be mapped into memory, whole or not at all."""
+    import numpy as np
+
+    with replacing(path) as temporary:
+        np.lib.format.open_memmap(temporary, mode="w+", dtype=dtype, shape=shape).flush()
+
+
+def link(source: Path, target: Path) -> None:
+    """A hard link where the file system has them, a copy elsewhere; takes the place of a file that is there."""
+    with replacing(target, sync=False) as temporary:
+        try:
+            os.link(source, temporary)
+        except OSError:
+            shutil.copyfile(source, temporary)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import multiprocessing
+import multiprocessing.connection
 import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any, TypeVar
@@ -32,9 +34,22 @@ def spread(
     """What ``function`` gives for each job, in order, from ``n_workers`` processes that ``start(*arguments)`` sets up."""
     # spawn: a forked child of a process that has used torch's threads can hang.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(n_workers, mp_context=context, initializer=start, initargs=arguments) as pool:
+    with ProcessPoolExecutor(n_workers, mp_context=context, initializer=_start, initargs=(start, arguments)) as pool:
         try:
             yield from pool.map(function, jobs, chunksize=8)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+def _start(start: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+    """Set a process up, and let it end with the one that it works for, also where that one is killed."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def follow() -> None:
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
+    start(*arguments)

@@ -1,16 +1,16 @@
-"""The store of finished stages: trained once, found again by content.
+"""Stages of training as entries of the store: trained once, found again by content.
 
-A stage's key is a hash of all that determines its weights: network, data (by fingerprint), augmentation, settings,
-seed, and the stage it started from. ``stage.json`` is written last: a folder without it isn't finished, and training
-goes on there from its last checkpoint.
+A network's key is a hash of all that determines its weights: network, data (by fingerprint), augmentation, settings,
+seed, and what it started from. Validation picks among its checkpoints and is no part of it: a network holds the best
+checkpoint for each validation set that it was trained beside, and is trained once more, to the same weights, for one
+that it wasn't.
 """
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,64 +19,87 @@ import torch
 from domaingap.config import AdapterConfig, FitConfig, ModelConfig
 from domaingap.data.datamodules import MixedDataModule, RealDataModule, SyntheticDataModule
 from domaingap.errors import UserError
-from domaingap.hashing import content_key, digest, write_json
-from domaingap.models.label_adapter import AdapterFamily, LabelAdapter, diagnose, movement_warning, spread_warning
+from domaingap.hashing import link
+from domaingap.models.adapter_choice import AdapterFamily
+from domaingap.models.adapter_diagnosis import diagnose, movement_warning, spread_warning
+from domaingap.models.label_adapter import LabelAdapter
 from domaingap.models.regressor import LandmarkRegressor, check_backbone, load_weights, read_checkpoint
-from domaingap.progress import detail
-from domaingap.training import OnPoint, Point, fit_stage, predict, resolve
+from domaingap.progress import console, detail
+from domaingap.provenance import Seen
+from domaingap.store import Entry, Store, file_digest
+from domaingap.training import OnPoint, Point, fit_stage, predict
 
-FORMAT = 1
+NETWORK_FORMAT = 2
 """Raised when the same settings would train differently."""
 
-ADAPTER_FORMAT = 2
+ADAPTER_FORMAT = 3
 """Likewise for label adapters."""
 
 TrainModule = RealDataModule | SyntheticDataModule | MixedDataModule
+ValidationModule = RealDataModule | SyntheticDataModule
 Use = Literal["predictions", "labels"]
 """What an adapter is applied to: a network's answers, or exact synthetic labels."""
 
 VALIDATED_ON = {"real_val": "val", "source_val": "source_val"}
 """The validation set whose best checkpoint a selection rule takes; ``budget`` takes the last (averaged) weights."""
 
+LAST = "last"
+
 
 @dataclass(frozen=True)
 class Stage:
-    """A finished stage of training.
+    """A network that has been trained.
 
     Attributes:
-        key: its identity by content.
         title: what progress called it.
-        folder: where its checkpoints lie.
-        record: settings, history and times, as in ``stage.json``.
-        reused: found in the store rather than trained now.
+        entry: where it lies, with what was written down of its training.
+        sets: the validation sets by the names that the run has for them, as the store knows them.
     """
 
-    key: str
     title: str
-    folder: Path
-    record: dict[str, Any]
-    reused: bool
+    entry: Entry
+    sets: Mapping[str, str]
 
     @property
-    def steps(self) -> int:
-        """Optimiser steps behind these weights, those of earlier stages included."""
-        return int(self.record["steps"])
+    def fit(self) -> dict[str, Any]:
+        """How it was trained."""
+        return dict(self.entry.record["fit"])
 
     @property
     def history(self) -> list[Point]:
-        return list(self.record["history"])
+        """A row per validation: step, seconds, train/loss, and nme and loss of each validation set."""
+        rows = [dict(row) for row in self.entry.record["history"]]
+        for name, known in self.sets.items():
+            for row, values in zip(rows, self.entry.record["sets"][known]["history"], strict=True):
+                row.update({f"{name}/{key}": value for key, value in values.items()})
+        return rows
+
+    @property
+    def best(self) -> dict[str, Point]:
+        """For each validation set, the row whose checkpoint was kept."""
+        by_step = {row["step"]: row for row in self.history}
+        return {name: by_step[self.entry.record["sets"][known]["best"]] for name, known in self.sets.items()}
+
+    def pick(self, selection: str) -> str:
+        """The checkpoint that a selection rule picks, as part of an identity."""
+        return LAST if selection == "budget" else self.sets[VALIDATED_ON[selection]]
 
     def checkpoint(self, selection: str) -> Path:
-        """The checkpoint that a selection rule picks."""
-        if selection == "budget":
-            return self.folder / "last.ckpt"
-        return self.folder / f"best-{VALIDATED_ON[selection]}.ckpt"
+        """Its file."""
+        return self.entry.folder / _file(self.pick(selection))
 
     def picked_step(self, selection: str) -> int:
-        """The step, counted within this stage, of the checkpoint that a selection rule picks."""
+        """Its step, counted within this stage."""
         if selection == "budget":
-            return int(self.record["fit"]["steps"])
-        return int(self.record["best"][VALIDATED_ON[selection]]["step"])
+            return int(self.fit["steps"])
+        return int(self.best[VALIDATED_ON[selection]]["step"])
+
+    def seen(self, selection: str) -> Seen:
+        """What stands behind that checkpoint; its steps are those of the whole stage."""
+        seen = Seen.of(self.entry.record["seen"])
+        if selection == "budget":
+            return seen
+        return seen | Seen(selected_on=frozenset(self.entry.record["sets"][self.pick(selection)]["real"]))
 
     def load(self, selection: str) -> LandmarkRegressor:
         """The network that a selection rule picks."""
@@ -85,23 +108,18 @@ class Stage:
 
 @dataclass(frozen=True)
 class AdapterStage:
-    """Label adapters fitted on a network's predictions: one for predictions, one for labels.
+    """Label adapters fitted on a network's predictions: one for predictions, one for labels."""
 
-    Attributes:
-        key: identity by content.
-        folder: where they lie, as ``predictions.ckpt`` and ``labels.ckpt``.
-        record: what was chosen from what, and the diagnosis, as in ``stage.json``.
-        reused: found in the store rather than fitted now.
-    """
+    entry: Entry
 
-    key: str
-    folder: Path
-    record: dict[str, Any]
-    reused: bool
+    @property
+    def seen(self) -> Seen:
+        """What stands behind them."""
+        return Seen.of(self.entry.record["seen"])
 
     def checkpoint(self, use: Use) -> Path:
         """The file of the adapter for a use."""
-        return self.folder / f"{use}.ckpt"
+        return self.entry.folder / f"{use}.ckpt"
 
     def load(self, use: Use) -> LabelAdapter:
         """The adapter for a use."""
@@ -118,80 +136,129 @@ def load_network(checkpoint: Path) -> LandmarkRegressor:
     return model
 
 
+def _file(pick: str) -> str:
+    return f"{pick}.ckpt" if pick == LAST else f"best-{pick}.ckpt"
+
+
+def _set_key(module: ValidationModule, monitor: str) -> str:
+    """How the store knows a validation set: by content, and by what picks on it."""
+    return f"{monitor}-{module.val_set().fingerprint()}"
+
+
 class StageStore:
-    """Finished stages below ``root``."""
+    """Networks and adapters below ``root``."""
 
     def __init__(self, root: Path) -> None:
-        self.root = root
+        self.store = Store(root)
 
     def fit(
         self,
         title: str,
         model: ModelConfig,
         train: TrainModule,
-        validation: Mapping[str, RealDataModule | SyntheticDataModule],
+        validation: Mapping[str, ValidationModule],
         fit: FitConfig,
         seed: int,
-        start: tuple[Stage, str] | None = None,
+        start: tuple[Stage, str] | Path | None = None,
         on_point: OnPoint | None = None,
+        also: Callable[[], list[ValidationModule]] = list,
     ) -> Stage:
         """Train a network on a module's training faces, or find it trained.
 
         Args:
             title: what progress calls it.
-            model: the network.
+            model: the network; its ``init_from`` isn't looked at.
             train: whose training faces.
             validation: on whose validation faces, by name; see :data:`VALIDATED_ON`.
-            fit: how it is trained.
+            fit: how it is trained, resolved.
             seed: seed of weights, order and augmentation.
-            start: the stage, and the selection rule that picks its checkpoint, whose weights it starts from.
+            start: whose weights it starts from: a stage and the selection rule that picks its checkpoint, or a checkpoint.
             on_point: called with each row of the history, also of one found in the store.
+            also: further validation sets that others are known to need of this network.
         """
         faces = train.train_set()
         check_backbone(model.backbone)
-        fit = resolve(fit, len(faces), model.backbone)
-        identity: dict[str, Any] = {
-            "format": FORMAT,
-            "model": {**asdict(model), "init_from": _file_key(model.init_from) if start is None else None},
+        sets = {name: _set_key(module, fit.monitor) for name, module in validation.items()}
+        if start is None:
+            before, began_at = Seen(), None
+        elif isinstance(start, Path):
+            before, began_at = checkpoint_seen(start), _file_key(start)
+        else:
+            before, began_at = start[0].seen(start[1]), [start[0].entry.key, start[0].pick(start[1])]
+        if model.pretrained:
+            before |= Seen(licences=frozenset({"ImageNet (timm's pretrained weights)"}))
+        identity = {
+            "format": NETWORK_FORMAT,
+            "model": {key: value for key, value in asdict(model).items() if key != "init_from"},
+            "start": began_at,
             "crop": asdict(train.crop),
             "augment": asdict(train.augment),
-            "fit": {key: value for key, value in asdict(fit).items() if key != "num_workers"},
+            "fit": {key: value for key, value in asdict(fit).items() if key not in ("num_workers", "monitor")},
             "seed": seed,
             "train": faces.fingerprint(),
-            "validation": {name: m.faces.fingerprint(m.val_positions) for name, m in validation.items()},
-            "start": [start[0].key, start[1]] if start is not None else None,
         }
-        key = content_key(identity)
-        folder = self.root / key
-        if (folder / "stage.json").is_file():
-            stage = Stage(key, title, folder, _read_record(folder / "stage.json"), reused=True)
-            detail(f"  {title}: trained before ({stage.record['steps']} steps), taken from {folder}")
-            if on_point is not None:
-                for point in stage.history:
-                    on_point(point)
-            return stage
-        network = build_network(model, train, fit, seed, list(validation))
-        if start is not None:
-            load_weights(network, start[0].checkpoint(start[1]))
-        elif model.init_from is not None:
-            load_weights(network, model.init_from)
-        detail(f"  {title}: {fit.steps} steps of {fit.batch_size} on {len(faces)} faces, {fit.precision} precision")
-        result = fit_stage(
-            title, network, faces, {name: m.val_set() for name, m in validation.items()}, fit, seed, folder, on_point
+        seen = (before | faces.seen()).trained(fit.steps)
+
+        def build(folder: Path, known: dict[str, Any] | None) -> dict[str, Any]:
+            modules, keys = dict(validation), dict(sets)
+            for module in also():
+                if (key := _set_key(module, fit.monitor)) not in keys.values():
+                    modules[f"also-{key}"], keys[f"also-{key}"] = module, key
+            needed = {name: key for name, key in keys.items() if known is None or key not in known["sets"]}
+            if known is not None:
+                detail(f"  {title}: trained before, but not beside these validation faces; trained once more")
+            network = build_network(model, train, fit, seed, list(needed))
+            if start is not None:
+                load_weights(network, start if isinstance(start, Path) else start[0].checkpoint(start[1]))
+            selected = {name: Seen(selected_on=modules[name].val_set().seen().real) for name in needed}
+            detail(f"  {title}: {fit.steps} steps of {fit.batch_size} on {len(faces)} faces, {fit.precision} precision")
+            result = fit_stage(
+                title,
+                network,
+                faces,
+                {name: modules[name].val_set() for name in needed},
+                fit,
+                seed,
+                folder / ".training",
+                None if on_point is None else lambda point: on_point(_own(point)),
+                {name: replace(seen, steps=before.steps) | s for name, s in {**selected, LAST: Seen()}.items()},
+            )
+            for name, key in needed.items():
+                link(folder / ".training" / f"best-{name}.ckpt", folder / _file(key))
+            if known is None:
+                link(folder / ".training" / "last.ckpt", folder / _file(LAST))
+            elif not _same(folder / ".training" / "last.ckpt", folder / _file(LAST)):
+                console.print(
+                    f"{title}: trained again to other weights than before (another machine, number of threads or version); "
+                    f"{folder} now holds checkpoints of both",
+                    markup=False,
+                )
+            return {
+                "title": title,
+                "steps": fit.steps,
+                "fit": asdict(fit),
+                "n_train": len(faces),
+                "seconds": result.seconds,
+                "history": [{key: row[key] for key in ("step", "seconds", "train/loss")} for row in result.history],
+                "seen": seen.plain(),
+                "torch": torch.__version__,
+                "threads": torch.get_num_threads(),
+                **(known or {}),
+                "sets": {
+                    **(known["sets"] if known is not None else {}),
+                    **{key: _validated(result.history, result.best[name], name, selected[name]) for name, key in needed.items()},
+                },
+            }
+
+        entry = self.store.get(
+            "stages/network", identity, build, f"network '{title}'", enough=lambda known: set(sets.values()) <= set(known["sets"])
         )
-        record = {
-            "title": title,
-            "steps": fit.steps + (start[0].steps if start is not None else 0),
-            "n_train": len(faces),
-            "seconds": result.seconds,
-            "best": result.best,
-            "history": result.history,
-            "torch": torch.__version__,
-            "threads": torch.get_num_threads(),
-            **identity,
-        }
-        write_json(folder / "stage.json", record)
-        return Stage(key, title, folder, record, reused=False)
+        stage = Stage(title, entry, sets)
+        if entry.reused:
+            detail(f"  {title}: trained before ({stage.seen('budget').steps} steps), taken from {entry.folder}")
+            for point in stage.history if on_point is not None else ():
+                on_point(point)
+        return stage
 
     def fit_adapter(
         self,
@@ -216,58 +283,54 @@ class StageStore:
         """
         train, val = real.plain_train_set(), real.val_set()
         labels = synthetic.faces.landmarks[synthetic.train_positions]
-        identity: dict[str, Any] = {
+        identity = {
             "format": ADAPTER_FORMAT,
-            "network": [network.key, picked_by],
+            "network": [network.entry.key, network.pick(picked_by)],
             "adapter": asdict(config),
             "train": train.fingerprint(),
-            "chosen_on": val.fingerprint() if selection == "real_val" else "cross-validation",
+            "chosen_on": "validation" if selection == "real_val" else "cross-validation",
+            # Under any rule: what the adapter does is shown on these.
+            "validation": val.fingerprint(),
             "synthetic": synthetic.faces.fingerprint(synthetic.train_positions),
             "seed": seed,
         }
-        key = content_key(identity)
-        folder = self.root / key
-        if (folder / "stage.json").is_file():
-            stage = AdapterStage(key, folder, _read_record(folder / "stage.json"), reused=True)
-            detail(f"  label adapter: fitted before on {stage.record['n_pairs']} real faces, taken from {folder}")
-            return stage
-        began = time.monotonic()
-        folder.mkdir(parents=True, exist_ok=True)
-        model = network.load(picked_by)
-        faces = real.faces
-        predicted, truth = predict(model, train), faces.landmarks[train.positions]
-        # Those of the validation faces also show, under any rule, what the adapter does to faces it wasn't fitted on.
-        predicted_val, truth_val = predict(model, val), faces.landmarks[val.positions]
-        family = AdapterFamily(
-            predicted,
-            truth,
-            config,
-            (predicted_val, truth_val) if selection == "real_val" else None,
-            faces.photographs[train.positions],
-            seed,
-        )
-        uses: dict[Use, Any] = {"predictions": None, "labels": labels}
-        record: dict[str, Any] = {"title": "label adapter", "n_pairs": family.n_pairs}
-        for use, keep in uses.items():
-            choice = family.choose(keep)
-            adapter = choice.adapter
-            adapter.save(folder / f"{use}.ckpt")
-            diagnosis = diagnose(adapter, predicted_val, labels)
-            record[use] = {
-                "kind": adapter.kind,
-                "strength": adapter.strength,
-                "setting": adapter.setting,
-                "chosen_on": choice.chosen_on,
-                "nme_before": choice.before,
-                "nme": choice.nme,
-                "nme_by_kind": choice.scores,
-                **diagnosis,
-                "warning": spread_warning(diagnosis, use),
-                "movement_warning": movement_warning(diagnosis, use),
-            }
-        record |= {"seconds": round(time.monotonic() - began, 1), **identity}
-        write_json(folder / "stage.json", record)
-        return AdapterStage(key, folder, record, reused=False)
+
+        def build(folder: Path, _: dict[str, Any] | None) -> dict[str, Any]:
+            began = time.monotonic()
+            model, faces = network.load(picked_by), real.faces
+            predicted, truth = predict(model, train).points, faces.landmarks[train.positions]
+            # Those of the validation faces also show, under any rule, what the adapter does to faces it wasn't fitted on.
+            predicted_val, truth_val = predict(model, val).points, faces.landmarks[val.positions]
+            chosen_on = (predicted_val, truth_val) if selection == "real_val" else None
+            photographs = faces.photographs[train.positions]
+            family = AdapterFamily(predicted, truth, config, chosen_on, photographs, seed)
+            uses: dict[Use, Any] = {"predictions": None, "labels": labels}
+            record: dict[str, Any] = {"n_pairs": family.n_pairs}
+            for use, keep in uses.items():
+                choice = family.choose(keep)
+                adapter = choice.adapter
+                adapter.save(folder / f"{use}.ckpt")
+                diagnosis = diagnose(adapter, predicted_val, labels)
+                record[use] = {
+                    "kind": adapter.kind,
+                    "strength": adapter.strength,
+                    "setting": adapter.setting,
+                    "chosen_on": choice.chosen_on,
+                    "nme_before": choice.before,
+                    "nme": choice.nme,
+                    "nme_by_kind": choice.scores,
+                    **diagnosis,
+                    "warning": spread_warning(diagnosis, use),
+                    "movement_warning": movement_warning(diagnosis, use),
+                }
+            picked = val.seen().real if selection == "real_val" else frozenset()
+            seen = network.seen(picked_by) | train.seen() | Seen(selected_on=picked)
+            return {**record, "seen": seen.plain(), "seconds": round(time.monotonic() - began, 1)}
+
+        entry = self.store.get("stages/adapter", identity, build, "label adapter")
+        if entry.reused:
+            detail(f"  label adapter: fitted before on {entry.record['n_pairs']} real faces, taken from {entry.folder}")
+        return AdapterStage(entry)
 
 
 def build_network(
@@ -295,17 +358,28 @@ def build_network(
     return network
 
 
-def _file_key(path: Path | None) -> str | None:
-    if path is None:
-        return None
+def checkpoint_seen(path: Path) -> Seen:
+    """What a checkpoint says of what it has seen."""
+    return Seen.of(read_checkpoint(path).get("seen"))
+
+
+def _own(point: Point) -> Point:
+    return {key: value for key, value in point.items() if not key.startswith("also-")}
+
+
+def _validated(history: list[Point], best: Point, name: str, selected: Seen) -> dict[str, Any]:
+    """What the record keeps of one validation set."""
+    rows = [{key: row[f"{name}/{key}"] for key in ("nme", "loss")} for row in history]
+    return {"history": rows, "best": best["step"], "real": sorted(selected.selected_on)}
+
+
+def _same(one: Path, other: Path) -> bool:
+    a, b = (read_checkpoint(path)["state_dict"] for path in (one, other))
+    return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
+
+
+def _file_key(path: Path) -> str:
     try:
-        return digest([path.read_bytes()])
+        return file_digest(path)
     except OSError as error:
         raise UserError(f"--model.init_from: {path}: {error.strerror}") from error
-
-
-def _read_record(path: Path) -> dict[str, Any]:
-    try:
-        return dict(json.loads(path.read_text()))
-    except ValueError as error:
-        raise UserError(f"{path}: damaged ({error}); delete its folder to train this stage again") from error

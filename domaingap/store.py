@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,8 +77,8 @@ class Store:
             kind: first part of its place below the root, such as ``stages/network``.
             identity: all that determines its content, JSON-like.
             build: makes its files in the folder that it is given and returns the record. It goes on with what a killed
-                call left there. Where a finished entry is not ``enough`` it gets that one's record, and adds to it
-                without changing a file of it.
+                call left there; what it puts below hidden names is gone once the entry is finished. Where a finished entry
+                is not ``enough`` it gets that one's record, and adds to it without changing a file of it.
             title: what messages call it.
             lock: a lock that it shares with other entries; one of its own by default.
             enough: whether a finished entry's record holds all that is wanted.
@@ -103,19 +104,8 @@ class Store:
         """Hold a lock by name; says so where another process holds it."""
         path = self.root / ".locks" / f"{name.replace(os.sep, '-')}.lock"
         self._make(path.parent)
-        held = FileLock(path, thread_local=False)
-        try:
-            try:
-                held.acquire(timeout=0)
-            except Timeout:
-                console.print(f"waiting for another process that makes {title or name}", markup=False)
-                held.acquire(poll_interval=0.1)
-        except OSError as error:
-            raise UserError(f"{path}: can't be locked ({error.strerror}); choose another {self.option}") from error
-        try:
+        with locked(path, title or name, self.option):
             yield
-        finally:
-            held.release()
 
     def _make(self, folder: Path) -> None:
         try:
@@ -142,12 +132,32 @@ class Store:
         return None
 
     def _finish(self, folder: Path, identity: Record, record: Record) -> None:
-        files = {}
-        for path in sorted(folder.rglob("*")):
-            name = path.relative_to(folder)
-            if path.is_file() and path.name != MANIFEST and not any(part.startswith(".") for part in name.parts):
-                files[str(name)] = {**_stat(path), "sha256": file_digest(path, sync=True)}
+        paths = [path for path in sorted(folder.iterdir()) if path.name != MANIFEST]
+        files = {
+            path.name: {**_stat(path), "sha256": file_digest(path, sync=True)} for path in paths if path.name[0] != "."
+        }
         write_json(folder / MANIFEST, {"files": files, "identity": plain(identity), "record": plain(record)})
+        for path in paths:
+            if path.name[0] == ".":
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+@contextlib.contextmanager
+def locked(path: Path, title: str, option: str) -> Iterator[None]:
+    """Hold the lock of a file; says that it waits for what is called ``title`` where another process holds it."""
+    held = FileLock(path, thread_local=False)
+    try:
+        try:
+            held.acquire(timeout=0)
+        except Timeout:
+            console.print(f"waiting for another process that makes {title}", markup=False)
+            held.acquire(poll_interval=0.1)
+    except OSError as error:
+        raise UserError(f"{path}: can't be locked ({error.strerror}); choose another {option}") from error
+    try:
+        yield
+    finally:
+        held.release()
 
 
 def _read(folder: Path) -> dict[str, Any]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import json
 import logging
 import math
 import signal
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +26,13 @@ from torch.utils.data import DataLoader
 
 from domaingap.config import FitConfig
 from domaingap.data.faces import FaceDataset, MixedDataset
+from domaingap.data.sampler import UpTo
 from domaingap.errors import UserError
+from domaingap.hashing import write_json
 from domaingap.models.regressor import LandmarkRegressor, read_checkpoint, save_network
 from domaingap.parallel import available_cores
 from domaingap.progress import bar, context, detail
+from domaingap.provenance import Seen
 
 Point = dict[str, float]
 """One row of a stage's history: step, seconds, train/loss and each validation set's nme and loss."""
@@ -56,18 +60,16 @@ def resolve(fit: FitConfig, n_train: int, backbone: str) -> FitConfig:
     Raises:
         UserError: a length or rate that makes no sense.
     """
-    steps = fit.steps if fit.epochs is None else fit.epochs * math.ceil(n_train / fit.batch_size)
-    if fit.epochs is not None and fit.val_every is None:
-        fit = replace(fit, val_every=math.ceil(n_train / fit.batch_size))
-    if steps < 1 or fit.batch_size < 1 or fit.lr <= 0 or not 0 <= fit.ema < 1:
-        raise UserError(
-            f"steps {steps}, batch_size {fit.batch_size} and lr {fit.lr} must be positive, ema {fit.ema} lie in [0, 1)"
-        )
+    if fit.batch_size < 1 or fit.lr <= 0 or not 0 <= fit.ema < 1:
+        raise UserError(f"batch_size {fit.batch_size} and lr {fit.lr} must be positive, ema {fit.ema} lie in [0, 1)")
+    per_epoch = math.ceil(n_train / fit.batch_size)
+    steps = fit.steps if fit.epochs is None else fit.epochs * per_epoch
+    every = fit.val_every if fit.val_every is not None else math.ceil(steps / 16) if fit.epochs is None else per_epoch
+    if steps < 1 or every < 1:
+        raise UserError(f"fit.steps is {steps} and fit.val_every {every}; give at least 1")
     precision = fit.precision if fit.precision != "auto" else ("bf16" if gains_from_bf16(backbone) else "32")
-    wanted = steps / fit.val_every if fit.val_every else 16
-    checks = min((d for d in range(1, steps + 1) if steps % d == 0), key=lambda d: (abs(d - wanted), d))
     workers = default_workers() if fit.num_workers == "auto" else fit.num_workers
-    return replace(fit, steps=steps, epochs=None, val_every=steps // checks, precision=precision, num_workers=workers)
+    return replace(fit, steps=steps, epochs=None, val_every=min(every, steps), precision=precision, num_workers=workers)
 
 
 @functools.cache
@@ -91,11 +93,16 @@ def default_workers() -> int:
 
 
 def train_loader(
-    dataset: FaceDataset | MixedDataset, batch_size: int, seed: int, steps_per_epoch: int | None, num_workers: int
+    dataset: FaceDataset | MixedDataset,
+    batch_size: int,
+    seed: int,
+    steps_per_epoch: int | None,
+    num_workers: int,
+    steps: int | None = None,
 ) -> DataLoader[Any]:
-    """Endless, seeded training batches; see :mod:`domaingap.data.sampler`."""
+    """Seeded training batches, endless or ``steps`` in all; see :mod:`domaingap.data.sampler`."""
     sampler = dataset.sampler(batch_size, seed, steps_per_epoch)
-    return _loader(dataset, batch_size, num_workers, sampler=sampler)
+    return _loader(dataset, batch_size, num_workers, sampler=sampler if steps is None else UpTo(sampler, steps))
 
 
 def eval_loader(dataset: FaceDataset, batch_size: int = 64, num_workers: int = 0) -> DataLoader[Any]:
@@ -127,8 +134,8 @@ class _Keeper(Callback):
     then still in place. (A ModelCheckpoint of weights alone would save the weights that are not averaged.)
     """
 
-    def __init__(self, folder: Path, monitor: str, on_point: OnPoint | None) -> None:
-        self.folder, self.monitor, self.on_point = folder, monitor, on_point
+    def __init__(self, folder: Path, monitor: str, on_point: OnPoint | None, seen: Mapping[str, Seen]) -> None:
+        self.folder, self.monitor, self.on_point, self.seen = folder, monitor, on_point, seen
         self.history: list[Point] = []
         self.best: dict[str, Point] = {}
         self.seconds = 0.0
@@ -166,7 +173,8 @@ class _Keeper(Callback):
         for name in pl_module.validation_names:
             if name not in self.best or point[f"{name}/{self.monitor}"] < self.best[name][f"{name}/{self.monitor}"]:
                 self.best[name] = {**point, "step": trainer.global_step}
-                save_network(pl_module, self.folder / f"best-{name}.ckpt", self._validated)
+                seen = self.seen[name].trained(trainer.global_step)
+                save_network(pl_module, self.folder / f"best-{name}.ckpt", seen, self._validated)
         now = time.monotonic()
         self.seconds, self._since = self.seconds + now - self._since, now
         point = {"step": trainer.global_step, "seconds": round(self.seconds, 2), **point}
@@ -227,11 +235,13 @@ def fit_stage(
     seed: int,
     folder: Path,
     on_point: OnPoint | None = None,
+    seen: Mapping[str, Seen] | None = None,
 ) -> FitResult:
     """Train a model, or go on where a killed call stopped.
 
     Leaves in ``folder`` a Lightning checkpoint of network weights for each validation set (``best-<name>.ckpt``) and
-    of the last weights (``last.ckpt``), averaged where ``fit.ema`` is on; ``resume.ckpt`` exists while it runs.
+    of the last weights (``last.ckpt``), averaged where ``fit.ema`` is on; ``resume.ckpt`` exists while it runs, and
+    ``done.json`` once it has ended.
 
     Args:
         title: what progress calls it.
@@ -242,11 +252,16 @@ def fit_stage(
         seed: seed of the order of faces.
         folder: where checkpoints go.
         on_point: called with each row of the history, those of a killed call included.
+        seen: what stood behind the weights and stands behind the data, for each validation set and for ``last``.
     """
     folder.mkdir(parents=True, exist_ok=True)
     assert fit.val_every is not None and fit.num_workers != "auto"
+    done = folder / "done.json"
+    if done.is_file():
+        return FitResult(**json.loads(done.read_text()))
     model.fit_seed = seed
-    keeper = _Keeper(folder, fit.monitor, on_point)
+    seen = seen if seen is not None else dict.fromkeys([*validation, "last"], train.seen())
+    keeper = _Keeper(folder, fit.monitor, on_point, seen)
     progress = _Progress(title, fit.steps, keeper)
     callbacks: list[Callback] = [keeper]
     if fit.ema > 0:
@@ -263,8 +278,9 @@ def fit_stage(
             accelerator="gpu" if torch.cuda.is_available() else "cpu",
             devices=1,
             precision="bf16-mixed" if fit.precision == "bf16" else "32-true",
-            # Not max_steps: Lightning would then resume from the end of an epoch without training or validating the next.
-            max_epochs=fit.steps // fit.val_every,
+            # An epoch is what lies between two validations; the last may be shorter. max_steps is what the schedule asks.
+            max_epochs=math.ceil(fit.steps / fit.val_every),
+            max_steps=fit.steps,
             callbacks=callbacks,
             logger=False,
             enable_progress_bar=False,
@@ -282,7 +298,7 @@ def fit_stage(
         try:
             trainer.fit(
                 model,
-                train_loader(train, fit.batch_size, seed, fit.val_every, fit.num_workers),
+                train_loader(train, fit.batch_size, seed, fit.val_every, fit.num_workers, fit.steps),
                 [eval_loader(dataset) for dataset in validation.values()] or None,
                 ckpt_path=resume if resume.is_file() else None,
                 weights_only=True,
@@ -295,9 +311,11 @@ def fit_stage(
             raise
         finally:
             progress.stop()
-    save_network(model, folder / "last.ckpt")
+    save_network(model, folder / "last.ckpt", seen["last"].trained(fit.steps))
+    result = FitResult(keeper.history, keeper.best, round(keeper.seconds, 1))
+    write_json(done, asdict(result))
     resume.unlink(missing_ok=True)
-    return FitResult(keeper.history, keeper.best, round(keeper.seconds, 1))
+    return result
 
 
 @contextlib.contextmanager

@@ -16,9 +16,11 @@ from domaingap.config import CropConfig
 from domaingap.data.crops import apply_transform, invert_transform
 from domaingap.data.prepare import PreparedPart
 from domaingap.data.sampler import DomainMixSampler, Draw, StepSampler
-from domaingap.data.splits import Indices
+from domaingap.data.splits import Indices, merge_groups
 from domaingap.data.transforms import Augmenter
 from domaingap.hashing import digest
+from domaingap.provenance import Seen
+from domaingap.sources import source
 
 Batch = dict[str, torch.Tensor]
 
@@ -28,12 +30,14 @@ class PreparedFaces:
 
     Attributes:
         names: [N] unique names.
-        photographs: [N] names of the photographs (or identities).
+        photographs: [N] names of the photographs (or identities); equal pictures are one photograph, whatever their names
+            and parts.
         parts: [N] names of the parts.
         landmarks: [N, 68, 2] in pixels of the original image.
         image_to_crop: [N, 2, 3] from original pixels to the network's input.
         box_sources: [N] where each face box came from.
         label_key: identity of labels that are not the data set's own; None for its own.
+        label_seen: what went into such labels.
     """
 
     def __init__(self, parts: Sequence[PreparedPart]) -> None:
@@ -41,7 +45,9 @@ class PreparedFaces:
             raise ValueError("no prepared part given")
         indexes = [part.index() for part in parts]
         self.names = _concatenate(indexes, "names")
-        self.photographs = _concatenate(indexes, "photographs")
+        self.photographs = merge_groups(
+            _concatenate(indexes, "photographs").tolist(), _concatenate(indexes, "pictures").tolist()
+        )
         self.landmarks = _concatenate(indexes, "landmarks")
         self.image_to_crop = _concatenate(indexes, "image_to_crop")
         self.box_sources = _concatenate(indexes, "box_sources")
@@ -49,6 +55,7 @@ class PreparedFaces:
         self.prepared = list(parts)
         self.crop = CropConfig(**parts[0].meta["crop"])
         self.label_key: str | None = None
+        self.label_seen = Seen()
         self._starts = np.cumsum([0] + [len(ix["names"]) for ix in indexes])
         self._crops: list[NDArray[np.uint8]] | None = None
 
@@ -70,12 +77,12 @@ class PreparedFaces:
         """Landmarks [N, 68, 2] in pixels of the network's input."""
         return apply_transform(self.image_to_crop, self.landmarks)
 
-    def relabelled(self, landmarks: NDArray[np.float64], key: str) -> PreparedFaces:
-        """The same faces with other landmarks [N, 68, 2] in original pixels, known by ``key``."""
+    def relabelled(self, landmarks: NDArray[np.float64], key: str, seen: Seen) -> PreparedFaces:
+        """The same faces with other landmarks [N, 68, 2] in original pixels, known by ``key``, into which went ``seen``."""
         if landmarks.shape != self.landmarks.shape:
             raise ValueError(f"expected landmarks {self.landmarks.shape}, got {landmarks.shape}")
         other = copy.copy(self)
-        other.landmarks, other.label_key = landmarks, key
+        other.landmarks, other.label_key, other.label_seen = landmarks, key, seen
         return other
 
     def fingerprint(self, positions: Indices) -> str:
@@ -83,6 +90,13 @@ class PreparedFaces:
         contents = sorted(part.meta["fingerprint"] for part in self.prepared if part.name in set(self.parts[positions]))
         labels = [self.label_key.encode()] if self.label_key is not None else []
         return digest([*(c.encode() for c in contents), *sorted(name.encode() for name in self.names[positions]), *labels])
+
+    def seen(self, positions: Indices) -> Seen:
+        """What a network that is fitted on some of the faces has seen."""
+        licences = frozenset(source(part.meta["source"]).licence.name for part in self.prepared)
+        names = frozenset(f"{self.prepared[0].meta['source']}/{name}" for name in self.names[positions].tolist())
+        real = source(self.prepared[0].meta["source"]).role == "real"
+        return self.label_seen | Seen(real=names if real else frozenset(), licences=licences)
 
 
 def _concatenate(indexes: list[dict[str, NDArray[Any]]], key: str) -> NDArray[Any]:
@@ -145,6 +159,10 @@ class FaceDataset(Dataset[Batch]):
         """Identity of these faces and their labels by content."""
         return self.faces.fingerprint(self.positions)
 
+    def seen(self) -> Seen:
+        """What a network that is fitted on these faces has seen."""
+        return self.faces.seen(self.positions)
+
 
 class MixedDataset(Dataset[Batch]):
     """Real and synthetic training faces in one numbering, real ones first; α is the share of synthetic in a batch.
@@ -185,3 +203,9 @@ class MixedDataset(Dataset[Batch]):
         return digest(
             [repr(float(self.alpha)).encode(), self.real.fingerprint().encode(), self.synthetic.fingerprint().encode()]
         )
+
+    def seen(self) -> Seen:
+        """What a network that is fitted on these faces has seen."""
+        if self.alpha in (0, 1):
+            return (self.synthetic if self.alpha else self.real).seen()
+        return self.real.seen() | self.synthetic.seen()

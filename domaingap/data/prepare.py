@@ -1,22 +1,22 @@
 """Crops prepared once on disk and memory-mapped after that; found again by content.
 
-Layout below the prepared folder, one pair per part of a data set::
+Layout below the prepared folder, for each part of a data set::
 
     <source>/<part>/boxes-<key>.jsonl     detected boxes by image content; shared by all crop sizes
+    <source>/<part>/seen.jsonl            which state of the files (sizes, times) has which content
     <source>/<part>/crops-<key>/crops.npy   [N, S, S] or [N, S, S, 3] uint8
-                               /index.npz   names, photographs, landmarks, transforms, boxes
-                               /meta.json   written last: no meta.json, not finished
+                               /index.npz   names, photographs, pictures, landmarks, transforms, boxes
+                               /manifest.json   written last, see domaingap.store
 
-Generated faces lie there likewise, without boxes-<key>.jsonl, and with more labels in index.npz.
+Generated faces lie there likewise, as crops-<key> alone, and with more labels in index.npz.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
-import os
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -32,13 +32,14 @@ from domaingap.data.readers import GeneratedReader, Reader, Record
 from domaingap.data.render import FACE, render_crops
 from domaingap.data.sample import read_rgb
 from domaingap.errors import DataError, UserError
-from domaingap.hashing import content_key, digest, write_json
+from domaingap.hashing import append_line, content_key, digest, empty_array, read_lines
 from domaingap.landmarks import to_ibug68
-from domaingap.parallel import spread, worker_count
+from domaingap.parallel import available_cores, spread, worker_count
 from domaingap.progress import console, track
+from domaingap.store import Store
 
-FORMAT = 1
-"""Raised when the same input would be prepared differently."""
+FORMAT = 2
+"""Raised when the same input would be prepared differently; part of every fingerprint."""
 
 
 @dataclass(frozen=True)
@@ -80,33 +81,63 @@ def prepare_part(
     Raises:
         DataError: files that can't be read. All others are prepared first, so that a second call only needs those.
     """
+    store, place = Store(prepared_dir, "--prepared_dir"), f"{reader.source.name}/{part.replace('/', '-')}"
+    identity: dict[str, Any] = {"format": FORMAT, "source": reader.source.name, "part": part, "crop": asdict(crop)}
     if isinstance(reader, GeneratedReader):
-        return _prepare_generated(reader, part, crop, Path(prepared_dir), workers)
+        numbers = reader.numbers(part)
+        identity |= {"generator": reader.generator.key(), "first": numbers.start, "n": len(numbers)}
+    else:
+        contents = _contents(reader, part, store.root / place / "seen.jsonl")
+        identity |= {"contents": contents, "detector": DETECTOR if crop.box == "mtcnn" else None}
+
+    def build(folder: Path, _: dict[str, Any] | None) -> dict[str, Any]:
+        if isinstance(reader, GeneratedReader):
+            made = _generate(reader, part, crop, folder, identity, workers)
+        else:
+            made = _cut(reader, part, crop, folder, store.root / place, workers)
+        count = reader.count(part)
+        return {
+            "source": reader.source.name,
+            "part": part,
+            "n_faces": count.found,
+            "n_published": count.published,
+            "partial": count.partial,
+            "skipped": count.skipped,
+            "crop": asdict(crop),
+            **made,
+        }
+
+    # One lock for all crops of a part: they share detected boxes.
+    entry = store.get(f"{place}/crops", identity, build, f"{reader.source.name} {part}", lock=place)
+    return PreparedPart(entry.folder, entry.record)
+
+
+def _contents(reader: Reader, part: str, seen: Path) -> str:
+    """Identity of a part's files by content. Files are read where their sizes or times are new, which are kept in ``seen``."""
+    signature = reader.stat_signature(part)
+    for line in read_lines(seen):
+        if line["state"] == signature:
+            return str(line["contents"])
+
+    def content(record: Record) -> bytes:
+        try:
+            picture = hashlib.sha256(record.image_path.read_bytes()).digest()
+            return f"{record.name}\n{record.photograph}\n".encode() + picture + record.annotation_path.read_bytes()
+        except OSError as error:
+            raise DataError(error.filename, f"can't be read ({error.strerror})") from error
+
     records = reader.records(part)
-    base = Path(prepared_dir) / reader.source / part.replace("/", "-")
-    files = _files_key(records)
-    key = content_key([FORMAT, reader.source, part, files, asdict(crop), DETECTOR if crop.box == "mtcnn" else None])
-    folder = base / f"crops-{key}"
-    if (folder / "meta.json").is_file():
-        return open_part(folder)
-    _make_folder(folder)
-    boxes_file = base / f"boxes-{content_key([FORMAT, DETECTOR])}.jsonl"
-    # All annotations first: a malformed one is found in seconds, not after an hour of detection.
-    landmarks = np.stack([reader.read(record).landmarks for record in records])
-    rows = _prepare_rows(reader, part, records, landmarks, crop, folder, boxes_file, workers)
-    return _finish(reader, part, records, landmarks, rows, crop, folder)
+    with ThreadPoolExecutor(available_cores()) as pool:
+        contents = digest(track(pool.map(content, records), len(records), f"looking at {reader.source.name} {part}"))
+    append_line(seen, {"state": signature, "contents": contents})
+    return contents
 
 
-def _prepare_generated(
-    reader: GeneratedReader, part: str, crop: CropConfig, prepared_dir: Path, workers: int | None
-) -> PreparedPart:
+def _generate(
+    reader: GeneratedReader, part: str, crop: CropConfig, folder: Path, identity: dict[str, Any], workers: int | None
+) -> dict[str, Any]:
     """The part's faces made straight into crops: their identity is what they are made from, as there are no files."""
-    numbers, generator = reader.numbers(part), reader.generator
-    identity = [FORMAT, reader.source, part, generator.key(), numbers.start, len(numbers)]
-    folder = prepared_dir / reader.source / part / f"crops-{content_key([*identity, asdict(crop)])}"
-    if (folder / "meta.json").is_file():
-        return open_part(folder)
-    _make_folder(folder)
+    generator = reader.generator
     faces = render_crops(reader, part, crop, folder, workers)
     names = np.array(reader.names(part))
     box_source: BoxSource = "generated" if crop.box == "mtcnn" else "landmarks"
@@ -115,6 +146,7 @@ def _prepare_generated(
         folder / "index.npz",
         names=names,
         photographs=names,
+        pictures=names,
         landmarks=to_ibug68(faces["landmarks"]),
         boxes=faces["box"],
         box_sources=np.full(len(faces), box_source),
@@ -122,63 +154,45 @@ def _prepare_generated(
         image_sizes=np.full((len(faces), 2), PHOTO_SIZE),
         **more,
     )
-    write_json(
-        folder / "meta.json",
-        {
-            **_describe(reader, part, crop),
-            "fingerprint": content_key([*identity, box_source]),
-            "box_sources": {box_source: len(faces)},
-            "generator": {"domain": generator.domain, "seed": generator.seed, "dials": asdict(generator.dials)},
-        },
-    )
     (folder / "faces.npy").unlink(missing_ok=True)
-    return open_part(folder)
-
-
-def _describe(reader: Reader | GeneratedReader, part: str, crop: CropConfig) -> dict[str, Any]:
-    """What every part's meta.json says, whether its faces were read or made."""
-    count = reader.count(part)
+    faces_identity = {key: value for key, value in identity.items() if key != "crop"}
     return {
-        "format": FORMAT,
-        "source": reader.source,
-        "part": part,
-        "domain": reader.domain,
-        "n_faces": count.found,
-        "n_published": count.published,
-        "partial": count.partial,
-        "skipped": count.skipped,
-        "crop": asdict(crop),
+        "fingerprint": content_key({**faces_identity, "boxes": box_source}),
+        "box_sources": {box_source: len(faces)},
+        "generator": {"domain": generator.domain, "seed": generator.seed, "dials": asdict(generator.dials)},
     }
 
 
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{folder}: can't be written ({error.strerror}); choose another --prepared_dir") from error
-
-
-def open_part(folder: Path) -> PreparedPart:
-    """A finished part, or UserError where its files are damaged."""
-    try:
-        return PreparedPart(folder, json.loads((folder / "meta.json").read_text()))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{folder}: prepared crops are damaged ({error}); delete this folder and prepare again") from error
-
-
-def _files_key(records: list[Record]) -> str:
-    """What the files are, without decoding a picture: names, image sizes in bytes, annotations' content."""
-
-    def chunks() -> Iterator[bytes]:
-        for record in records:
-            try:
-                size = record.image_path.stat().st_size
-                annotation = record.annotation_path.read_bytes()
-            except OSError as error:
-                raise DataError(error.filename, f"can't be read ({error.strerror})") from error
-            yield f"{record.name}\n{record.photograph}\n{size}\n".encode() + annotation
-
-    return digest(chunks())
+def _cut(
+    reader: Reader, part: str, crop: CropConfig, folder: Path, place: Path, workers: int | None
+) -> dict[str, Any]:
+    """The part's faces found and cut out."""
+    records = reader.records(part)
+    # All annotations first: a malformed one is found in seconds, not after an hour of detection.
+    landmarks = np.stack([reader.read(record).landmarks for record in records])
+    boxes_file = place / f"boxes-{content_key([FORMAT, DETECTOR])}.jsonl"
+    rows = _prepare_rows(reader, part, records, landmarks, crop, folder, boxes_file, workers)
+    boxes = np.array([row["box"] for row in rows])
+    np.savez(
+        folder / "index.npz",
+        names=np.array([record.name for record in records]),
+        photographs=np.array([record.photograph for record in records]),
+        pictures=np.array([row["picture"] for row in rows]),
+        landmarks=landmarks,
+        boxes=boxes,
+        box_sources=np.array([row["source"] for row in rows]),
+        image_to_crop=np.stack([crop_transform(box, crop) for box in boxes]),
+        image_sizes=np.array([row["size"] for row in rows]),
+    )
+    (folder / "rows.jsonl").unlink(missing_ok=True)
+    contents = (
+        f"{row['name']} {row['picture']} ".encode() + points.tobytes() + np.asarray(row["box"]).tobytes()
+        for row, points in zip(rows, landmarks, strict=True)
+    )
+    return {
+        "fingerprint": digest([str(FORMAT).encode(), *contents]),
+        "box_sources": dict(Counter(row["source"] for row in rows)),
+    }
 
 
 @dataclass(frozen=True)
@@ -203,10 +217,10 @@ def _start_pool_worker(crops_file: Path, crop: CropConfig, boxes: dict[str, Any]
     _start_worker(crops_file, crop, boxes)
 
 
-def _box(image: NDArray[np.uint8], sha: str, job: _Job, crop: CropConfig) -> tuple[NDArray[np.float64], BoxSource]:
+def _box(image: NDArray[np.uint8], face: str, job: _Job, crop: CropConfig) -> tuple[NDArray[np.float64], BoxSource]:
     if crop.box == "landmarks":
         return box_from_landmarks(job.landmarks), "landmarks"
-    known = _worker_state["boxes"].get(f"{job.record.name} {sha}")
+    known = _worker_state["boxes"].get(face)
     if known is not None:
         return np.array(known["box"]), known["source"]
     if _worker_state["detector"] is None:
@@ -221,14 +235,17 @@ def _prepare_one(job: _Job) -> dict[str, Any]:
         image = read_rgb(job.record.image_path)
     except DataError as error:
         return {"i": job.index, "error": str(error)}
-    sha = hashlib.sha256(job.record.image_path.read_bytes()).hexdigest()[:16]
-    box, source = _box(image, sha, job, crop)
+    # Of the decoded picture: the same one saved in another way is the same one.
+    picture = digest([str(image.shape).encode(), image.tobytes()])
+    face = digest([picture.encode(), job.landmarks.tobytes()])
+    box, source = _box(image, face, job, crop)
     transform = crop_transform(box, crop)
     _worker_state["crops"][job.index] = cut_crop(image, transform, crop)
     return {
         "i": job.index,
         "name": job.record.name,
-        "sha": sha,
+        "picture": picture,
+        "face": face,
         "box": box.tolist(),
         "source": source,
         "size": [image.shape[1], image.shape[0]],
@@ -244,38 +261,33 @@ def _prepare_rows(
     folder: Path,
     boxes_file: Path,
     workers: int | None,
-) -> dict[int, dict[str, Any]]:
-    """Cut every crop that isn't cut yet; returns the description of each by its index."""
+) -> list[dict[str, Any]]:
+    """Cut every crop that isn't cut yet; returns the description of each, in order."""
     rows_file, crops_file = folder / "rows.jsonl", folder / "crops.npy"
     if not crops_file.is_file():
         rows_file.unlink(missing_ok=True)
         shape = (len(records), crop.stored_size, crop.stored_size, *((3,) if crop.channels == "rgb" else ()))
-        temporary = folder / ".crops.tmp.npy"
-        np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape).flush()
-        os.replace(temporary, crops_file)
-    rows = {row["i"]: row for row in _read_lines(rows_file)}
-    boxes = {f"{row['name']} {row['sha']}": row for row in _read_lines(boxes_file)} if crop.box == "mtcnn" else {}
+        empty_array(crops_file, shape, np.uint8)
+    rows = {row["i"]: row for row in read_lines(rows_file)}
+    boxes = {row["face"]: row for row in read_lines(boxes_file)} if crop.box == "mtcnn" else {}
     jobs = [_Job(i, record, landmarks[i]) for i, record in enumerate(records) if i not in rows]
+    name = f"{reader.source.name} {part}"
     if rows and jobs:
-        console.print(f"{reader.source} {part}: {len(rows)} of {len(records)} crops are there already, going on")
-    n_workers = worker_count(workers, len(jobs), 16)
+        console.print(f"{name}: {len(rows)} of {len(records)} crops are there already, going on")
     errors = []
-    with open(rows_file, "a", encoding="utf-8") as rows_out, open(boxes_file, "a", encoding="utf-8") as boxes_out:
-        results = _run(jobs, n_workers, (crops_file, crop, boxes))
-        for row in track(results, len(jobs), f"preparing {reader.source} {part}"):
-            if "error" in row:
-                errors.append(row["error"])
-                continue
-            rows[row["i"]] = row
-            rows_out.write(json.dumps(row) + "\n")
-            rows_out.flush()
-            if crop.box == "mtcnn" and f"{row['name']} {row['sha']}" not in boxes:
-                boxes_out.write(json.dumps({key: row[key] for key in ("name", "sha", "box", "source")}) + "\n")
-                boxes_out.flush()
+    results = _run(jobs, worker_count(workers, len(jobs), 16), (crops_file, crop, boxes))
+    for row in track(results, len(jobs), f"preparing {name}"):
+        if "error" in row:
+            errors.append(row["error"])
+            continue
+        rows[row["i"]] = row
+        append_line(rows_file, row)
+        if crop.box == "mtcnn" and row["face"] not in boxes:
+            append_line(boxes_file, {key: row[key] for key in ("face", "box", "source")})
     if errors:
         more = f" (and {len(errors) - 1} more files like it)" if len(errors) > 1 else ""
         raise UserError(f"{errors[0]}{more}; the other {len(rows)} faces of {part} are prepared")
-    return rows
+    return [rows[i] for i in range(len(records))]
 
 
 def _run(jobs: list[_Job], n_workers: int, state: tuple[Path, CropConfig, dict[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -285,58 +297,3 @@ def _run(jobs: list[_Job], n_workers: int, state: tuple[Path, CropConfig, dict[s
         _worker_state.clear()
         return
     yield from spread(_prepare_one, jobs, n_workers, _start_pool_worker, state)
-
-
-def _read_lines(path: Path) -> list[dict[str, Any]]:
-    """The JSON lines of a file; the last may be cut off by a kill and is then left out, and overwritten."""
-    if not path.is_file():
-        return []
-    rows, whole = [], []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            rows.append(json.loads(line))
-            whole.append(line)
-        except ValueError:
-            break
-    path.write_text("".join(f"{line}\n" for line in whole), encoding="utf-8")
-    return rows
-
-
-def _finish(
-    reader: Reader,
-    part: str,
-    records: list[Record],
-    landmarks: NDArray[np.float64],
-    rows: dict[int, dict[str, Any]],
-    crop: CropConfig,
-    folder: Path,
-) -> PreparedPart:
-    ordered = [rows[i] for i in range(len(records))]
-    boxes = np.array([row["box"] for row in ordered])
-    # Equal files are one photograph, whatever their names (the private set has 600 faces in 399 pictures).
-    photograph_of: dict[str, str] = {}
-    for record, row in zip(records, ordered, strict=True):
-        photograph_of.setdefault(row["sha"], record.photograph)
-    np.savez(
-        folder / "index.npz",
-        names=np.array([record.name for record in records]),
-        photographs=np.array([photograph_of[row["sha"]] for row in ordered]),
-        landmarks=landmarks,
-        boxes=boxes,
-        box_sources=np.array([row["source"] for row in ordered]),
-        image_to_crop=np.stack([crop_transform(box, crop) for box in boxes]),
-        image_sizes=np.array([row["size"] for row in ordered]),
-    )
-    write_json(
-        folder / "meta.json",
-        {
-            **_describe(reader, part, crop),
-            "fingerprint": digest(
-                f"{row['name']} {row['sha']} ".encode() + points.tobytes() + np.asarray(row["box"]).tobytes()
-                for row, points in zip(ordered, landmarks, strict=True)
-            ),
-            "box_sources": dict(Counter(row["source"] for row in ordered)),
-        },
-    )
-    (folder / "rows.jsonl").unlink(missing_ok=True)
-    return open_part(folder)

@@ -21,10 +21,11 @@ from domaingap.data.crops import crop_transform, cut_crop
 from domaingap.data.generated import FaceGenerator, GeneratedFace
 from domaingap.data.readers.generated import GeneratedReader
 from domaingap.errors import UserError
-from domaingap.hashing import write_json
+from domaingap.hashing import empty_array, replacing, write_json
 from domaingap.landmarks import to_ibug68
 from domaingap.parallel import spread, worker_count
 from domaingap.progress import console, track
+from domaingap.store import locked
 
 FACE = np.dtype(
     [
@@ -84,28 +85,22 @@ def render_crops(
     crops_file, faces_file = folder / "crops.npy", folder / "faces.npy"
     if not (crops_file.is_file() and faces_file.is_file()):
         shape = (len(numbers), crop.stored_size, crop.stored_size, *((3,) if crop.channels == "rgb" else ()))
-        _empty(crops_file, shape, np.dtype(np.uint8))
-        _empty(faces_file, (len(numbers),), FACE)  # second: where it is there, the crops' file is whole
+        empty_array(crops_file, shape, np.uint8)
+        empty_array(faces_file, (len(numbers),), FACE)  # second: where it is there, the crops' file is whole
     faces = np.load(faces_file, mmap_mode="r+")
     jobs = [(row, numbers[row]) for row in np.flatnonzero(~faces["done"]).tolist()]
     if 0 < len(jobs) < len(numbers):
-        console.print(f"{reader.source} {part}: {len(numbers) - len(jobs)} of {len(numbers)} faces are there, going on")
+        console.print(f"{reader.source.name} {part}: {len(numbers) - len(jobs)} of {len(numbers)} faces are there, going on")
     if jobs and _workers(workers, len(jobs)) > 1:
         # Compiles the renderer, whose code the processes then find on the disk.
         face_for_crop(reader.generator, jobs[0][1], crop)
     for _ in track(
         _run(_render_one, jobs, workers, (reader.generator, crop, crops_file, faces_file)),
         len(jobs),
-        f"generating {reader.source} {part}",
+        f"generating {reader.source.name} {part}",
     ):
         pass
     return np.array(faces)
-
-
-def _empty(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-    temporary = path.with_name(f".{path.name}.tmp.npy")
-    np.lib.format.open_memmap(temporary, mode="w+", dtype=dtype, shape=shape).flush()
-    os.replace(temporary, path)
 
 
 def _render_one(job: tuple[int, int]) -> None:
@@ -158,26 +153,27 @@ def write_faces(generator: FaceGenerator, n: int, size: int, out: Path, workers:
         "faces": generator.key(),
         "n": n,
     }
-    before = _check_folder(out, specification)
-    there = {int(path.name.partition("_")[0]) for path in out.glob("*_face.npz")}
-    jobs = [i for i in range(n) if i not in there]
-    if not jobs and before is not None:
-        return Written(n, 0)
-    write_json(out / MARKER, specification)
-    (out / SPECIFICATION).unlink(missing_ok=True)
-    if len(jobs) < n:
-        console.print(f"{out}: {n - len(jobs)} of {n} faces are there, going on")
-    if jobs and _workers(workers, len(jobs)) > 1:
-        generator.photograph(jobs[0], size)  # compiles the renderer, see above
-    try:
-        for _ in track(_run(_write_one, jobs, workers, (generator, size, out)), len(jobs), f"writing {out.name}"):
-            pass
-    except OSError as error:
-        raise UserError(f"{out}: can't be written ({error.strerror}); the faces there are kept") from error
-    for path in out.glob(".*.tmp"):
-        path.unlink()
-    os.replace(out / MARKER, out / SPECIFICATION)
-    return Written(n, len(jobs))
+    with locked(out / ".lock", f"{out}", "--out"):
+        before = _check_folder(out, specification)
+        there = {int(path.name.partition("_")[0]) for path in out.glob("*_face.npz")}
+        jobs = [i for i in range(n) if i not in there]
+        if not jobs and before is not None:
+            return Written(n, 0)
+        write_json(out / MARKER, specification)
+        (out / SPECIFICATION).unlink(missing_ok=True)
+        if len(jobs) < n:
+            console.print(f"{out}: {n - len(jobs)} of {n} faces are there, going on")
+        if jobs and _workers(workers, len(jobs)) > 1:
+            generator.photograph(jobs[0], size)  # compiles the renderer, see above
+        try:
+            for _ in track(_run(_write_one, jobs, workers, (generator, size, out)), len(jobs), f"writing {out.name}"):
+                pass
+        except OSError as error:
+            raise UserError(f"{out}: can't be written ({error.strerror}); the faces there are kept") from error
+        for path in out.glob(".*.tmp"):
+            path.unlink()
+        os.replace(out / MARKER, out / SPECIFICATION)
+        return Written(n, len(jobs))
 
 
 def _check_folder(out: Path, specification: dict[str, Any]) -> dict[str, Any] | None:
@@ -218,7 +214,6 @@ def _write_one(number: int) -> None:
     # The shortest text that reads back as the same number.
     (out / f"{name}_ldmks.txt").write_text("".join(f"{x!r} {y!r}\n" for x, y in face.landmarks.tolist()))
     arrays = {key: getattr(face, key) for key in (*(FACE.names or ())[1:-1],)}
-    temporary = out / f".{name}.{os.getpid()}.tmp"
-    with open(temporary, "wb") as file:
+    # Last: with it, the face is whole.
+    with replacing(out / f"{name}_face.npz", sync=False) as temporary, open(temporary, "wb") as file:
         np.savez(file, **arrays)
-    os.replace(temporary, out / f"{name}_face.npz")  # last: with it, the face is whole

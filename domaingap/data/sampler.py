@@ -60,6 +60,25 @@ class _BySteps(Sampler[Draw]):
             yield from self.step(step)
 
 
+class UpTo(Sampler[Draw]):
+    """The draws of another sampler up to a number of steps in all, so that the last epoch may be shorter.
+
+    It has no length: Lightning would take that of the first epoch for every one.
+    """
+
+    def __init__(self, sampler: _BySteps, steps: int) -> None:
+        self.sampler, self.steps = sampler, steps
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by Lightning before each epoch."""
+        self.sampler.set_epoch(epoch)
+
+    def __iter__(self) -> Iterator[Draw]:
+        first = self.sampler.epoch * self.sampler.steps_per_epoch
+        for step in range(first, min(first + self.sampler.steps_per_epoch, self.steps)):
+            yield from self.sampler.step(step)
+
+
 class StepSampler(_BySteps):
     """Draws from one domain: pass after pass over n faces, each pass in a seeded order of its own.
 

@@ -44,3 +44,22 @@ def draw_groups(names: Sequence[str], groups: Sequence[str], n: int, seed: int |
         if room == 0:
             break
     return mask
+
+
+def merge_groups(names: Sequence[str], contents: Sequence[str]) -> NDArray[np.str_]:
+    """Groups by name [N] made one where they share a content [N]: a photograph is one, however its files are called.
+
+    Each takes the first of its names in alphabetical order.
+    """
+    parent = {name: name for name in names}
+
+    def root(name: str) -> str:
+        while parent[name] != name:
+            parent[name] = name = parent[parent[name]]
+        return name
+
+    first_with: dict[str, str] = {}
+    for name, content in zip(names, contents, strict=True):
+        one, other = sorted((root(name), root(first_with.setdefault(content, name))))
+        parent[other] = one
+    return np.array([root(name) for name in names], dtype=np.str_)

@@ -1,0 +1,81 @@
+"""What recipes can be told beyond what all share (``domaingap.config.RunSettings``), each setting documented once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from domaingap.config import AdapterConfig, FineTuneConfig, RunSettings, SyntheticConfig
+
+
+@dataclass(frozen=True)
+class OnReal(RunSettings):
+    """Real training faces.
+
+    Args:
+        n_real: real faces that anything is fitted on, the first of the seed's order; all by default.
+    """
+
+    n_real: int | None = None
+
+
+@dataclass(frozen=True)
+class OnSynthetic(RunSettings):
+    """Synthetic training faces.
+
+    Args:
+        synthetic: synthetic data.
+        n_synthetic: synthetic images to use, hold-out included; all by default.
+        selection: real_val picks the checkpoint on the real validation subset, source_val on held-out synthetic images,
+            with no real image used. Both come from one training.
+    """
+
+    synthetic: SyntheticConfig = SyntheticConfig()
+    n_synthetic: int | None = None
+    selection: Literal["real_val", "source_val"] = "real_val"  # type: ignore[assignment]
+
+
+@dataclass(frozen=True)
+class OnBoth(OnReal):
+    """Synthetic training faces, then real ones.
+
+    Args:
+        synthetic: synthetic data.
+        n_synthetic: synthetic images to use, hold-out included; all by default.
+    """
+
+    synthetic: SyntheticConfig = SyntheticConfig()
+    n_synthetic: int | None = None
+
+
+@dataclass(frozen=True)
+class WithAdapter(OnBoth):
+    """A label adapter between them.
+
+    Args:
+        adapter: label adapter.
+    """
+
+    adapter: AdapterConfig = AdapterConfig()
+
+
+@dataclass(frozen=True)
+class Mixed(WithAdapter):
+    """Both in every batch.
+
+    Args:
+        alpha: share of synthetic samples in a batch: 0 trains as real_only does, 1 as data_adaptation does.
+    """
+
+    alpha: float = 0.5
+
+
+@dataclass(frozen=True)
+class FineTuned(OnBoth):
+    """A second stage on real faces.
+
+    Args:
+        finetune: what differs in the second stage.
+    """
+
+    finetune: FineTuneConfig = FineTuneConfig()
