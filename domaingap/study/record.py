@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from domaingap.config import determining
 from domaingap.errors import UserError
 from domaingap.hashing import content_key, write_json
 from domaingap.progress import console
@@ -110,12 +111,14 @@ class AdapterRecord:
 
 @dataclass(frozen=True)
 class StartRecord:
-    """The checkpoint that the first stage started from: what it had seen, where it carries a record (``known``)."""
+    """The checkpoint that the first stage started from: what it had seen, where it carries a record (``known``), and how
+    many of its training faces are in this run's validation and test sets (``overlap``)."""
 
     checkpoint: str
     known: bool
     n_real: int
     steps: int
+    overlap: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -125,14 +128,17 @@ class RunRecord:
     Attributes:
         schema: form of this record.
         key: identity by content of all that determines the figures.
+        request: identity of what was asked for, before any data was opened.
         identity: what is hashed to it, but for seed and splits: settings as resolved, data fingerprints, formats.
         metrics: by name (``val/nme``, ``test/common/nme``); None where a figure isn't a number. Test sets are missing where
             they weren't scored.
+        files: checksums of its predictions and checkpoints.
         folder: where it was read from; not part of the file.
     """
 
     schema: int
     key: str
+    request: str
     recipe: str
     name: str
     seed: int
@@ -162,6 +168,7 @@ class RunRecord:
     wandb: str
     hardware: dict[str, Any]
     versions: dict[str, str]
+    files: dict[str, str]
     folder: Path = field(default=Path(), compare=False)
 
     # What it is
@@ -181,6 +188,11 @@ class RunRecord:
     def scratch_steps(self) -> int:
         """Optimiser steps of the first network."""
         return self.stages[0].steps
+
+    @property
+    def further_steps(self) -> int:
+        """Steps of the answering network beyond those of a first one: of fine-tuning."""
+        return self.steps_answering - self.scratch_steps - (self.start.steps if self.start is not None else 0)
 
     def value(self, on: str, metric: str = "nme") -> float | None:
         """A metric on a set of faces (``val``, ``source_val``, ``common``, …); None where there is none."""
@@ -218,6 +230,11 @@ class RunRecord:
         """Write ``result.json``, atomically."""
         content = _adapter(RunRecord).dump_python(self, mode="json", exclude={"folder"})
         write_json(self.folder / "result.json", content)
+
+
+def request_key(recipe: str, settings: Any) -> str:
+    """Identity of what is asked for: recipe and settings, as a dataclass or as :func:`determining` gives them."""
+    return content_key([recipe, settings if isinstance(settings, dict) else determining(settings)])
 
 
 def set_key(on: str) -> str:

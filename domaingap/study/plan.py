@@ -1,0 +1,238 @@
+"""What is to be run: a sweep file in W&B's grammar → runs, the ones that the protocol adds, and the stages they share."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from domaingap.config import RealConfig, RunSettings, determining
+from domaingap.errors import UserError
+from domaingap.hashing import flat
+from domaingap.progress import console
+from domaingap.study.arguments import not_yaml, parse_settings, takes, text_file
+from domaingap.study.outline import Outline
+from domaingap.study.recipe import Recipe
+from domaingap.study.record import RunRecord, read_records, request_key
+
+TOP_LEVEL = {"name", "description", "method", "metric", "parameters", "project", "entity", "program", "command"}
+"""Keys of W&B's sweep files; ``program`` and ``command`` are for W&B's own agents and not used here."""
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A run of the plan.
+
+    Attributes:
+        recipe: its recipe.
+        settings: its settings.
+        why: why the protocol adds it; empty for a run of the grid itself.
+    """
+
+    recipe: Recipe
+    settings: RunSettings
+    why: str = ""
+
+    @cached_property
+    def key(self) -> str:
+        """Identity of what is asked for, wherever its files lie; :attr:`RunRecord.request` of its result."""
+        return request_key(self.recipe.name, self.settings)
+
+    @cached_property
+    def outline(self) -> Outline:
+        """The networks that it needs."""
+        return Outline(self.recipe, self.settings)
+
+    @cached_property
+    def choice(self) -> str | None:
+        """The same for runs among which validation picks: they differ in α alone; None where nothing is picked."""
+        if not hasattr(self.settings, "alpha") or self.settings.selection != "real_val":
+            return None
+        return request_key(self.recipe.name, {k: v for k, v in determining(self.settings).items() if k != "alpha"})
+
+    @property
+    def title(self) -> str:
+        """A few words on it."""
+        n = getattr(self.settings, "n_real", "")
+        return f"{self.recipe.name} n_real {n if n is not None else 'all'} seed {self.settings.seed}"
+
+
+def planned_runs(
+    file: Path, overrides: Sequence[str], recipes: Mapping[str, Recipe], exact: bool = False
+) -> list[Planned]:
+    """All runs of a sweep file in order, each once.
+
+    Args:
+        file: YAML file of one or several documents in W&B's grammar with ``method: grid``.
+        overrides: options for all runs, which win over the file.
+        recipes: by name.
+        exact: leave out the runs that the protocol adds.
+
+    Raises:
+        UserError: no such file, not a grid in W&B's grammar, or a parameter that no recipe has.
+    """
+    shared, wanted = ["--wandb.group=" + file.stem, f"--runs_dir={Path('runs') / file.stem}"], _options(overrides)
+    runs: dict[str, Planned] = {}
+    for document in _documents(file):
+        used: set[str] = set()
+        here: dict[str, Recipe] = {}
+        for cell in _grid(file, document):
+            name = str(cell.pop("recipe"))
+            if name not in recipes:
+                raise UserError(f"{file}: parameters: recipe: unknown recipe {name!r}; known: {', '.join(recipes)}")
+            recipe = here.setdefault(name, recipes[name])
+            run = _resolve(file, recipe, cell, shared, wanted)
+            used |= {name for name in cell if takes(recipe, name)}
+            unused = set(cell) - used
+            runs.setdefault(run.key, run)
+        if unused := {name for name in unused if not any(takes(recipe, name) for recipe in here.values())}:
+            raise UserError(
+                f"{file}: parameters: {sorted(unused)[0]}: not a setting of {', '.join(sorted(here))}; "
+                f"see 'domaingap run {sorted(here)[0]} --help'"
+            )
+    for option, _ in wanted:
+        if not any(takes(run.recipe, option) for run in runs.values()):
+            raise UserError(f"--{option}: not a setting of any run in {file}; see 'domaingap run RECIPE --help'")
+    return list(runs.values()) if exact else with_companions(list(runs.values()), recipes)
+
+
+def _options(overrides: Sequence[str]) -> list[tuple[str, str]]:
+    """Options from the command line, ``--key value`` or ``--key=value``, as pairs."""
+    pairs, rest = [], list(overrides)
+    while rest:
+        name, equals, value = rest.pop(0).partition("=")
+        if not name.startswith("--"):
+            raise UserError(f"{name}: unexpected; options of the runs look like --n_real 200")
+        if not equals:
+            if not rest:
+                raise UserError(f"{name} needs a value")
+            value = rest.pop(0)
+        pairs.append((name[2:], value))
+    return pairs
+
+
+def _documents(file: Path) -> list[Mapping[str, Any]]:
+    try:
+        documents = [d for d in yaml.safe_load_all(text_file(file, "a sweep's YAML file")) if d is not None]
+    except yaml.YAMLError as error:
+        raise not_yaml(file, error) from error
+    if not documents:
+        raise UserError(f"{file}: empty; give method: grid and parameters")
+    for document in documents:
+        if not isinstance(document, dict) or not isinstance(document.get("parameters"), dict):
+            raise UserError(f"{file}: a sweep has 'method: grid' and 'parameters:' with a recipe; see configs/sweeps")
+        if unknown := sorted(set(document) - TOP_LEVEL):
+            raise UserError(f"{file}: unknown key {unknown[0]!r}; a sweep has {', '.join(sorted(TOP_LEVEL))}")
+        if document.get("method") != "grid":
+            raise UserError(f"{file}: method is {document.get('method')!r}; only grid runs here")
+        if "recipe" not in document["parameters"]:
+            raise UserError(f"{file}: parameters: no recipe; add for example 'recipe: {{value: real_only}}'")
+    return documents
+
+
+def _grid(file: Path, document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Every combination of a document's parameters; the first parameter changes slowest."""
+
+    def leaves(parameters: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, list[Any]]]:
+        for name, spec in parameters.items():
+            where = f"{file}: parameters: {prefix}{name}"
+            if not isinstance(spec, dict):
+                raise UserError(f"{where}: write 'value: {spec}', or 'values: [...]' for several")
+            if set(spec) == {"parameters"} and isinstance(spec["parameters"], dict):
+                yield from leaves(spec["parameters"], f"{prefix}{name}.")
+            elif set(spec) == {"value"}:
+                yield prefix + name, [spec["value"]]
+            elif set(spec) == {"values"} and isinstance(spec["values"], list) and spec["values"]:
+                yield prefix + name, spec["values"]
+            else:
+                raise UserError(f"{where}: a grid takes 'value: ...' or 'values: [...]', not {', '.join(map(str, spec))}")
+
+    axes = list(leaves(document["parameters"], ""))
+    for values in itertools.product(*(values for _, values in axes)):
+        yield dict(zip((name for name, _ in axes), values, strict=True))
+
+
+def _resolve(
+    file: Path, recipe: Recipe, cell: Mapping[str, Any], shared: Sequence[str], wanted: Sequence[tuple[str, str]]
+) -> Planned:
+    configs = [f"--config={value}" for value in _listed(cell.get("config"))]
+    configs += [f"--config={value}" for option, value in wanted if option == "config"]
+    own = [f"--{k}={_text(v)}" for k, v in cell.items() if k != "config" and takes(recipe, k)]
+    asked = [f"--{k}={v}" for k, v in wanted if k != "config" and takes(recipe, k)]
+    try:
+        return Planned(recipe, parse_settings(recipe, [*configs, *shared, *own, *asked]))
+    except UserError as error:
+        raise UserError(f"{file}: {error}") from error
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value] if value is not None else []
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def with_companions(runs: Sequence[Planned], recipes: Mapping[str, Recipe]) -> list[Planned]:
+    """The runs and those that the protocol asks for beside them, as their recipes say."""
+    known = {run.key: run for run in runs}
+    by_recipe: dict[str, list[RunSettings]] = {}
+    for run in runs:
+        by_recipe.setdefault(run.recipe.name, []).append(run.settings)
+    ordered: list[Planned] = []
+    for run in runs:
+        ordered.append(run)
+        for extra in run.recipe.companions(run.settings, by_recipe) if run.recipe.companions is not None else ():
+            planned = Planned(recipes[extra.recipe], extra.settings, extra.why)
+            if known.setdefault(planned.key, planned) is planned:
+                ordered.append(planned)
+    return ordered
+
+
+def alongside(runs: Sequence[Planned]) -> dict[str, list[RealConfig]]:
+    """For each run by its key: the real faces of all runs that share a network with it, so that it is trained once."""
+    real: dict[str, list[RealConfig]] = {}
+    for run in runs:
+        for stage in run.outline.stages:
+            here = real.setdefault(stage.key, [])
+            if run.settings.real not in here:
+                here.append(run.settings.real)
+    shared = {run.key: [config for stage in run.outline.stages for config in real[stage.key]] for run in runs}
+    return {key: list(dict.fromkeys(configs)) for key, configs in shared.items()}
+
+
+def finished_runs(folder: Path) -> dict[str, RunRecord]:
+    """The finished runs below a folder by what was asked for; what can't be read is named, counted and passed over."""
+    if not folder.is_dir():
+        return {}
+    found = read_records(folder)
+    found.say()
+    # The newest last: where data or code have changed, results of before may lie beside today's.
+    records = sorted(found.records, key=lambda record: (record.folder / "result.json").stat().st_mtime)
+    return {record.request: record for record in records}
+
+
+def print_plan(file: Path, runs: Sequence[Planned], finished: Mapping[str, RunRecord]) -> None:
+    """What would be run, how many networks that takes, and what the protocol adds."""
+    done = sum(run.key in finished for run in runs)
+    console.print(f"{file}: {len(runs)} runs, {done} of them finished before")
+    grid = [run for run in runs if not run.why]
+    for recipe, count in Counter(run.recipe.name for run in grid).items():
+        mine = [flat(determining(run.settings)) for run in grid if run.recipe.name == recipe]
+        axes = []
+        for name in dict.fromkeys(key for values in mine for key in values):
+            values = list(dict.fromkeys(v.get(name) for v in mine))
+            if len(values) > 1 or name in ("n_real", "alpha"):
+                axes.append(f"{name} {', '.join('all' if name == 'n_real' and v == 'None' else str(v) for v in values)}")
+        console.print(f"  {count:3} {recipe:17} {'; '.join(axes)}")
+    for why, count in Counter(run.why for run in runs if run.why).items():
+        console.print(f"  {count:3} more by the protocol: {why} (--exact leaves them out)")
+    stages = [stage for run in runs for stage in run.outline.stages]
+    console.print(f"  {len({stage.key for stage in stages})} networks to train, for {len(stages)} that the runs need")

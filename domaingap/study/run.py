@@ -1,0 +1,449 @@
+"""One run of a recipe: its folder, its stages, its score, its ``result.json``."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from domaingap.config import FitConfig, RealConfig, RunSettings, determining
+from domaingap.data.datamodules import MixedDataModule, RealDataModule, SyntheticDataModule
+from domaingap.data.faces import FaceDataset
+from domaingap.data.prepare import FORMAT as PARTS_FORMAT
+from domaingap.errors import UserError
+from domaingap.hashing import content_key, link, plain, write_atomically, write_json
+from domaingap.metrics import finite
+from domaingap.models.adapter_diagnosis import mean_movement
+from domaingap.models.label_adapter import LabelAdapter
+from domaingap.models.regressor import LandmarkRegressor
+from domaingap.pictures import draw_movement, picture_of, save_picture, sheet
+from domaingap.predictions import Predictions, load_predictions, save_predictions
+from domaingap.progress import console, detail
+from domaingap.stages import (
+    ADAPTER_FORMAT,
+    NETWORK_FORMAT,
+    AdapterStage,
+    Stage,
+    StageStore,
+    Use,
+    checkpoint_seen,
+    load_network,
+)
+from domaingap.store import file_digest
+from domaingap.study.describe import describe, describe_data, describe_set, describe_split
+from domaingap.study.environment import git_commit, hardware, versions
+from domaingap.study.outline import Outline
+from domaingap.study.recipe import Answer, Recipe
+from domaingap.study.record import (
+    SCHEMA,
+    AdapterRecord,
+    AdapterStageRecord,
+    RunRecord,
+    StageRecord,
+    StartRecord,
+    read_record,
+    request_key,
+    typed,
+)
+from domaingap.tracking import Tracker
+from domaingap.training import Point, predict, resolve
+
+CHECKPOINT = "checkpoints/answering.ckpt"
+
+
+class Finished(NamedTuple):
+    """A finished run, and whether it had been finished before."""
+
+    record: RunRecord
+    reused: bool
+
+
+@dataclass(frozen=True)
+class Used:
+    """A stage as a recipe has it: what to train a second one like, and which rule picks its checkpoint."""
+
+    stage: Stage
+    how: FitConfig
+    picked_by: str
+
+
+class Run:
+    """The frame around a recipe's stages; :func:`execute` runs one.
+
+    Args:
+        recipe: the recipe.
+        settings: its settings.
+        alongside: the real faces of other runs that are planned: where this run trains a synthetic network, theirs are
+            validated on as well, so that they find it.
+    """
+
+    def __init__(self, recipe: Recipe, settings: RunSettings, alongside: Sequence[RealConfig] = ()) -> None:
+        self.recipe, self.settings, self.alongside = recipe, settings, alongside
+        self._began = time.monotonic()
+        s: Any = settings
+        self.synthetic: Any = open_synthetic(s) if hasattr(s, "synthetic") else None
+        self.real = open_real(s)
+        self.modules = {"real": self.real, **({"synthetic": self.synthetic} if self.synthetic is not None else {})}
+        self.data = {name: describe_data(module) for name, module in self.modules.items()}
+        self.split = {name: describe_split(module) for name, module in self.modules.items()}
+        if hasattr(s, "alpha"):
+            self.mixed(self.synthetic, s.alpha)  # before anything is trained: a wrong alpha ends here
+        self.start = None if s.model.init_from is None else checkpoint_seen(s.model.init_from)
+        self.identity = self._identity()
+        splits = {name: {side: of["fingerprint"] for side, of in split.items()} for name, split in self.split.items()}
+        self.key = content_key([recipe.name, self.identity, s.seed, splits])
+        parts = [recipe.name, *([str(self.synthetic.source)] if self.synthetic is not None else [])]
+        if hasattr(s, "n_real"):
+            parts.append(f"n{s.n_real if s.n_real is not None else 'all'}")
+        if hasattr(s, "alpha"):
+            parts.append(f"a{s.alpha:g}")
+        self.name = "-".join([*parts, f"s{s.seed}", self.key[:8]])
+        self.folder = Path(s.runs_dir) / self.name
+        self.store = StageStore(Path(s.runs_dir))
+        self._answering = Outline(recipe, settings).answering
+        self._stages: list[Used] = []
+        self._fits: list[AdapterStage] = []
+
+    def _identity(self) -> dict[str, Any]:
+        """All that determines the figures but for seed and splits."""
+        s: Any = self.settings
+        first = self.synthetic if self.synthetic is not None else self.real
+        fit = asdict(resolve(s.fit, len(first.train_positions), s.model.backbone)) | {"epochs": s.fit.epochs}
+        formats = {"parts": PARTS_FORMAT, "network": NETWORK_FORMAT}
+        return {
+            **{key: value for key, value in determining(s, by_content=False).items() if key != "seed"},
+            "init_from": None if s.model.init_from is None else file_digest(s.model.init_from),
+            "fit": {key: value for key, value in fit.items() if key != "num_workers"},
+            "formats": {**formats, **({"adapter": ADAPTER_FORMAT} if hasattr(s, "adapter") else {})},
+            "faces": {name: data.fingerprint for name, data in self.data.items()},
+        }
+
+    # What recipes do
+
+    def train(
+        self,
+        title: str,
+        faces: Any,
+        on: tuple[str, ...] = ("val",),
+        fit: FitConfig | None = None,
+        start: Used | None = None,
+    ) -> Used:
+        """See :class:`domaingap.study.recipe.Steps`."""
+        s = self.settings
+        how = resolve(fit if fit is not None else s.fit, len(faces.train_set()), s.model.backbone)
+        validation = {name: self.synthetic if name == "source_val" else self.real for name in on}
+        began_at: Any = None if start is None else (start.stage, start.picked_by)
+        if start is None and not self._stages:
+            began_at = s.model.init_from
+        answers = len(self._stages) == self._answering
+
+        def on_point(point: Point) -> None:
+            self._tracker.curves(None if answers else title, point)
+
+        also = self._alongside if faces is self.synthetic else list
+        stage = self.store.fit(title, s.model, faces, validation, how, s.seed, began_at, on_point, also)
+        # A run without the 300 that pick checkpoints has the synthetic hold-out, where a network was validated on it.
+        picked_by = "source_val" if s.selection == "budget" and "source_val" in on else s.selection
+        used = Used(stage, how, picked_by)
+        self._stages.append(used)
+        return used
+
+    def _alongside(self) -> list[Any]:
+        return [open_real(self.settings, real) for real in self.alongside if real != self.settings.real]
+
+    def fit_adapter(self, network: Used) -> AdapterStage:
+        """See :class:`domaingap.study.recipe.Steps`."""
+        s: Any = self.settings
+        stage = self.store.fit_adapter(
+            network.stage, network.picked_by, self.synthetic, self.real, s.adapter, s.selection, s.seed
+        )
+        self._fits.append(stage)
+        return stage
+
+    def adapted(self, adapter: AdapterStage) -> SyntheticDataModule:
+        """See :class:`domaingap.study.recipe.Steps`."""
+        module: SyntheticDataModule = self.synthetic.adapted(adapter.load("labels").adapt, adapter.entry.key, adapter.seen)
+        return module
+
+    def mixed(self, synthetic: SyntheticDataModule, alpha: float) -> MixedDataModule:
+        """See :class:`domaingap.study.recipe.Steps`."""
+        return MixedDataModule(synthetic, self.real, alpha)
+
+    # From the recipe's answer to the record
+
+    def execute(self) -> Finished:
+        """Run the recipe, or find it finished; in one process at a time."""
+        with self.store.store.lock(f"run-{self.name}", self.name):
+            if (found := self._finished()) is not None:
+                if not self.settings.score_test or self._tests().keys() <= found.counts.keys():
+                    detail(f"{self.name}: finished before; delete {self.folder} to run it again")
+                else:
+                    found = self._score_tests(found)
+                return Finished(found, reused=True)
+            self._announce()
+            self._tracker = tracker = self._track()
+            failed = True
+            try:
+                record = self._finish(self.recipe.body(self, self.settings), tracker)
+                failed = False
+            finally:
+                tracker.finish(failed)
+            return Finished(record, reused=False)
+
+    def _finished(self) -> RunRecord | None:
+        """The run's record where it was finished before and its files are what it says."""
+        path = self.folder / "result.json"
+        if not path.is_file():
+            return None
+        try:
+            record = read_record(path)
+            problem = damaged(record) if record.key == self.key else "of another run"
+        except UserError as error:
+            problem = str(error)
+        if problem is None:
+            return record
+        console.print(f"{self.folder}: finished once more ({problem})", markup=False)
+        return None
+
+    def _announce(self) -> None:
+        try:
+            (self.folder / "checkpoints").mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"{self.folder}: can't be written ({error.strerror}); choose another --runs_dir") from error
+        write_atomically(self.folder / "config.yaml", yaml.safe_dump(plain(self.settings), sort_keys=False))
+        write_json(self.folder / "split.json", self.split)
+        detail(f"{self.name}")
+        for name, data in self.data.items():
+            detail(f"  {name}: {describe(data)}")
+
+    def _track(self) -> Tracker:
+        group = "-".join([self.recipe.name, *(data.source for data in self.data.values())])
+        return Tracker(
+            self.settings.wandb, self.folder, self.name, self.key, self.recipe.name, group, plain(self.settings)
+        )
+
+    def _tests(self) -> dict[str, FaceDataset]:
+        """The test sets by their names in front of metrics."""
+        return {f"test/{name}": self.real.test_set(name) for name in self.real.test_positions}
+
+    def _finish(self, answer: Answer, tracker: Tracker) -> RunRecord:
+        """Score the answering network on the validation faces and, once, on every test set; write the result."""
+        used: Used = answer.network
+        picked_by, stage = used.picked_by, used.stage
+        network = stage.load(picked_by)
+        link(stage.checkpoint(picked_by), self.folder / CHECKPOINT)
+        sets = {"val": self.real.val_set()}
+        if self.synthetic is not None:
+            sets["source_val"] = self.synthetic.val_set()
+        if self.settings.score_test:
+            sets |= self._tests()
+        adapter: AdapterStage | None = answer.adapter
+        h = None
+        if adapter is not None:
+            use: Use = answer.use  # type: ignore[assignment]
+            link(adapter.checkpoint(use), self.folder / "checkpoints" / adapter_file(use))
+            h = adapter.load(use) if use == "predictions" else None
+        scored = score_sets(network, h, sets)
+        if adapter is not None:
+            raw = scored["val"] if h is None else score_sets(network, None, {"val": sets["val"]})["val"]
+            self._show_adapter(adapter, use, raw.prediction, tracker)
+        picture = picture_of(network, sets["val"], scored["val"])
+        save_picture(self.folder / "val_faces.png", picture)
+        seen = [s.stage.seen(s.picked_by) for s in self._stages] + [fit.seen for fit in self._fits]
+        everything = seen[0]
+        for more in seen[1:]:
+            everything |= more
+        inherited = self.start.steps if self.start is not None else 0
+        record = RunRecord(
+            schema=SCHEMA,
+            key=self.key,
+            request=request_key(self.recipe.name, self.settings),
+            recipe=self.recipe.name,
+            name=self.name,
+            seed=self.settings.seed,
+            alpha=getattr(self.settings, "alpha", None),
+            n_real_train=len(everything.real),
+            n_real_selection=len(everything.selected_on),
+            selection=self.settings.selection,
+            n_synthetic=len(self.synthetic.train_positions) if self.synthetic is not None else 0,
+            n_synthetic_selection=len(self.synthetic.val_positions) if self.synthetic is not None else 0,
+            adapter=typed(AdapterRecord, {"use": use, **adapter.entry.record[use]}, "adapter") if adapter is not None else None,
+            steps_answering=stage.seen(picked_by).steps,
+            steps_total=inherited + sum(s.how.steps for s in self._stages),
+            start=self._start_record(),
+            licences=sorted(everything.licences | (frozenset() if everything.complete else {"unknown (of the start)"})),
+            metrics={},
+            intervals={},
+            interval_rule="95%, bootstrap over photographs",
+            counts={},
+            data=self.data,
+            box_rule=self.real.box_rule(),
+            stages=[_describe_stage(s) for s in self._stages],
+            adapter_stages=[
+                AdapterStageRecord(f.entry.key, f.entry.reused, f.entry.record["n_pairs"], f.entry.record["seconds"])
+                for f in self._fits
+            ],
+            identity=plain(self.identity),
+            config=plain(self.settings),
+            git_commit=git_commit(),
+            wall_time_s=round(time.monotonic() - self._began, 1),
+            wandb=tracker.mode,
+            hardware=hardware(),
+            versions=versions(),
+            files={},
+            folder=self.folder,
+        )
+        record = self._write(record, scored, sets)
+        tracker.summary({**record.metrics, "n_real_train": record.n_real_train, "steps_answering": record.steps_answering})
+        tracker.picture("val/faces", picture, "truth green, prediction red, NME in %")
+        return record
+
+    def _score_tests(self, record: RunRecord) -> RunRecord:
+        """Score the test sets of a run that was finished without."""
+        detail(f"{self.name}: finished before without its test sets, scored now")
+        adapter = self.folder / "checkpoints" / adapter_file("predictions")
+        sets = self._tests()
+        scored = score_sets(
+            load_network(self.folder / CHECKPOINT), LabelAdapter.load(adapter) if adapter.is_file() else None, sets
+        )
+        tracker = self._track()
+        record = self._write(record, scored, sets)
+        tracker.summary(record.metrics)
+        tracker.finish()
+        return record
+
+    def _write(self, record: RunRecord, scored: Mapping[str, Predictions], sets: Mapping[str, FaceDataset]) -> RunRecord:
+        """Add scored sets to a record and write both, the record last."""
+        path = self.folder / "predictions.npz"
+        # npz members are named by set alone; "test/" only tells metrics apart.
+        known = load_predictions(path) if record.counts else {}
+        save_predictions(path, known | {name.removeprefix("test/"): p for name, p in scored.items()})
+        metrics, intervals, counts = dict(record.metrics), dict(record.intervals), dict(record.counts)
+        for name, predictions in scored.items():
+            values, ranges = predictions.metrics()
+            metrics |= {f"{name}/{key}": finite(value) for key, value in values.items()}
+            intervals |= {f"{name}/{key}": value for key, value in ranges.items()}
+            counts[name] = describe_set(name, sets[name], self.synthetic if name == "source_val" else self.real)
+        files = {str(p.relative_to(self.folder)): file_digest(p) for p in [path, *(self.folder / "checkpoints").iterdir()]}
+        record = replace(record, metrics=metrics, intervals=intervals, counts=counts, files=files, folder=self.folder)
+        record.write()
+        return record
+
+    def _start_record(self) -> StartRecord | None:
+        if self.start is None:
+            return None
+        sets = {"val": self.real.val_set(), **self._tests()}
+        overlap = {name: len(self.start.real & dataset.seen().real) for name, dataset in sets.items()}
+        overlap = {name: n for name, n in overlap.items() if n}
+        for name, n in overlap.items():
+            console.print(f"caution: the network that it started from was trained on {n} faces of {name}", markup=False)
+        s = self.start
+        return StartRecord(str(self.settings.model.init_from), s.complete, len(s.real), s.steps, overlap)
+
+    def _show_adapter(
+        self, stage: AdapterStage, use: Use, predictions: NDArray[np.float64], tracker: Tracker
+    ) -> None:
+        """Draw what an adapter does."""
+        adapter, record = stage.load(use), stage.entry.record[use]
+        labels = self.synthetic.faces.landmarks[self.synthetic.train_positions]
+        tiles = []
+        for name, points in (("predictions on real faces", predictions), ("true synthetic labels", labels)):
+            mean, moved = mean_movement(adapter, points)
+            distance = record["movement_predictions" if points is predictions else "movement_labels"]["all"]
+            tiles.append(draw_movement(mean, moved, f"{name}: each point moves {distance:.2f}% of the eyes' distance"))
+        picture = sheet(tiles, 2)
+        save_picture(self.folder / "adapter.png", picture)
+        tracker.picture("adapter/mean_face", picture, "mean face before (grey) and after (red) the label adapter")
+        tracker.summary(adapter_metrics(record))
+
+
+def execute(recipe: Recipe, settings: RunSettings, alongside: Sequence[RealConfig] = ()) -> Finished:
+    """Run a recipe, or find it finished.
+
+    Args:
+        recipe: the recipe.
+        settings: its settings.
+        alongside: see :class:`Run`.
+    """
+    return Run(recipe, settings, alongside).execute()
+
+
+def damaged(record: RunRecord) -> str | None:
+    """What is wrong with a run's files; None where they are what its record says."""
+    for name, digest in record.files.items():
+        path = record.folder / name
+        try:
+            if file_digest(path) != digest:
+                return f"{path}: its checksum differs"
+        except OSError as error:
+            return f"{path}: {error.strerror}"
+    return None
+
+
+def score_sets(
+    network: LandmarkRegressor, adapter: LabelAdapter | None, sets: Mapping[str, FaceDataset]
+) -> dict[str, Predictions]:
+    """A network's answers on sets of faces, moved by an adapter for predictions where there is one."""
+    scored = {}
+    for name, dataset in sets.items():
+        answer = predict(network, dataset)
+        scored[name] = Predictions.of(dataset, adapter.adapt(answer.points) if adapter is not None else answer.points, answer.sigma)
+    return scored
+
+
+def _describe_stage(used: Used) -> StageRecord:
+    stage, record = used.stage, used.stage.entry.record
+    return StageRecord(
+        title=stage.title,
+        key=stage.entry.key,
+        reused=stage.entry.reused,
+        steps=record["steps"],
+        picked_step=stage.picked_step(used.picked_by),
+        n_train=record["n_train"],
+        fit=stage.fit,
+        seconds=record["seconds"],
+        train_loss=stage.history[-1]["train/loss"],
+        best=stage.best,
+    )
+
+
+def adapter_file(use: Use) -> str:
+    """Name of an adapter's file in a run's ``checkpoints``."""
+    return f"adapter_{use}.ckpt"
+
+
+def adapter_metrics(record: Mapping[str, Any]) -> dict[str, Any]:
+    """An adapter's diagnosis under flat names, for W&B."""
+    values: dict[str, Any] = {f"adapter/{key}": record[key] for key in ("kind", "strength", "spread_ratio", "shape_kept")}
+    for name in ("movement_predictions", "movement_labels"):
+        values |= {f"adapter/{name}_{region}": value for region, value in record[name].items()}
+    return values
+
+
+def open_real(settings: Any, real: RealConfig | None = None) -> RealDataModule:
+    """A run's real faces, or those of another configuration under its other settings; prepared where they aren't yet."""
+    n_real = getattr(settings, "n_real", None) if real is None else None
+    s, real = settings, real if real is not None else settings.real
+    module = RealDataModule(
+        n_real, real.parts, s.data_root, real.root, real.n_val, s.seed, s.crop, s.augment,
+        prepared_dir=s.prepared_dir, source=real.source, generated=real.generated,
+    )  # fmt: skip
+    module.setup()
+    return module
+
+
+def open_synthetic(settings: Any) -> SyntheticDataModule:
+    """A run's synthetic faces, prepared where they aren't yet."""
+    s, synthetic = settings, settings.synthetic
+    module = SyntheticDataModule(
+        s.n_synthetic, synthetic.val_split, synthetic.source, s.data_root, synthetic.root, s.seed, s.crop, s.augment,
+        prepared_dir=s.prepared_dir, generated=synthetic.generated,
+    )  # fmt: skip
+    module.setup()
+    return module

@@ -1,0 +1,127 @@
+"""Who does what when: runs one after the other, test sets scored with what validation picked."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Literal
+
+from domaingap import progress
+from domaingap.errors import UserError, traceback_wanted
+from domaingap.progress import console
+from domaingap.study.plan import Planned, alongside
+from domaingap.study.record import RunRecord
+
+ScoreTest = Literal["picked", "all", "none"]
+"""Which runs' test sets are scored: where several α compete, those that validation picked; every run's; none."""
+SHOWN = ("common", "full", "generated")
+"""Test sets of a run's line."""
+
+
+def run_all(
+    runs: Sequence[Planned], finished: Mapping[str, RunRecord], score_test: ScoreTest = "picked"
+) -> list[tuple[Planned, str]]:
+    """Run them one after the other, a line each, with an estimate of the time left; those that failed, and why.
+
+    Args:
+        runs: what to run.
+        finished: the runs that were finished before, by key; see :func:`domaingap.study.plan.finished_runs`.
+        score_test: which test sets are scored.
+
+    Raises:
+        UserError: the first of the runs can't be done, and so none can.
+    """
+    failed: list[tuple[Planned, str]] = []
+    seconds: list[float] = []
+    cost, trained, real = _costs(runs), 0, alongside(runs)
+    rivals: dict[str, list[Planned]] = {}
+    for run in runs:
+        if run.choice is not None:
+            rivals.setdefault(run.choice, []).append(run)
+    records: dict[str, RunRecord] = {}
+    for number, run in enumerate(runs, start=1):
+        began = time.monotonic()
+        head = f"[{number}/{len(runs)}]"
+        waits = score_test == "picked" and len(rivals.get(run.choice or "", ())) > 1
+        with progress.terse(f"{head} {run.recipe.name} "):
+            result, error = _attempt(run, real[run.key], score_test != "none" and not waits)
+        if error is not None:
+            failed.append((run, str(error)))
+            console.print(f"{head} {run.recipe.name} failed: {error}", markup=False)
+            if isinstance(error, UserError) and number == 1:
+                # A mistake in what all runs share; nothing was computed yet.
+                raise error
+            continue
+        records[run.key] = result.record
+        if not result.reused:
+            seconds.append(time.monotonic() - began)
+            trained += cost[run.key]
+        left = sum(cost[r.key] for r in runs[number:] if r.key not in finished)
+        estimate = f"; about {left * sum(seconds) / trained / 60:.0f} min left" if trained and left else ""
+        console.print(f"{head} {_result_line(result, time.monotonic() - began)}{estimate}", markup=False)
+    if score_test == "picked":
+        failed += _score_picked([group for group in rivals.values() if len(group) > 1], records)
+    done = len(runs) - len({run.key for run, _ in failed})
+    console.print(
+        f"{done} of {len(runs)} runs finished, {len(seconds)} of them now, in {sum(seconds) / 60:.1f} min"
+        + (f"; {len(failed)} failed" if failed else "")
+    )
+    for run, message in failed:
+        console.print(f"  failed: {run.title}: {message}", markup=False)
+    return failed
+
+
+def _score_picked(groups: Sequence[Sequence[Planned]], records: Mapping[str, RunRecord]) -> list[tuple[Planned, str]]:
+    """Score the test sets of what validation picks in each group of rivals; the ones that failed, and why."""
+    failed = []
+    for group in groups:
+        values = {run.key: value for run in group if run.key in records and (value := records[run.key].value("val")) is not None}
+        if not values:
+            continue
+        best = min((run for run in group if run.key in values), key=lambda run: values[run.key])
+        with progress.terse("scoring "):
+            _, error = _attempt(best, [], True)
+        if error is not None:
+            failed.append((best, str(error)))
+        else:
+            console.print(
+                f"α {records[best.key].alpha:g} picked on validation from {len(values)}, its test sets scored: {best.title}"
+            )
+    return failed
+
+
+def _costs(runs: Sequence[Planned]) -> dict[str, int]:
+    """Optimiser steps that each run adds, by key: a network is trained by the first that needs it."""
+    costs: dict[str, int] = {}
+    trained: set[str] = set()
+    for run in runs:
+        new = {stage.key: stage.steps for stage in run.outline.stages if stage.key not in trained}
+        costs[run.key] = sum(new.values())
+        trained |= set(new)
+    return costs
+
+
+def _attempt(run: Planned, real: Sequence[Any], score_test: bool) -> tuple[Any, Exception | None]:
+    """A run's result, or why it has none."""
+    from domaingap.study.run import execute
+
+    try:
+        return execute(run.recipe, replace(run.settings, score_test=score_test), real), None
+    except UserError as error:
+        return None, error
+    except Exception as error:
+        if traceback_wanted():
+            console.print_exception()
+        return None, RuntimeError(f"{type(error).__name__}: {error}")
+
+
+def _result_line(result: Any, seconds: float) -> str:
+    record: RunRecord = result.record
+    figures = [f"{on} {value:.2f}" for on in ("val", *SHOWN) if (value := record.value(on)) is not None]
+    adapter = record.adapter
+    note = f"; adapter {adapter.kind}, spread {adapter.spread_ratio or float('nan'):.2f}" if adapter else ""
+    if adapter and adapter.warning and adapter.use == "labels":
+        note += " (warning: not kept)"
+    how = "finished before" if result.reused else f"{seconds / 60:.1f} min"
+    return f"{record.name}: NME {', '.join(figures)}{note} ({how})"
