@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
+
+from domaingap.data.crops import apply_transform
+from domaingap.errors import UserError
+
+if TYPE_CHECKING:
+    from domaingap.data.faces import FaceDataset
+    from domaingap.predictions import Predictions
 
 GREEN, RED = (80, 220, 60), (240, 70, 50)
 """Colours (RGB) of true and of predicted landmarks."""
@@ -108,3 +116,29 @@ def draw_movement(mean: NDArray[Any], moved: NDArray[Any], caption: str, side: i
     legend = f"mean shape before (grey) and after (red); {drawn}"
     draw.text((10, side - 24), legend, fill=(90, 90, 90), font=ImageFont.load_default(size=13))
     return np.asarray(labelled)
+
+
+def prediction_sheet(dataset: FaceDataset, predictions: Predictions, n: int = 12) -> NDArray[np.uint8]:
+    """A sheet of faces with truth (green) and prediction (red), from the best to the worst NME."""
+    nme = predictions.nme()
+    order = np.argsort(nme)
+    chosen = order[np.linspace(0, len(order) - 1, min(n, len(order))).round().astype(int)]
+    return sheet([draw_prediction(dataset, predictions, int(i), f"NME {nme[i]:.1f}") for i in chosen], 4)
+
+
+def draw_prediction(dataset: FaceDataset, predictions: Predictions, i: int, caption: str) -> NDArray[np.uint8]:
+    """Face i of a dataset with truth (green) and prediction (red)."""
+    to_crop = dataset.faces.image_to_crop[dataset.positions[i]]
+    points = [
+        (apply_transform(to_crop, predictions.truth[i]), GREEN),
+        (apply_transform(to_crop, predictions.prediction[i]), RED),
+    ]
+    return draw_face(dataset[i]["image"].numpy(), points, caption=caption)
+
+
+def save_picture(path: Path, picture: NDArray[np.uint8]) -> None:
+    """Write an RGB picture [H, W, 3] as PNG; UserError where it can't be written."""
+    try:
+        Image.fromarray(picture).save(path)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: can't be written ({error})") from error

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import ast
 import importlib
-import inspect
 import os
-import re
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from domaingap import __version__
 from domaingap.errors import UserError, traceback_wanted
-
-RECIPES = ("real_only", "synthetic_only", "label_adaptation", "data_adaptation", "mixing", "fine_tuning")
-"""Recipes by name: ``experiments/<name>.py`` holds the function ``<name>``."""
+from experiments.commands.run import run
+from experiments.recipes import RECIPES
 
 EXAMPLES = """\
 examples:
@@ -40,12 +36,6 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message}; see '{self.prog} --help'")
-
-
-def docstring_of(module: str) -> str:
-    """First line of a module's docstring, without importing it."""
-    tree = ast.parse((Path(__file__).parent / f"{module}.py").read_text(encoding="utf-8"))
-    return (ast.get_docstring(tree) or "").splitlines()[0]
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -72,8 +62,8 @@ def build_parser() -> argparse.ArgumentParser:
         sub.set_defaults(target=target)
         return sub
 
-    recipes = "\n".join(f"  {name:16} {docstring_of(name).partition(': ')[2]}" for name in RECIPES)
-    run = commands.add_parser(
+    recipes = "\n".join(f"  {name:16} {recipe.summary}" for name, recipe in RECIPES.items())
+    recipe = commands.add_parser(
         "run",
         help="train and score one strategy",
         description="Train and score one strategy.",
@@ -82,12 +72,12 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=formatter,
         add_help=False,
     )
-    run.add_argument("recipe", metavar="RECIPE", nargs="?")
-    run.add_argument("-h", "--help", action="store_true", help="this help, or the recipe's")
-    run.set_defaults(run_parser=run)
+    recipe.add_argument("recipe", metavar="RECIPE", nargs="?")
+    recipe.add_argument("-h", "--help", action="store_true", help="this help, or the recipe's")
+    recipe.set_defaults(run_parser=recipe)
 
     demo = add(
-        "demo", "experiments.demo:demo",
+        "demo", "experiments.commands.demo:demo",
         "All six strategies on generated faces, with nothing to download: five minutes on two cores.",
         "domaingap demo",
     )  # fmt: skip
@@ -100,11 +90,11 @@ def build_parser() -> argparse.ArgumentParser:
     demo.add_argument("--wandb", choices=("off", "auto", "online", "offline"), default="off", help="W&B's mode (off)")
 
     sweep = add(
-        "sweep", "experiments.sweep:sweep",
+        "sweep", "experiments.commands.sweep:sweep",
         "Run a grid of runs from a YAML file, one after the other; given again, it goes on.",
         "domaingap sweep configs/sweeps/strategies.yaml --data_root data",
     )  # fmt: skip
-    sweep.usage = "domaingap sweep FILE [--plan] [--exact] [--key value]..."
+    sweep.usage = "domaingap sweep FILE [--plan] [--exact] [--score_test picked|all|none] [--key value]..."
     sweep.add_argument("file", type=Path, metavar="FILE", help="YAML in W&B's grammar: method: grid, parameters")
     sweep.add_argument("--plan", action="store_true", help="print what would be run, and stop")
     sweep.add_argument(
@@ -112,6 +102,13 @@ def build_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="the grid as written, without the runs that the protocol adds (real_only at fine_tuning's number of steps, "
         "synthetic_only under both selection rules)",
+    )
+    sweep.add_argument(
+        "--score_test",
+        choices=("picked", "all", "none"),
+        default="picked",
+        help="which runs' test sets are scored: where several α compete, what validation picked of them, and every run that "
+        "competes with none; all; or none yet, for a later call (picked)",
     )
     sweep.add_argument_group(
         "options of the runs",
@@ -121,7 +118,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
 
     laboratory = add(
-        "laboratory", "experiments.laboratory:laboratory",
+        "laboratory", "experiments.commands.laboratory:laboratory",
         "Check that the suite measures what it should: generated faces with one gap at a time, answers known beforehand.",
         "domaingap laboratory\n  domaingap laboratory --short\n  domaingap laboratory --check_only",
     )  # fmt: skip
@@ -145,7 +142,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
 
     evaluate = add(
-        "evaluate", "experiments.evaluate:evaluate", "Score a finished run's network on a test set.",
+        "evaluate", "experiments.commands.evaluate:evaluate", "Score a finished run's network on a test set.",
         "domaingap evaluate runs/real_only-nall-s0-1a2b3c4d --on common --data_root data",
     )  # fmt: skip
     evaluate.add_argument("run", type=Path, metavar="RUN", help="the run's folder")
@@ -162,12 +159,12 @@ def build_parser() -> argparse.ArgumentParser:
     )
 
     report = add(
-        "report", "experiments.report:report",
+        "report", "experiments.commands.report:report",
         "Print what each strategy is worth: tables of the runs in a folder, with intervals and paired differences.",
         "domaingap report runs/strategies",
     )  # fmt: skip
     report.add_argument("runs_dir", type=Path, metavar="DIR", nargs="?", default=Path("runs"), help="folder of runs (runs)")
-    report.add_argument("--format", choices=("table", "markdown", "csv"), default="table", help="how to print it (table)")
+    report.add_argument("--format", choices=("table", "markdown", "csv", "latex"), default="table", help="how to print it (table)")
     report.add_argument(
         "--style",
         choices=("gap", "strategies", "pairs", "adapters", "runs", "original_study"),
@@ -182,7 +179,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     bench = add(
         "bench",
-        "experiments.bench:bench",
+        "experiments.commands.bench:bench",
         "Measure how well data keeps up with training, as ratios.",
         "domaingap bench --data_root data",
     )
@@ -203,7 +200,7 @@ def build_parser() -> argparse.ArgumentParser:
     data_commands = data.add_subparsers(title="commands", metavar="COMMAND", dest="data_command")
     data.set_defaults(group_parser=data)
     generate = add(
-        "generate", "experiments.generate:generate", "Make faces with exact labels, as files in FaceSynthetics' layout.",
+        "generate", "experiments.commands.generate:generate", "Make faces with exact labels, as files in FaceSynthetics' layout.",
         "domaingap data generate --domain synthetic --n 10000 --out data/generated --seed 1\n"
         "  domaingap data generate --domain target --appearance_gap 0.5 --label_gap 1.0 --preview faces.png", data_commands,
     )  # fmt: skip
@@ -227,7 +224,7 @@ def build_parser() -> argparse.ArgumentParser:
     generate.add_argument("--plain", action="store_true", help="no labels on the sheet")
     generate.add_argument("--workers", type=int, help="processes (all cores)")
     judge = add(
-        "judge", "experiments.judge:judge", "Ask a face detector about generated faces and about photographs.",
+        "judge", "experiments.commands.judge:judge", "Ask a face detector about generated faces and about photographs.",
         "domaingap data judge --data_root data --n 300", data_commands,
     )  # fmt: skip
     judge.add_argument("--data_root", type=Path, default=Path("data"), help="folder that holds 300w/ with HELEN (data)")
@@ -237,11 +234,11 @@ def build_parser() -> argparse.ArgumentParser:
     judge.add_argument("--out", type=Path, help="write the figures to this JSON file")
     judge.add_argument("--workers", type=int, help="processes (all cores)")
     prepare = add(
-        "prepare", "experiments.data:prepare", "Find faces and cut crops, once; later runs map them from disk.",
+        "prepare", "experiments.commands.data:prepare", "Find faces and cut crops, once; later runs map them from disk.",
         "domaingap data prepare --data_root data", data_commands,
     )  # fmt: skip
     preview = add(
-        "preview", "experiments.data:preview", "Write a sheet of augmented faces with their landmarks.",
+        "preview", "experiments.commands.data:preview", "Write a sheet of augmented faces with their landmarks.",
         "domaingap data preview --data_root data --source 300w --out augmented.png", data_commands,
     )  # fmt: skip
     for sub in (prepare, preview):
@@ -277,120 +274,12 @@ def normalize(arguments: Sequence[str]) -> list[str]:
     return result
 
 
-def parse_recipe(name: str, function: Callable[..., Any], arguments: Sequence[str]) -> dict[str, Any]:
-    """Keyword arguments of a recipe from the command line and configuration files.
-
-    Raises:
-        UserError: an unknown key, a value of a wrong type, or an option that a later --config would undo in silence.
-    """
-    import jsonargparse
-
-    seen = ""
-    for argument in arguments:
-        option = argument.partition("=")[0]
-        if option == "--config" and seen:
-            raise UserError(f"{seen} stands before --config, which would override it; put every --config first")
-        if option.startswith("--") and option not in ("--config", "--help", "--print_config"):
-            seen = option
-    files = _config_files(arguments)
-    parser = jsonargparse.ArgumentParser(
-        prog=f"domaingap run {name}",
-        exit_on_error=False,
-        description=(function.__doc__ or "").partition("\n")[0],
-        epilog=f"example: domaingap run {name} --config configs/300w.yaml --data_root data",
-    )
-    parser.add_argument("--config", action="config", help="YAML file of settings; several layer, later ones win")
-    parser.add_function_arguments(function)
-    if "synthetic" not in inspect.signature(function).parameters:
-        arguments = _without_synthetic(arguments)
-    try:
-        parsed = parser.parse_args(list(arguments))
-        values: dict[str, Any] = parser.instantiate(parsed).as_dict()
-    except jsonargparse.ArgumentError as error:
-        raise UserError(_one_line(str(error), files) + f"; see 'domaingap run {name} --help'") from error
-    values.pop("config", None)
-    return values
-
-
-def _config_files(arguments: Sequence[str]) -> list[Path]:
-    """The files named by --config; UserError with file and line where one is missing or no YAML."""
-    import yaml
-
-    files = []
-    for number, argument in enumerate(arguments):
-        option, equals, value = argument.partition("=")
-        if option != "--config":
-            continue
-        if not equals:
-            value = "".join(arguments[number + 1 : number + 2])
-        if not value or value.startswith("--"):
-            raise UserError("--config needs a file, for example --config configs/300w.yaml")
-        path = Path(value)
-        try:
-            yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"--config {path}: {getattr(error, 'strerror', None) or 'not a text file'}") from error
-        except yaml.YAMLError as error:
-            mark = getattr(error, "problem_mark", None)
-            problem = getattr(error, "problem", None) or "can't be parsed"
-            raise UserError(f"{path}:{mark.line + 1 if mark else 1}: not YAML ({problem})") from error
-        files.append(path)
-    return files
-
-
-def _without_synthetic(arguments: Sequence[str]) -> list[str]:
-    """The arguments with the section ``synthetic`` taken out of configuration files: a file that describes both domains
-    also serves a recipe that has real faces alone."""
-    import yaml
-
-    result: list[str] = []
-    for argument in arguments:
-        option, equals, value = argument.partition("=")
-        if result and result[-1] == "--config":
-            result.pop()
-            option, equals, value = "--config", "=", argument
-        if option == "--config" and equals:
-            content = yaml.safe_load(Path(value).read_text(encoding="utf-8"))
-            if isinstance(content, dict) and isinstance(content.get("synthetic"), dict):
-                kept = {key: section for key, section in content.items() if key != "synthetic"}
-                result.append("--config=" + yaml.safe_dump(kept, sort_keys=False))  # jsonargparse also takes the text
-                continue
-            result.append(f"--config={value}")
-            continue
-        result.append(argument)
-    return result
-
-
-def _one_line(message: str, files: Sequence[Path]) -> str:
-    """jsonargparse's message in one line, behind the file and line that set the key it names, where one did."""
-    text = " ".join(dict.fromkeys(line.strip() for line in message.splitlines() if line.strip()))
-    for key in re.findall(r"""['"]([\w.]+)['"]""", text)[::-1]:
-        for path in reversed(files):
-            for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-                if re.match(rf"\s*{re.escape(key.rpartition('.')[2])}\s*:", line):
-                    return f"{path}:{number}: {text}"
-    return text
-
-
-def run_recipe(name: str, arguments: Sequence[str]) -> int:
-    """Run one recipe and print its result."""
-    if name not in RECIPES:
-        raise UserError(f"unknown recipe {name!r}; known: {', '.join(RECIPES)}")
-    module = importlib.import_module(f"experiments.{name}")
-    function: Callable[..., Any] = getattr(module, name)
-    result = function(**parse_recipe(name, function, arguments))
-    from experiments.report import summary
-
-    summary(result)
-    return 0
-
-
 def dispatch(arguments: list[str]) -> int:
     """Run the command that the arguments name; returns the exit code."""
     parser = build_parser()
     arguments = normalize(arguments)
     if arguments[:1] == ["run"] and len(arguments) > 1 and not arguments[1].startswith("-"):
-        return run_recipe(arguments[1], arguments[2:])
+        return run(arguments[1], arguments[2:])
     if arguments[:1] == ["laboratory"] and (len(arguments) == 1 or arguments[1].startswith("-")):
         # Not by argparse: the value of an option of the runs would be taken for an optional FILE.
         arguments.insert(1, LABORATORY)

@@ -22,7 +22,7 @@ from domaingap.metrics import finite
 from domaingap.models.adapter_diagnosis import mean_movement
 from domaingap.models.label_adapter import LabelAdapter
 from domaingap.models.regressor import LandmarkRegressor
-from domaingap.pictures import draw_movement, picture_of, save_picture, sheet
+from domaingap.pictures import draw_movement, prediction_sheet, save_picture, sheet
 from domaingap.predictions import Predictions, load_predictions, save_predictions
 from domaingap.progress import console, detail
 from domaingap.stages import (
@@ -253,7 +253,7 @@ class Run:
         if adapter is not None:
             raw = scored["val"] if h is None else score_sets(network, None, {"val": sets["val"]})["val"]
             self._show_adapter(adapter, use, raw.prediction, tracker)
-        picture = picture_of(network, sets["val"], scored["val"])
+        picture = prediction_sheet(sets["val"], scored["val"])
         save_picture(self.folder / "val_faces.png", picture)
         seen = [s.stage.seen(s.picked_by) for s in self._stages] + [fit.seen for fit in self._fits]
         everything = seen[0]

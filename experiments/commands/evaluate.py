@@ -1,0 +1,120 @@
+"""``domaingap evaluate``: score a finished run's network again, or recompute its metrics from its predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from domaingap.errors import UserError
+from domaingap.hashing import write_json
+from experiments.recipes import RECIPES
+
+if TYPE_CHECKING:
+    from domaingap.predictions import Predictions
+    from domaingap.study.record import RunRecord
+
+
+def evaluate(
+    run: Path,
+    on: str | None,
+    data_root: Path | None,
+    prepared_dir: Path | None,
+    checkpoint: Path | None,
+    from_predictions: bool,
+) -> int:
+    """Score a run's network on sets of faces; print and keep the figures below ``RUN/evaluation/``."""
+    from domaingap.predictions import load_predictions, save_predictions
+    from domaingap.progress import terminal
+    from domaingap.study.record import read_record
+
+    if not run.is_dir():
+        raise UserError(f"{run}: no such run; give a folder below --runs_dir")
+    if not (run / "result.json").is_file():
+        raise UserError(f"{run}: no result.json, so this run isn't finished; give its command again to go on")
+    record = read_record(run / "result.json")
+    tests = [name.removeprefix("test/") for name in record.counts if name.startswith("test/")]
+    wanted = on if on is not None else "common" if "common" in tests or not tests else tests[0]
+    names = [name.strip() for name in wanted.split(",") if name.strip()]
+    if not names:
+        raise UserError("--on names no set; give val, common, challenging, full or private")
+    if from_predictions:
+        kept = load_predictions(run / "predictions.npz")
+        if missing := [name for name in names if name not in kept]:
+            raise UserError(f"{run}: predictions.npz has no {missing[0]!r}; it has {', '.join(kept)}")
+        scored = {name: kept[name] for name in names}
+    else:
+        scored = _score(record, names, data_root, prepared_dir, checkpoint)
+    figures = _print(f"{record.name}{' from predictions.npz' if from_predictions else ''}", scored)
+    if not from_predictions:
+        folder = run / "evaluation"
+        folder.mkdir(exist_ok=True)
+        stem = "-".join(names) + (f"-{checkpoint.stem}" if checkpoint is not None else "")
+        save_predictions(folder / f"{stem}.npz", scored)
+        write_json(folder / f"{stem}.json", {"checkpoint": str(checkpoint or "answering.ckpt"), **figures})
+        terminal().print(f"files: {folder / stem}.json, .npz", markup=False)
+    return 0
+
+
+def _score(
+    record: RunRecord, names: list[str], data_root: Path | None, prepared_dir: Path | None, checkpoint: Path | None
+) -> dict[str, Predictions]:
+    """A network's answers on sets by name, moved by the run's adapter for predictions where it has one."""
+    from domaingap.models.label_adapter import LabelAdapter
+    from domaingap.stages import load_network
+    from domaingap.study.record import typed
+    from domaingap.study.run import CHECKPOINT, adapter_file, open_real, open_synthetic, score_sets
+
+    if record.recipe not in RECIPES:
+        raise UserError(f"{record.folder}: a run of {record.recipe}, which isn't a recipe here; known: {', '.join(RECIPES)}")
+    settings = typed(RECIPES[record.recipe].settings, record.config, f"{record.folder / 'result.json'}: config")
+    roots = {"data_root": data_root, "prepared_dir": prepared_dir}
+    settings = replace(settings, **{name: path for name, path in roots.items() if path is not None})  # type: ignore[arg-type]
+    path = checkpoint or record.folder / CHECKPOINT
+    network, crop = load_network(path), settings.crop
+    own = (network.hparams["in_channels"], network.input_size)
+    if own != (crop.n_channels, crop.size):
+        raise UserError(
+            f"{path}: a network for {own[1]} px crops of {own[0]} channels; the run has {crop.size} px {crop.channels}"
+        )
+    real = open_real(settings, settings.real)
+    sets: dict[str, Any] = {}
+    for name in names:
+        if name == "val":
+            sets[name] = real.val_set()
+        elif name == "source_val" and hasattr(settings, "synthetic"):
+            sets[name] = open_synthetic(settings).val_set()
+        elif name in real.test_positions:
+            sets[name] = real.test_set(name)
+        else:
+            raise UserError(f"--on: no set {name!r} here; there are val, {', '.join(real.test_positions) or 'no test sets'}")
+    adapter = record.folder / "checkpoints" / adapter_file("predictions")
+    return score_sets(network, LabelAdapter.load(adapter) if adapter.is_file() else None, sets)
+
+
+def _print(title: str, scored: Mapping[str, Predictions]) -> dict[str, Any]:
+    """Print every metric of every set with its interval; the same as numbers."""
+    from rich.table import Table
+
+    from domaingap.progress import terminal
+
+    table = Table(title=title, title_justify="left")
+    table.add_column("metric")
+    figures: dict[str, Any] = {}
+    rows: dict[str, list[str]] = {}
+    for name, predictions in scored.items():
+        metrics, intervals = predictions.metrics()
+        fallbacks = int((predictions.box_sources == "fallback").sum())
+        table.add_column(f"{name}, {len(predictions.names)} images", justify="right")
+        for metric, value in metrics.items():
+            low, high = intervals[metric]
+            rows.setdefault(metric, []).append(f"{value:.3f} [{low:.3f}, {high:.3f}]")
+        rows.setdefault("faces with a fallback box", []).append(str(fallbacks))
+        images = len(predictions.names)
+        figures[name] = {"metrics": metrics, "intervals": intervals, "images": images, "fallback_boxes": fallbacks}
+    for metric, cells in rows.items():
+        table.add_row(metric, *cells)
+    terminal().print(table)
+    terminal().print("NME and FR in %, AUC between 0 and 1; [ ]: 95% interval, bootstrap over photographs", markup=False)
+    return figures
