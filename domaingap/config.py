@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from domaingap.errors import UserError
 from domaingap.hashing import plain
+from domaingap.sources import source
 
 Selection = Literal["real_val", "budget", "source_val"]
 
@@ -122,21 +123,25 @@ def _check_seed(name: str, seed: int) -> None:
 
 @dataclass(frozen=True)
 class RealConfig:
-    """Real faces: 300-W, or generated ones that stand in for them.
+    """Real faces: photographs, or generated faces that stand in for them.
 
     Args:
-        parts: parts of the release by name, comma-separated (afw,helen,lfpw,ibug,private); all that are present by default.
+        parts: parts of the release by name, comma-separated (of 300-W afw,helen,lfpw,ibug,private); all that are present by
+            default.
         n_val: faces of the validation subset, drawn from the training part by a fixed seed and never trained on.
-        root: the release's folder, below the data root or absolute.
-        source: 300w, or generated_target: faces that need no download.
+        root: the release's folder, below the data root or absolute; the source's usual name by default.
+        source: whose faces: 300w, or generated_target, which needs no download.
         generated: the faces of generated_target.
     """
 
     parts: str | None = None
     n_val: int = 300
-    root: Path = Path("300w")
-    source: Literal["300w", "generated_target"] = "300w"
+    root: Path | None = None
+    source: str = "300w"
     generated: TargetConfig = TargetConfig()
+
+    def __post_init__(self) -> None:
+        source(self.source, "real", "real.source")
 
 
 @dataclass(frozen=True)
@@ -144,16 +149,19 @@ class SyntheticConfig:
     """Synthetic faces: one source per run.
 
     Args:
-        source: whose renderings, hence which label convention.
+        source: whose renderings, hence which label convention: face_synthetics, synthface, dgfaces or generated.
         val_split: share of the synthetic images held out of training.
         root: the release's folder, below the data root or absolute; the source's usual name by default.
         generated: the faces of source generated, which need no download.
     """
 
-    source: Literal["face_synthetics", "dgfaces", "generated"] = "face_synthetics"
+    source: str = "face_synthetics"
     val_split: float = 0.1
     root: Path | None = None
     generated: GeneratedConfig = GeneratedConfig()
+
+    def __post_init__(self) -> None:
+        source(self.source, "synthetic", "synthetic.source")
 
 
 @dataclass(frozen=True)
@@ -277,12 +285,10 @@ class WandbConfig:
 def read_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     """A recipe's settings as plain values, without those of generated faces where a release is read.
 
-    They change nothing there, so runs and reports must not tell runs apart by them; and runs that were finished before
-    generated faces existed are found again.
+    They change nothing there, so runs and reports must not tell runs apart by them.
     """
     values: dict[str, Any] = plain(settings)
-    if "synthetic" in values and values["synthetic"]["source"] != "generated":
-        values["synthetic"] = {k: v for k, v in values["synthetic"].items() if k != "generated"}
-    if "real" in values and values["real"].get("source", "300w") == "300w":
-        values["real"] = {k: v for k, v in values["real"].items() if k not in ("source", "generated")}
+    for role in ("real", "synthetic"):
+        if role in values and source(values[role]["source"]).folder is not None:
+            values[role] = {key: value for key, value in values[role].items() if key != "generated"}
     return values

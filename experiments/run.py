@@ -36,8 +36,6 @@ from domaingap.config import (
 from domaingap.data.crops import apply_transform
 from domaingap.data.datamodules import RealDataModule, SyntheticDataModule
 from domaingap.data.faces import FaceDataset
-from domaingap.data.readers import GENERATED
-from domaingap.data.readers.ibug300w import PUBLIC_PARTS, TEST_SETS, TRAIN_PARTS, Ibug300WReader
 from domaingap.errors import UserError
 from domaingap.hashing import content_key, digest, write_atomically, write_json
 from domaingap.models.label_adapter import mean_movement
@@ -46,6 +44,7 @@ from domaingap.parallel import available_cores
 from domaingap.pictures import GREEN, RED, draw_face, draw_movement, sheet
 from domaingap.progress import detail
 from domaingap.results import Predictions, finite, save_predictions
+from domaingap.sources import source
 from domaingap.stages import AdapterStage, Stage, StageStore, TrainModule, Use
 from domaingap.tracking import Tracker
 from domaingap.training import Point, predict
@@ -245,9 +244,7 @@ class Run:
         return Result(self.folder, content, reused=False)
 
     def _box_rule(self) -> str:
-        if self.real.crop.box != "mtcnn":
-            return "oracle (landmarks)"
-        return "mtcnn" if self.real.source == "300w" else "generated (simulated mtcnn)"
+        return self.real.about.box_rule(self.real.crop.box)
 
     def _show_adapter(self, stage: AdapterStage, use: Use, predictions: NDArray[np.float64]) -> None:
         """Draw what an adapter does."""
@@ -302,14 +299,14 @@ def describe(data: dict[str, Any]) -> str:
             notes.append(f"{part['box_sources']['fallback']} fell back to the landmarks' box")
         parts.append(f"{name} {count}" + (f" ({', '.join(notes)})" if notes else ""))
     absent = f"; absent: {', '.join(data['absent_parts'])}" if data["absent_parts"] else ""
-    release = "" if data["source"] in GENERATED else f", {'partial release' if data['partial'] else 'complete'}"
+    release = "" if source(data["source"]).folder is None else f", {'partial release' if data['partial'] else 'complete'}"
     return f"{data['source']}{release}: " + ", ".join(parts) + absent
 
 
 def _describe_data(module: Module) -> dict[str, Any]:
     metas = {part.name: part.meta for part in module.faces.prepared}
     keys = ("n_faces", "n_published", "partial", "skipped", "box_sources", "fingerprint")
-    absent = [part for part in PUBLIC_PARTS if part not in metas] if module.source == "300w" else []
+    absent = module.about.absent(metas)
     return {
         "source": next(iter(metas.values()))["source"],
         "partial": bool(absent) or any(meta["partial"] for meta in metas.values()),
@@ -334,17 +331,15 @@ def _describe_set(name: str, dataset: FaceDataset) -> dict[str, Any]:
     """Counts of a scored set; ``published`` is what the whole of it would count, absent parts included."""
     faces, positions = dataset.faces, dataset.positions
     metas = {part.name: part.meta for part in faces.prepared if part.name in set(faces.parts[positions].tolist())}
-    parts = tuple(metas)
-    if next(iter(metas.values()))["source"] == "300w":
-        parts = TEST_SETS.get(name.removeprefix("test/"), TRAIN_PARTS)
-    published = [metas[p]["n_published"] if p in metas else Ibug300WReader.published[p] for p in parts]
+    about = source(next(iter(metas.values()))["source"])
+    found = {part: meta["n_faces"] for part, meta in metas.items()}
     return {
         "images": len(positions),
         "photographs": len(set(faces.photographs[positions].tolist())),
         "fallback_boxes": int((faces.box_sources[positions] == "fallback").sum()),
-        "partial": any(p not in metas or metas[p]["partial"] for p in parts),
-        "parts": {p: meta["n_faces"] for p, meta in metas.items()},
-        "published": sum(published) if None not in published else None,
+        "partial": any(p not in metas or metas[p]["partial"] for p in about.parts_of(name.removeprefix("test/"))),
+        "parts": found,
+        "published": about.published_size(name.removeprefix("test/"), found),
     }
 
 

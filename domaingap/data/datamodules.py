@@ -17,24 +17,22 @@ import pytorch_lightning as pl
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
+from domaingap import sources
 from domaingap.config import AugmentConfig, CropConfig, GeneratedConfig, TargetConfig
 from domaingap.data.faces import FaceDataset, MixedDataset, PreparedFaces
 from domaingap.data.prepare import prepare_part
-from domaingap.data.readers import GeneratedReader, Reader, open_reader
-from domaingap.data.readers.ibug300w import TEST_SETS, TRAIN_PARTS
+from domaingap.data.readers import FaceSource, open_source
 from domaingap.data.splits import VALIDATION_SEED, Indices, draw_groups, seeded_order
 from domaingap.data.transforms import Augmenter
 from domaingap.errors import UserError
-
-LAYOUTS: dict[str, tuple[tuple[str, ...], dict[str, tuple[str, ...]]]] = {
-    "300w": (TRAIN_PARTS, TEST_SETS),
-    "generated_target": (("train",), {"generated": ("test",)}),
-}
-"""Of each source of real faces: the parts that train and validate, and the test sets with the parts that form them."""
+from domaingap.sources import Role
 
 
 class _FacesDataModule(pl.LightningDataModule):
     """What the modules share: prepared faces, a split of them, and loaders over the split."""
+
+    role: Role
+    parts: Sequence[str] = ()
 
     def __init__(
         self,
@@ -46,8 +44,13 @@ class _FacesDataModule(pl.LightningDataModule):
         num_workers: int,
         steps_per_epoch: int | None,
         seed: int,
+        source: str,
+        root: Path | str | None,
+        generated: GeneratedConfig | TargetConfig,
     ) -> None:
         super().__init__()
+        self.source, self.root, self.generated = source, root, generated
+        self.about = sources.source(source, self.role, f"--{self.role}.source")
         self.data_root, self.prepared_dir = Path(data_root), Path(prepared_dir)
         self.crop, self.augment, self.seed = crop, augment, seed
         self.batch_size, self.num_workers, self.steps_per_epoch = batch_size, num_workers, steps_per_epoch
@@ -56,11 +59,8 @@ class _FacesDataModule(pl.LightningDataModule):
         self.test_positions: dict[str, Indices] = {}
         self._faces: PreparedFaces | None = None
 
-    def _open(self) -> Reader | GeneratedReader:
-        raise NotImplementedError
-
-    def _parts(self, reader: Reader | GeneratedReader) -> Sequence[str]:
-        raise NotImplementedError
+    def _open(self) -> FaceSource:
+        return open_source(self.source, self.data_root, self.root, self.generated)
 
     def _split(self, faces: PreparedFaces) -> None:
         raise NotImplementedError
@@ -70,7 +70,7 @@ class _FacesDataModule(pl.LightningDataModule):
         """All faces of the data set; set up when first asked for."""
         if self._faces is None:
             reader = self._open()
-            parts = [prepare_part(reader, part, self.crop, self.prepared_dir) for part in self._parts(reader)]
+            parts = [prepare_part(reader, part, self.crop, self.prepared_dir) for part in reader.chosen(self.parts)]
             self._faces = PreparedFaces(parts)
             self._split(self._faces)
         return self._faces
@@ -78,7 +78,7 @@ class _FacesDataModule(pl.LightningDataModule):
     def prepare_data(self) -> None:
         """Prepare the crops that aren't there yet; in one process where there are several."""
         reader = self._open()
-        for part in self._parts(reader):
+        for part in reader.chosen(self.parts):
             prepare_part(reader, part, self.crop, self.prepared_dir)
 
     def setup(self, stage: str | None = None) -> None:
@@ -128,14 +128,15 @@ class _FacesDataModule(pl.LightningDataModule):
 
 
 class RealDataModule(_FacesDataModule):
-    """300-W, or generated faces in its place: training photographs, the fixed validation subset, and the test sets that
-    are present.
+    """Real faces, or generated ones in their place: training photographs, the fixed validation subset, and the test sets
+    that are present.
 
     Args:
         n_real: faces to train on, the first of the seed's order (so subsets are nested); all by default.
-        parts: parts of the release by name, ``afw,helen,lfpw,ibug,private`` or a list; all that are present by default.
+        parts: parts of the release by name, comma-separated or a list (of 300-W ``afw,helen,lfpw,ibug,private``); all that
+            are present by default.
         data_root: folder that holds the data sets.
-        root: the release's folder, below ``data_root`` or absolute.
+        root: the release's folder, below ``data_root`` or absolute; the source's usual name by default.
         n_val: faces of the validation subset; drawn by a seed of its own from the training part, never trained on.
         seed: the run's seed: order of the training faces, batches and augmentation.
         crop: how faces are cut out.
@@ -144,19 +145,21 @@ class RealDataModule(_FacesDataModule):
         num_workers: loader processes for training.
         steps_per_epoch: batches that Lightning calls an epoch; one pass over the faces by default.
         prepared_dir: where prepared crops are kept.
-        source: ``300w``, or ``generated_target``: faces that need no folder.
+        source: a source of real faces by name: ``300w``, or ``generated_target``, which needs no folder.
         generated: the faces of ``generated_target``; their test set is called ``generated``.
 
     Raises:
         UserError: data that isn't there, or less of it than asked for.
     """
 
+    role = "real"
+
     def __init__(
         self,
         n_real: int | None = None,
         parts: str | Sequence[str] | None = None,
         data_root: Path | str = "data",
-        root: Path | str = "300w",
+        root: Path | str | None = None,
         n_val: int = 300,
         seed: int = 0,
         crop: CropConfig = CropConfig(),  # noqa: B008 - frozen
@@ -168,52 +171,28 @@ class RealDataModule(_FacesDataModule):
         source: str = "300w",
         generated: TargetConfig = TargetConfig(),  # noqa: B008
     ) -> None:
-        super().__init__(data_root, prepared_dir, crop, augment, batch_size, num_workers, steps_per_epoch, seed)
-        self.n_real, self.root, self.n_val = n_real, root, n_val
-        self.source, self.generated = source, generated
-        if source not in LAYOUTS:
-            raise UserError(f"--real.source: unknown {source!r}; known: {', '.join(LAYOUTS)}")
+        super().__init__(
+            data_root, prepared_dir, crop, augment, batch_size, num_workers, steps_per_epoch, seed, source, root, generated
+        )
+        self.n_real, self.n_val = n_real, n_val
         self.parts = [p.strip() for p in parts.split(",")] if isinstance(parts, str) else list(parts or [])
+        for choice in self.parts:
+            self.about.choice(choice)
         if n_real is not None and n_real < 1:
             raise UserError(f"--n_real is {n_real}; give at least 1, or leave it out for all")
-        if self.parts and source != "300w":
-            raise UserError(f"--real.parts names parts of 300-W; --real.source is {source}")
-
-    def _open(self) -> Reader | GeneratedReader:
-        if self.source == "generated_target":
-            return GeneratedReader(self.generated)
-        return open_reader(self.source, self.data_root, self.root)
-
-    def _parts(self, reader: Reader | GeneratedReader) -> list[str]:
-        if isinstance(reader, GeneratedReader):
-            return reader.parts()
-        present, chosen = reader.parts(), []
-        if not present:
-            raise UserError(f"{reader.root}: holds none of {', '.join(reader.published)}; see README, section Data")
-        known = {"private": TEST_SETS["private"]}
-        for name in self.parts:
-            folders = known.get(name) or [p for p in reader.published if p == name or p.startswith(f"{name}/")]
-            if not folders:
-                raise UserError(f"--real.parts: 300-W has no part {name!r}; known: afw, helen, lfpw, ibug, private")
-            if not set(folders) & set(present):
-                raise UserError(f"--real.parts: {name} isn't in {reader.root}; present: {', '.join(present)}")
-            chosen += [p for p in folders if p in present and p not in chosen]
-        return [p for p in present if p in chosen] if self.parts else present
 
     def _split(self, faces: PreparedFaces) -> None:
         names, photographs = faces.names.tolist(), faces.photographs.tolist()
-        train_parts, test_sets = LAYOUTS[self.source]
-        train_part = np.isin(faces.parts, train_parts)
+        train_part = np.isin(faces.parts, self.about.train_parts)
         # A photograph that is also in a test set doesn't train (none is in the release, but copies get mixed up).
         tested = set(faces.photographs[~train_part].tolist())
         train_part &= ~np.isin(faces.photographs, list(tested))
         pool = np.flatnonzero(train_part)
         if len(pool) <= self.n_val:
-            generated = self.source == "generated_target"
-            where, add = ("generated_target", "raise --real.generated.n_train") if generated else ("", "add data")
+            reader = self._open()
             raise UserError(
-                f"{where or self.data_root / self.root}: {len(pool)} training faces, but the validation subset alone takes "
-                f"{self.n_val}; {add}, or set --real.n_val lower"
+                f"{reader.where}: {len(pool)} training faces, but the validation subset alone takes "
+                f"{self.n_val}; {reader.more}, or set --real.n_val lower"
             )
         pool_names, pool_photographs = [names[i] for i in pool], [photographs[i] for i in pool]
         in_val = draw_groups(pool_names, pool_photographs, self.n_val, VALIDATION_SEED)
@@ -227,14 +206,8 @@ class RealDataModule(_FacesDataModule):
                 f"(after the {len(self.val_positions)} validation faces)"
             )
         self.train_positions = order[: self.n_real]
-        for name, folders in test_sets.items():
-            positions = np.flatnonzero(np.isin(faces.parts, folders))
-            present = set(faces.parts[positions].tolist())
-            # Full is Common and Challenging together, or it isn't Full.
-            if name == "full" and not ("ibug" in present and len(present) > 1):
-                continue
-            if len(positions):
-                self.test_positions[name] = positions
+        for name in self.about.test_sets_in(set(faces.parts.tolist())):
+            self.test_positions[name] = np.flatnonzero(np.isin(faces.parts, self.about.test_sets[name]))
 
 
 class SyntheticDataModule(_FacesDataModule):
@@ -243,7 +216,7 @@ class SyntheticDataModule(_FacesDataModule):
     Args:
         n_synthetic: images to use, hold-out included, the first of the seed's order; all by default.
         val_split: share held out of training, drawn by a seed of its own.
-        source: ``face_synthetics`` or ``dgfaces``.
+        source: a source of synthetic faces by name, such as ``face_synthetics``.
         data_root: folder that holds the data sets.
         root: the release's folder, below ``data_root`` or absolute; the source's usual name by default.
         seed: the run's seed: order of the training faces, batches and augmentation.
@@ -258,6 +231,8 @@ class SyntheticDataModule(_FacesDataModule):
     Raises:
         UserError: data that isn't there, or less of it than asked for.
     """
+
+    role = "synthetic"
 
     def __init__(
         self,
@@ -275,29 +250,21 @@ class SyntheticDataModule(_FacesDataModule):
         prepared_dir: Path | str = "prepared",
         generated: GeneratedConfig = GeneratedConfig(),  # noqa: B008
     ) -> None:
-        super().__init__(data_root, prepared_dir, crop, augment, batch_size, num_workers, steps_per_epoch, seed)
-        self.n_synthetic, self.val_split, self.source, self.root = n_synthetic, val_split, source, root
-        self.generated = generated
+        super().__init__(
+            data_root, prepared_dir, crop, augment, batch_size, num_workers, steps_per_epoch, seed, source, root, generated
+        )
+        self.n_synthetic, self.val_split = n_synthetic, val_split
         if not 0 < val_split < 1:
             raise UserError(f"--synthetic.val_split is {val_split}; it lies between 0 and 1")
         if n_synthetic is not None and n_synthetic < 2:
             raise UserError(f"--n_synthetic is {n_synthetic}; give at least 2 (one is held out), or leave it out for all")
-
-    def _open(self) -> Reader | GeneratedReader:
-        if self.source == "generated":
-            return GeneratedReader(self.generated)
-        return open_reader(self.source, self.data_root, self.root)
-
-    def _parts(self, reader: Reader | GeneratedReader) -> list[str]:
-        return reader.parts()
 
     def _split(self, faces: PreparedFaces) -> None:
         names, groups = faces.names.tolist(), faces.photographs.tolist()
         total = len(names)
         n = total if self.n_synthetic is None else self.n_synthetic
         if n > total:
-            more = "; raise --synthetic.generated.n" if self.source == "generated" else ""
-            raise UserError(f"--n_synthetic is {n}, but {self.source} has {total} images here{more}")
+            raise UserError(f"--n_synthetic is {n}, but {self.source} has {total} images here; {self._open().more}")
         # At least one identity, also where the share of a small set is less than its smallest.
         smallest = min(Counter(groups).values())
         held_out = draw_groups(names, groups, max(smallest, round(self.val_split * total)), VALIDATION_SEED)

@@ -28,7 +28,8 @@ from domaingap.config import CropConfig
 from domaingap.data.boxes import DETECTOR, BoxSource, FaceDetector, box_from_landmarks
 from domaingap.data.crops import crop_transform, cut_crop
 from domaingap.data.generated.face import PHOTO_SIZE
-from domaingap.data.readers import GeneratedReader, Reader, Record
+from domaingap.data.readers import FaceSource, Reader, Record
+from domaingap.data.readers.generated import GeneratedReader
 from domaingap.data.render import FACE, render_crops
 from domaingap.data.sample import read_rgb
 from domaingap.errors import DataError, UserError
@@ -62,7 +63,7 @@ class PreparedPart:
 
 
 def prepare_part(
-    reader: Reader | GeneratedReader,
+    reader: FaceSource,
     part: str,
     crop: CropConfig,
     prepared_dir: Path | str,
@@ -82,17 +83,18 @@ def prepare_part(
     """
     if isinstance(reader, GeneratedReader):
         return _prepare_generated(reader, part, crop, Path(prepared_dir), workers)
+    assert isinstance(reader, Reader)
     records = reader.records(part)
-    base = Path(prepared_dir) / reader.source / part.replace("/", "-")
+    base = Path(prepared_dir) / reader.source.name / part.replace("/", "-")
     files = _files_key(records)
-    key = content_key([FORMAT, reader.source, part, files, asdict(crop), DETECTOR if crop.box == "mtcnn" else None])
+    key = content_key([FORMAT, reader.source.name, part, files, asdict(crop), DETECTOR if crop.box == "mtcnn" else None])
     folder = base / f"crops-{key}"
     if (folder / "meta.json").is_file():
         return open_part(folder)
     _make_folder(folder)
     boxes_file = base / f"boxes-{content_key([FORMAT, DETECTOR])}.jsonl"
     # All annotations first: a malformed one is found in seconds, not after an hour of detection.
-    landmarks = np.stack([reader.read(record).landmarks for record in records])
+    landmarks = reader.landmarks(part)
     rows = _prepare_rows(reader, part, records, landmarks, crop, folder, boxes_file, workers)
     return _finish(reader, part, records, landmarks, rows, crop, folder)
 
@@ -102,8 +104,8 @@ def _prepare_generated(
 ) -> PreparedPart:
     """The part's faces made straight into crops: their identity is what they are made from, as there are no files."""
     numbers, generator = reader.numbers(part), reader.generator
-    identity = [FORMAT, reader.source, part, generator.key(), numbers.start, len(numbers)]
-    folder = prepared_dir / reader.source / part / f"crops-{content_key([*identity, asdict(crop)])}"
+    identity = [FORMAT, reader.source.name, part, generator.key(), numbers.start, len(numbers)]
+    folder = prepared_dir / reader.source.name / part / f"crops-{content_key([*identity, asdict(crop)])}"
     if (folder / "meta.json").is_file():
         return open_part(folder)
     _make_folder(folder)
@@ -135,14 +137,14 @@ def _prepare_generated(
     return open_part(folder)
 
 
-def _describe(reader: Reader | GeneratedReader, part: str, crop: CropConfig) -> dict[str, Any]:
+def _describe(reader: FaceSource, part: str, crop: CropConfig) -> dict[str, Any]:
     """What every part's meta.json says, whether its faces were read or made."""
     count = reader.count(part)
     return {
         "format": FORMAT,
-        "source": reader.source,
+        "source": reader.source.name,
         "part": part,
-        "domain": reader.domain,
+        "domain": reader.source.role,
         "n_faces": count.found,
         "n_published": count.published,
         "partial": count.partial,
@@ -257,12 +259,12 @@ def _prepare_rows(
     boxes = {f"{row['name']} {row['sha']}": row for row in _read_lines(boxes_file)} if crop.box == "mtcnn" else {}
     jobs = [_Job(i, record, landmarks[i]) for i, record in enumerate(records) if i not in rows]
     if rows and jobs:
-        console.print(f"{reader.source} {part}: {len(rows)} of {len(records)} crops are there already, going on")
+        console.print(f"{reader.source.name} {part}: {len(rows)} of {len(records)} crops are there already, going on")
     n_workers = worker_count(workers, len(jobs), 16)
     errors = []
     with open(rows_file, "a", encoding="utf-8") as rows_out, open(boxes_file, "a", encoding="utf-8") as boxes_out:
         results = _run(jobs, n_workers, (crops_file, crop, boxes))
-        for row in track(results, len(jobs), f"preparing {reader.source} {part}"):
+        for row in track(results, len(jobs), f"preparing {reader.source.name} {part}"):
             if "error" in row:
                 errors.append(row["error"])
                 continue

@@ -89,14 +89,14 @@ def render_crops(
     faces = np.load(faces_file, mmap_mode="r+")
     jobs = [(row, numbers[row]) for row in np.flatnonzero(~faces["done"]).tolist()]
     if 0 < len(jobs) < len(numbers):
-        console.print(f"{reader.source} {part}: {len(numbers) - len(jobs)} of {len(numbers)} faces are there, going on")
+        console.print(f"{reader.source.name} {part}: {len(numbers) - len(jobs)} of {len(numbers)} faces are there, going on")
     if jobs and _workers(workers, len(jobs)) > 1:
         # Compiles the renderer, whose code the processes then find on the disk.
         face_for_crop(reader.generator, jobs[0][1], crop)
     for _ in track(
         _run(_render_one, jobs, workers, (reader.generator, crop, crops_file, faces_file)),
         len(jobs),
-        f"generating {reader.source} {part}",
+        f"generating {reader.source.name} {part}",
     ):
         pass
     return np.array(faces)
