@@ -131,9 +131,10 @@ def face_sources() -> dict[str, type[FaceSource]]:
     found: dict[str, type[FaceSource]] = {}
     for module in pkgutil.iter_modules(readers.__path__, readers.__name__ + "."):
         for kind in vars(importlib.import_module(module.name)).values():
-            if isinstance(kind, type) and issubclass(kind, FaceSource) and "source" in vars(kind):
-                if found.setdefault(kind.source.name, kind) is not kind:
-                    raise ValueError(f"two classes open a source named {kind.source.name!r}: {found[kind.source.name]}, {kind}")
+            if not (isinstance(kind, type) and issubclass(kind, FaceSource) and "source" in vars(kind)):
+                continue
+            if found.setdefault(kind.source.name, kind) is not kind:
+                raise ValueError(f"{kind} and {found[kind.source.name]} have a source of the same name")
     return dict(sorted(found.items(), key=lambda item: (item[1].source.role, item[1].source.folder is None, item[0])))
 
 

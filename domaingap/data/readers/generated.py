@@ -36,8 +36,7 @@ class GeneratedReader(FaceSource):
 
     @classmethod
     def open(cls, data_root: Path | str = "", root: Path | str | None = None, generated: Any = None) -> Self:
-        settings = cls.config(**generated) if isinstance(generated, Mapping) else generated
-        return cls.of(settings if settings is not None else cls.config())
+        return cls.of(generated if isinstance(generated, cls.config) else cls.config(**(generated or {})))
 
     @classmethod
     @abstractmethod

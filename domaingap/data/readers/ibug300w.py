@@ -13,6 +13,7 @@ from domaingap.data.readers.base import IMAGE_SUFFIXES, Reader, Record, parse_po
 from domaingap.errors import DataError
 from domaingap.sources import Licence, Source
 
+
 class Ibug300WReader(Reader):
     """Reads 300-W's own folders: ``afw``, ``helen/{trainset,testset}``, ``lfpw/{trainset,testset}``, ``ibug``,
     and the private set's ``01_Indoor`` and ``02_Outdoor`` (also inside ``300W/``, as its archive unpacks).

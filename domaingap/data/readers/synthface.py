@@ -18,11 +18,11 @@ from domaingap.sources import Licence, Source
 class SynthFaceReader(Reader):
     """Reads ``img_XXXXXXX_YYY.jpg`` (identity, frame) with ``landmarks.2D`` of the JSON that has its numbers.
 
-    The release's ``visualize_data.py`` opens ``metadata_XXXXXXX_YYY.json``; as no file was at hand, any JSON with the numbers
-    is taken, and two of them refused. ``DATASETS.md`` gives ``landmarks.2D`` as 70 x 2 in image space, and the script joins
-    0 to 67 as iBUG's are joined, with the pupils behind; that the eyes are in FaceSynthetics' order isn't said. So pupils
-    that don't lie in their eyes are counted and warned of. That the centre of the first pixel is 0 is taken from
-    FaceSynthetics.
+    No file was at hand. The release's ``visualize_data.py`` opens ``metadata_XXXXXXX_YYY.json`` [copies of its repository];
+    any JSON with the numbers is taken, and two of them refused. ``DATASETS.md`` gives ``landmarks.2D`` as 70 x 2 in image
+    space; the script joins 0 to 67 as iBUG's are joined, and calls 68 the left and 69 the right eye, without saying whose
+    left. So pupils that don't lie in their eyes as FaceSynthetics' do are counted and warned of. That the first pixel's
+    centre is 0 is taken from FaceSynthetics [unverified].
     """
 
     source = Source(
@@ -51,7 +51,7 @@ class SynthFaceReader(Reader):
                 images.append(match[1])
             elif (other := annotations.setdefault(match[2], name)) != name:
                 both = " and ".join(sorted((other, name)))
-                raise DataError(self.root, f"{both} have the same numbers", advice="take out the one that isn't the release's")
+                raise DataError(self.root, f"{both} have the same numbers", advice="take out what isn't part of the release")
         root, records = f"{self.root}{os.sep}", []
         for key in images:
             if annotation := annotations.pop(key, None):
