@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from domaingap.errors import UserError
 from domaingap.hashing import plain
+from domaingap.sources import source
 
 Selection = Literal["real_val", "budget", "source_val"]
 
@@ -127,21 +127,25 @@ def _check_seed(name: str, seed: int) -> None:
 
 @dataclass(frozen=True)
 class RealConfig:
-    """Real faces: 300-W, or generated ones that stand in for them.
+    """Real faces: photographs, or generated faces that stand in for them.
 
     Args:
-        parts: parts of the release by name, comma-separated (afw,helen,lfpw,ibug,private); all that are present by default.
+        parts: parts of the release by name, comma-separated (of 300-W afw,helen,lfpw,ibug,private); all that are present by
+            default.
         n_val: faces of the validation subset, drawn from the training part by a fixed seed and never trained on.
-        root: the release's folder, below the data root or absolute.
-        source: 300w, or generated_target: faces that need no download.
+        root: the release's folder, below the data root or absolute; the source's usual name by default.
+        source: whose faces: 300w, or generated_target, which needs no download.
         generated: the faces of generated_target.
     """
 
     parts: str | None = None
     n_val: int = 300
-    root: Path = Path("300w")
-    source: Literal["300w", "generated_target"] = "300w"
+    root: Path | None = field(default=None, metadata=BY_CONTENT)
+    source: str = "300w"
     generated: TargetConfig = TargetConfig()
+
+    def __post_init__(self) -> None:
+        source(self.source, "real", "real.source")
 
 
 @dataclass(frozen=True)
@@ -149,16 +153,19 @@ class SyntheticConfig:
     """Synthetic faces: one source per run.
 
     Args:
-        source: whose renderings, hence which label convention.
+        source: whose renderings, hence which label convention: face_synthetics, synthface, dgfaces or generated.
         val_split: share of the synthetic images held out of training.
         root: the release's folder, below the data root or absolute; the source's usual name by default.
         generated: the faces of source generated, which need no download.
     """
 
-    source: Literal["face_synthetics", "dgfaces", "generated"] = "face_synthetics"
+    source: str = "face_synthetics"
     val_split: float = 0.1
-    root: Path | None = None
+    root: Path | None = field(default=None, metadata=BY_CONTENT)
     generated: GeneratedConfig = GeneratedConfig()
+
+    def __post_init__(self) -> None:
+        source(self.source, "synthetic", "synthetic.source")
 
 
 @dataclass(frozen=True)
@@ -325,7 +332,7 @@ def determining(settings: Any, by_content: bool = True) -> dict[str, Any]:
         value, what = getattr(settings, item.name), item.metadata.get("determines")
         if what == "nothing" or (what == "by content" and not by_content):
             continue
-        if item.name == "generated" and not settings.is_generated:
+        if item.name == "generated" and source(settings.source).folder is not None:
             continue
         values[item.name] = determining(value, by_content) if is_dataclass(value) else plain(value)
     return values

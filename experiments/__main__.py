@@ -252,8 +252,8 @@ def build_parser() -> argparse.ArgumentParser:
         sub.add_argument("--box", choices=("mtcnn", "landmarks"), help="face box: detector, or oracle (mtcnn)")
         sub.add_argument(
             "--source",
-            help="300w, face_synthetics, dgfaces, generated or generated_target; the configuration's generated ones and all "
-            "that are present by default",
+            help="one data set by name, such as 300w or generated; the configuration's generated ones and all that are "
+            "present by default",
         )
     prepare.add_argument("--workers", type=int, help="processes (all cores)")
     preview.add_argument("--out", type=Path, default=Path("augmented.png"), help="the PNG to write (augmented.png)")

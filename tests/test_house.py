@@ -73,12 +73,11 @@ def test_generated_faces_serve_all_recipes(recipe: str) -> None:
 
 
 def test_settings_of_generated_faces_tell_no_runs_on_releases_apart() -> None:
-    """Runs that were finished before there were any are found again."""
     from experiments.mixing import mixing
 
     values = read_settings(parse_recipe("mixing", mixing, []))
     assert values["synthetic"] == {"source": "face_synthetics", "val_split": 0.1, "root": None}
-    assert values["real"] == {"parts": None, "n_val": 300, "root": "300w"}
+    assert values["real"] == {"parts": None, "n_val": 300, "root": None, "source": "300w"}
     both = read_settings(parse_recipe("mixing", mixing, [f"--config={ROOT / 'configs' / 'generated.yaml'}"]))
     assert both["synthetic"]["generated"]["n"] == 3000 and both["real"]["generated"]["label_gap"] == 1.0
 

@@ -50,7 +50,7 @@ class _FacesDataModule(pl.LightningDataModule):
     ) -> None:
         super().__init__()
         self.source, self.root, self.generated = source, root, generated
-        self.source_of: Source = source_named(source, self.role, f"{self.role}.source")
+        self.about: Source = source_named(source, self.role, f"{self.role}.source")
         self.data_root, self.prepared_dir = Path(data_root), Path(prepared_dir)
         self.crop, self.augment, self.seed = crop, augment, seed
         self.batch_size, self.num_workers, self.steps_per_epoch = batch_size, num_workers, steps_per_epoch
@@ -110,7 +110,7 @@ class _FacesDataModule(pl.LightningDataModule):
 
     def box_rule(self) -> str:
         """Where the faces' boxes come from, in words."""
-        return self.source_of.box_rule(self.crop.box)
+        return self.about.box_rule(self.crop.box)
 
     def mean_shape(self) -> NDArray[np.float64]:
         """Mean training landmarks [68, 2] in crop pixels."""
@@ -194,7 +194,7 @@ class RealDataModule(_FacesDataModule):
 
     def _split(self, faces: PreparedFaces) -> None:
         names, photographs = faces.names.tolist(), faces.photographs.tolist()
-        train_part = np.isin(faces.parts, self.source_of.train_parts)
+        train_part = np.isin(faces.parts, self.about.train_parts)
         # A photograph that is also in a test set doesn't train (none is in the releases, but copies get mixed up).
         tested = dict(zip(faces.photographs[~train_part].tolist(), faces.names[~train_part].tolist(), strict=True))
         self.moved = {names[i]: tested[photographs[i]] for i in np.flatnonzero(train_part) if photographs[i] in tested}
@@ -218,8 +218,8 @@ class RealDataModule(_FacesDataModule):
                 f"(after the {len(self.val_positions)} validation faces)"
             )
         self.train_positions = order[: self.n_real]
-        for name in self.source_of.test_sets_in(set(faces.parts.tolist())):
-            self.test_positions[name] = np.flatnonzero(np.isin(faces.parts, self.source_of.test_sets[name]))
+        for name in self.about.test_sets_in(set(faces.parts.tolist())):
+            self.test_positions[name] = np.flatnonzero(np.isin(faces.parts, self.about.test_sets[name]))
 
 
 class SyntheticDataModule(_FacesDataModule):

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from domaingap.errors import DataError
-
-Domain = Literal["real", "synthetic"]
+from domaingap.sources import Source
 
 
 @dataclass(frozen=True)
@@ -25,9 +23,8 @@ class Sample:
     """
 
     name: str
-    source: str
+    source: Source
     part: str
-    domain: Domain
     photograph: str
     image_path: Path
     landmarks: NDArray[np.float64]

@@ -38,7 +38,7 @@ def describe(data: DataRecord) -> str:
 def describe_data(module: Module) -> DataRecord:
     """A module's data set."""
     metas = {part.name: part.meta for part in module.faces.prepared}
-    absent = module.source_of.absent(metas)
+    absent = module.about.absent(metas)
     return DataRecord(
         source=module.source,
         fingerprint=digest(meta["fingerprint"].encode() for meta in metas.values()),
@@ -50,7 +50,7 @@ def describe_data(module: Module) -> DataRecord:
         n_train=len(module.train_positions),
         n_val=len(module.val_positions),
         boxes=module.box_rule(),
-        licence=module.source_of.licence.name,
+        licence=module.about.licence.name,
         moved=module.moved if isinstance(module, RealDataModule) else {},
     )
 
@@ -69,7 +69,7 @@ def describe_set(name: str, dataset: FaceDataset, module: Module) -> SetRecord:
     """Counts of a scored set of a module's faces."""
     faces, positions = dataset.faces, dataset.positions
     metas = {part.name: part.meta for part in faces.prepared if part.name in set(faces.parts[positions].tolist())}
-    of = module.source_of
+    of = module.about
     parts = of.test_sets.get(name.removeprefix("test/"), of.train_parts or tuple(metas))
     published = [metas[p]["n_published"] if p in metas else of.parts[p] for p in parts]
     return SetRecord(

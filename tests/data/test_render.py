@@ -15,7 +15,7 @@ from domaingap.data.datamodules import RealDataModule, SyntheticDataModule
 from domaingap.data.faces import PreparedFaces
 from domaingap.data.generated import Dials, FaceGenerator
 from domaingap.data.prepare import PreparedPart, prepare_part
-from domaingap.data.readers import GeneratedReader
+from domaingap.data.readers.generated import GeneratedFaces, GeneratedTarget
 from domaingap.errors import UserError
 
 CROP = CropConfig(size=32)
@@ -23,7 +23,8 @@ LABELS = ("landmarks_s", "landmarks_r", "landmarks_r_exact", "visible", "pose")
 
 
 def prepared(config: GeneratedConfig | TargetConfig, part: str, folder: Path, workers: int | None = 1) -> PreparedPart:
-    return prepare_part(GeneratedReader(config), part, CROP, folder, workers)
+    kind = GeneratedFaces if isinstance(config, GeneratedConfig) else GeneratedTarget
+    return prepare_part(kind.open(generated=config), part, CROP, folder, workers)
 
 
 def test_a_face_is_the_same_whatever_is_made_beside_it(tmp_path: Path) -> None:
@@ -69,7 +70,7 @@ def test_crop_and_picture_show_one_face() -> None:
 
 
 def test_boxes_from_landmarks_where_asked_for(tmp_path: Path) -> None:
-    reader = GeneratedReader(GeneratedConfig(n=3))
+    reader = GeneratedFaces.open(generated=GeneratedConfig(n=3))
     crop = CropConfig(size=32, channels="rgb", box="landmarks")
     part = prepare_part(reader, "all", crop, tmp_path)
     index = part.index()
@@ -141,9 +142,9 @@ def test_settings_are_checked() -> None:
         (lambda: TargetConfig(n_test=0), r"real\.generated\.n_test is 0"),
         (lambda: TargetConfig(n_train=500_001), r"real\.generated\.n_train"),
         (lambda: TargetConfig(label_gap=1.5), r"real\.generated\.label_gap is 1\.5; it lies between 0 and 1"),
-        (lambda: RealDataModule(source="generated"), "unknown 'generated'"),
-        (lambda: RealDataModule(parts="helen", source="generated_target"), "parts of 300-W"),
-        (lambda: GeneratedReader(GeneratedConfig()).numbers("test"), "no part 'test'; its parts: all"),
+        (lambda: RealDataModule(source="generated"), r"--real\.source 'generated' is unknown; known: 300w, generated_target"),
+        (lambda: RealDataModule(parts="helen", source="generated_target"), "generated_target has no parts to choose"),
+        (lambda: GeneratedFaces.open().numbers("test"), "no part 'test'; its parts: all"),
     ):
         with pytest.raises(UserError, match=message):
             wrong()

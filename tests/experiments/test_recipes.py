@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -333,8 +334,8 @@ def test_absent_parts_make_a_release_partial(
     """Complete parts of an incomplete release: 171 of HELEN's 330 are 171 of Common's 554, not of 330."""
     from domaingap.data.readers.ibug300w import Ibug300WReader
 
-    for part, n in (("afw", 12), ("helen/trainset", 14), ("helen/testset", 7)):
-        monkeypatch.setitem(Ibug300WReader.published, part, n)
+    parts = {**Ibug300WReader.source.parts, "afw": 12, "helen/trainset": 14, "helen/testset": 7}
+    monkeypatch.setattr(Ibug300WReader, "source", replace(Ibug300WReader.source, parts=parts))
     options = [f"--prepared_dir={tmp_path / 'p'}", "--real.parts=afw,helen"]
     answer = cli("run", "real_only", *quick, *options)
     assert answer.code == 0, answer.err

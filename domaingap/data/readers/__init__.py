@@ -1,32 +1,48 @@
-"""Readers: the releases' own files → Samples; or faces that are made. No splits, no augmentation."""
+"""One module a data set: its description as a Source, and what opens it. No splits, no augmentation."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from domaingap.data.readers.base import PartCount, Reader, Record
-from domaingap.data.readers.dgfaces import DGFacesReader
-from domaingap.data.readers.face_synthetics import FaceSyntheticsReader
-from domaingap.data.readers.generated import GeneratedReader
-from domaingap.data.readers.ibug300w import Ibug300WReader
-from domaingap.errors import UserError
-
-READERS: dict[str, type[Reader]] = {
-    reader.source: reader for reader in (Ibug300WReader, FaceSyntheticsReader, DGFacesReader)
-}
-"""Every reader of files by the name that configurations use."""
-GENERATED = ("generated", "generated_target")
-"""Sources without files; see :class:`GeneratedReader`."""
+from domaingap.data.readers.base import FaceSource, PartCount, Reader, Record
+from domaingap.errors import DataError, UserError
+from domaingap.sources import Source, face_sources, names, source
 
 
-def open_reader(source: str, data_root: Path | str, root: Path | str | None = None) -> Reader:
-    """The reader of ``source`` on ``data_root/<its own folder>``, or on ``root`` where that is given."""
-    if source in GENERATED:
-        raise UserError(f"{source} has no files to read; its faces come from a GeneratedReader")
-    if source not in READERS:
-        raise UserError(f"unknown data source {source!r}; known: {', '.join(READERS)}")
-    cls = READERS[source]
-    return cls(Path(data_root) / (root if root is not None else cls.folder))
+def open_source(
+    name: str, data_root: Path | str = "data", root: Path | str | None = None, generated: Any = None
+) -> FaceSource:
+    """The faces of a source.
+
+    Args:
+        name: the source's.
+        data_root: folder that holds the data sets.
+        root: its folder, below ``data_root`` or absolute; its usual one by default.
+        generated: which faces to make, as the source's configuration or as plain values of it, where it makes them.
+    """
+    source(name)
+    return face_sources()[name].open(data_root, root, generated)
 
 
-__all__ = ["GENERATED", "READERS", "GeneratedReader", "PartCount", "Reader", "Record", "open_reader"]
+def open_reader(name: str, data_root: Path | str, root: Path | str | None = None) -> Reader:
+    """The files of a source; UserError where it makes its faces."""
+    faces = open_source(name, data_root, root)
+    if not isinstance(faces, Reader):
+        raise UserError(f"{name} has no files to read; its faces are made")
+    return faces
+
+
+def sources_in(data_root: Path) -> list[Source]:
+    """The sources whose usual folders are there; DataError where none is."""
+    if not data_root.is_dir():
+        raise DataError(data_root, "no such folder", advice="point --data_root at the folder that holds the data sets")
+    files = {s.folder: s for s in map(source, names()) if s.folder is not None}
+    present = [s for folder, s in files.items() if (data_root / folder).is_dir()]
+    if not present:
+        folders = ", ".join(f"{folder}/" for folder in files)
+        raise DataError(data_root, f"holds none of {folders}", advice="see README, section Data")
+    return present
+
+
+__all__ = ["FaceSource", "PartCount", "Reader", "Record", "open_reader", "open_source", "sources_in"]

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from domaingap.data.readers.base import Reader, Record, read_text
+from domaingap.data.readers.base import Reader, Record, check_finite, read_json
 from domaingap.errors import DataError
+from domaingap.sources import Licence, Source
 
 IMAGE = Path("camera", "visible_spectrum_01.png")
 KEY_POINTS = Path("camera", "key_points", "face_standard_key_points.json")
+ACTOR = "actor_metadata.json"
 
 
 class DGFacesReader(Reader):
@@ -24,13 +27,21 @@ class DGFacesReader(Reader):
     after Datagen's public reader; no file of that version was at hand].
     """
 
-    source = "dgfaces"
-    folder = "dgfaces"
-    domain = "synthetic"
-    published = {"all": None}
-
-    def part_folder(self, part: str) -> Path:
-        return self.root
+    source = Source(
+        name="dgfaces",
+        title="DGFaces",
+        role="synthetic",
+        folder="dgfaces",
+        parts={"all": None},
+        train_parts=("all",),
+        photograph="the renderings of one actor",
+        # No licence came with the files at hand.
+        licence=Licence("research only", True, verified=False),
+        citation="Datagen, Facial landmark detection using synthetic data, 2022",
+        homepage="Datagen's release of rendered faces",
+    )
+    files = re.compile("|".join(re.escape(name) for name in (IMAGE.name, KEY_POINTS.name, ACTOR)))
+    depth = 3
 
     def find(self, part: str) -> list[Record]:
         records = []
@@ -41,30 +52,22 @@ class DGFacesReader(Reader):
                 self.skipped[part]["datapoint without image"] += 1
             else:
                 identity = self._identity(folder)
-                records.append(Record(folder.name, part, identity, folder / IMAGE, folder / KEY_POINTS))
+                records.append(Record(folder.name, part, identity, str(folder / IMAGE), str(folder / KEY_POINTS)))
         return records
 
     def _identity(self, folder: Path) -> str:
         # The renderings of one actor share a face, as the faces of one photograph share a scene.
         try:
-            metadata = json.loads((folder / "actor_metadata.json").read_text(encoding="utf-8"))
+            metadata = json.loads((folder / ACTOR).read_text(encoding="utf-8"))
             return str(metadata["identity_id"])
         except (OSError, ValueError, KeyError, TypeError):
             return folder.name
 
     def read_landmarks(self, path: Path) -> NDArray[np.float64]:
-        try:
-            content = json.loads(read_text(path))
-        except json.JSONDecodeError as error:
-            raise DataError(path, f"not JSON ({error.msg})", line=error.lineno) from error
-        rows_columns = _row_column_pairs(path, content)
+        rows_columns = _row_column_pairs(path, read_json(path))
         if len(rows_columns) != 68:
             raise DataError(path, f"{len(rows_columns)} key points, expected 68")
-        points = np.asarray(rows_columns, dtype=np.float64)[:, ::-1]
-        if not np.isfinite(points).all():
-            number = int(np.flatnonzero(~np.isfinite(points).all(axis=1))[0]) + 1
-            raise DataError(path, f"key point {number} is not finite")
-        return points
+        return check_finite(path, np.asarray(rows_columns, dtype=np.float64)[:, ::-1])
 
 
 def _row_column_pairs(path: Path, content: Any) -> list[tuple[float, float]]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from domaingap.data.readers.base import PartCount, Reader, Record, parse_points, read_text
+from domaingap.data.readers.base import Reader, Record, parse_points, read_text
 from domaingap.errors import DataError
 from domaingap.landmarks import to_ibug68
+from domaingap.sources import Licence, Source
 
 
 class FaceSyntheticsReader(Reader):
@@ -20,33 +22,39 @@ class FaceSyntheticsReader(Reader):
     so it has no single published count; any other number of images is named partial.
     """
 
-    source = "face_synthetics"
-    folder = "face_synthetics"
-    domain = "synthetic"
-    published = {"all": None}
-    release_sizes = (100, 1_000, 100_000)
-
-    def part_folder(self, part: str) -> Path:
-        return self.root
+    source = Source(
+        name="face_synthetics",
+        title="FaceSynthetics",
+        role="synthetic",
+        folder="face_synthetics",
+        parts={"all": None},
+        train_parts=("all",),
+        release_sizes=(100, 1_000, 100_000),
+        photograph="every image is of a person of its own",
+        licence=Licence(
+            "Research Use of Data Agreement v1.0", True, "https://github.com/microsoft/FaceSynthetics/blob/main/LICENSE.txt"
+        ),
+        citation="Wood et al., Fake it till you make it: face analysis in the wild using synthetic data alone, ICCV 2021",
+        homepage="https://github.com/microsoft/FaceSynthetics",
+    )
+    files = re.compile(r"(\d+)(?:\.png|_ldmks\.txt)")
 
     def find(self, part: str) -> list[Record]:
-        names = {path.name for path in self.root.iterdir()}
-        records = []
+        names = set(os.listdir(self.root))
+        root, records = f"{self.root}{os.sep}", []
         for name in names:
-            if match := re.fullmatch(r"(\d+)_ldmks\.txt", name):
-                image = f"{match[1]}.png"
+            if not (match := self.files.fullmatch(name)):
+                continue
+            number = match[1]
+            image, annotation = f"{number}.png", f"{number}_ldmks.txt"
+            if name == annotation:
                 if image not in names:
                     raise DataError(self.root / name, f"no {image} beside it", advice="unpack the archive again")
-                records.append(Record(match[1], part, match[1], self.root / image, self.root / name))
-            elif (match := re.fullmatch(r"(\d+)\.png", name)) and f"{match[1]}_ldmks.txt" not in names:
+                records.append(Record(number, part, number, root + image, root + annotation))
+            elif annotation not in names:
                 self.skipped[part]["image without _ldmks.txt"] += 1
         return records
 
     def read_landmarks(self, path: Path) -> NDArray[np.float64]:
         lines = [(n, line) for n, line in enumerate(read_text(path).splitlines(), start=1) if line.strip()]
         return to_ibug68(parse_points(path, lines, 70)).astype(np.float64)
-
-    def count(self, part: str) -> PartCount:
-        found = len(self.records(part))
-        published = next((size for size in self.release_sizes if size >= found), None)
-        return PartCount(part, found, published, dict(self.skipped[part]))

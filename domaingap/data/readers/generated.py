@@ -1,60 +1,114 @@
-"""Faces of our own as a source beside the releases: nothing is read, every face is made when it is asked for."""
+"""Faces of our own as sources beside the releases: nothing is read, every face is made when it is asked for."""
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from abc import abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from domaingap.config import MAX_FACES, GeneratedConfig, TargetConfig
-from domaingap.data.generated import Dials, FaceGenerator
-from domaingap.data.readers.base import PartCount
-from domaingap.data.sample import Domain
-from domaingap.errors import UserError
+from domaingap.data.readers.base import FaceSource, PartCount
+from domaingap.sources import Licence, Source
 
-GeneratedSource = Literal["generated", "generated_target"]
+if TYPE_CHECKING:
+    from domaingap.data.generated import FaceGenerator
+
+_NO_LICENCE = Licence("none: made by this program, without others' data", False)
 
 
-class GeneratedReader:
-    """The faces of one domain by part and index; stands where a :class:`Reader` does, but has no files.
+class GeneratedReader(FaceSource):
+    """The faces of one domain by part and index; stands where a reader does, but has no files.
 
     Face i is the same whatever the size of its part. Every face is of a person of its own.
 
     Attributes:
-        source: its name in configurations and results.
-        domain: ``real`` for the target domain, which stands in for real photographs.
+        config: the class of its settings.
         generator: what makes the faces.
         indices: the generator's numbers of the faces of each part.
     """
 
-    published: ClassVar[dict[str, int | None]] = {}
+    config: ClassVar[type[GeneratedConfig] | type[TargetConfig]]
 
-    def __init__(self, config: GeneratedConfig | TargetConfig) -> None:
-        self.source: GeneratedSource
-        self.domain: Domain
-        if isinstance(config, GeneratedConfig):
-            self.source, self.domain = "generated", "synthetic"
-            self.generator = FaceGenerator("synthetic", config.seed)
-            self.indices = {"all": range(config.n)}
-        else:
-            dials = Dials(config.label_gap, config.appearance_gap, config.population_gap)
-            self.source, self.domain = "generated_target", "real"
-            self.generator = FaceGenerator("target", config.seed, dials)
-            # From a fixed number on: the test faces stay the same where n_train changes, and never train.
-            self.indices = {"train": range(config.n_train), "test": range(MAX_FACES, MAX_FACES + config.n_test)}
+    def __init__(self, generator: FaceGenerator, indices: Mapping[str, range]) -> None:
+        self.where = self.source.name
+        self.generator, self.indices = generator, dict(indices)
+
+    @classmethod
+    def open(cls, data_root: Path | str = "", root: Path | str | None = None, generated: Any = None) -> Self:
+        return cls.of(generated if isinstance(generated, cls.config) else cls.config(**(generated or {})))
+
+    @classmethod
+    @abstractmethod
+    def of(cls, config: Any) -> Self:
+        """The faces that settings describe."""
 
     def parts(self) -> list[str]:
-        """All of its parts."""
         return list(self.indices)
 
     def numbers(self, part: str) -> range:
         """The generator's numbers of a part's faces."""
-        if part not in self.indices:
-            raise UserError(f"{self.source} has no part {part!r}; its parts: {', '.join(self.indices)}")
+        self._check_part(part)
         return self.indices[part]
 
     def names(self, part: str) -> list[str]:
-        """The faces' names: their numbers."""
         return [f"{number:06d}" for number in self.numbers(part)]
 
     def count(self, part: str) -> PartCount:
-        """The number of faces of a part; there is no published one."""
         return PartCount(part, len(self.numbers(part)), None, {})
+
+
+class GeneratedFaces(GeneratedReader):
+    """Renderings, labelled as renderings are."""
+
+    source = Source(
+        name="generated",
+        title="generated faces",
+        role="synthetic",
+        folder=None,
+        parts={"all": None},
+        train_parts=("all",),
+        photograph="every face is of a person of its own",
+        boxes="simulated",
+        licence=_NO_LICENCE,
+        citation="this program",
+        homepage="domaingap data generate",
+    )
+    config = GeneratedConfig
+    more = "raise --synthetic.generated.n"
+
+    @classmethod
+    def of(cls, config: GeneratedConfig) -> Self:
+        from domaingap.data.generated import FaceGenerator
+
+        return cls(FaceGenerator("synthetic", config.seed), {"all": range(config.n)})
+
+
+class GeneratedTarget(GeneratedReader):
+    """Faces that stand in for photographs: other people and cameras, labelled as people label."""
+
+    source = Source(
+        name="generated_target",
+        title="generated faces of the target domain",
+        role="real",
+        folder=None,
+        parts={"train": None, "test": None},
+        train_parts=("train",),
+        test_sets={"generated": ("test",)},
+        photograph="every face is of a person of its own",
+        boxes="simulated",
+        licence=_NO_LICENCE,
+        citation="this program",
+        homepage="domaingap data generate --domain target",
+    )
+    config = TargetConfig
+    more = "raise --real.generated.n_train"
+
+    @classmethod
+    def of(cls, config: TargetConfig) -> Self:
+        from domaingap.data.generated import Dials, FaceGenerator
+
+        dials = Dials(config.label_gap, config.appearance_gap, config.population_gap)
+        # From a fixed number on: the test faces stay the same where n_train changes, and never train.
+        indices = {"train": range(config.n_train), "test": range(MAX_FACES, MAX_FACES + config.n_test)}
+        return cls(FaceGenerator("target", config.seed, dials), indices)

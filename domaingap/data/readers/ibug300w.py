@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -10,19 +11,7 @@ from numpy.typing import NDArray
 
 from domaingap.data.readers.base import IMAGE_SUFFIXES, Reader, Record, parse_points, read_text
 from domaingap.errors import DataError
-
-TRAIN_PARTS = ("afw", "helen/trainset", "lfpw/trainset")
-TEST_SETS: dict[str, tuple[str, ...]] = {
-    "common": ("helen/testset", "lfpw/testset"),
-    "challenging": ("ibug",),
-    "full": ("helen/testset", "lfpw/testset", "ibug"),
-    "private": ("01_Indoor", "02_Outdoor"),
-}
-"""Test sets and the parts that form them: Full = Common + Challenging; the private set is another one."""
-
-
-PUBLIC_PARTS = (*TRAIN_PARTS, *TEST_SETS["full"])
-"""The parts of the public release; the private set is a release of its own."""
+from domaingap.sources import Licence, Source
 
 
 class Ibug300WReader(Reader):
@@ -33,40 +22,65 @@ class Ibug300WReader(Reader):
     (``_mirror`` in the name) are not part of the release: they are passed over and counted.
     """
 
-    source = "300w"
-    folder = "300w"
-    domain = "real"
-    published = {
-        "afw": 337,
-        "helen/trainset": 2000,
-        "lfpw/trainset": 811,
-        "helen/testset": 330,
-        "lfpw/testset": 224,
-        "ibug": 135,
-        "01_Indoor": 300,
-        "02_Outdoor": 300,
-    }
+    source = Source(
+        name="300w",
+        title="300-W",
+        role="real",
+        folder="300w",
+        parts={
+            "afw": 337,
+            "helen/trainset": 2000,
+            "lfpw/trainset": 811,
+            "helen/testset": 330,
+            "lfpw/testset": 224,
+            "ibug": 135,
+            "01_Indoor": 300,
+            "02_Outdoor": 300,
+        },
+        train_parts=("afw", "helen/trainset", "lfpw/trainset"),
+        test_sets={
+            "common": ("helen/testset", "lfpw/testset"),
+            "challenging": ("ibug",),
+            "full": ("helen/testset", "lfpw/testset", "ibug"),
+            "private": ("01_Indoor", "02_Outdoor"),
+        },
+        choices={
+            "afw": ("afw",),
+            "helen": ("helen/trainset", "helen/testset"),
+            "lfpw": ("lfpw/trainset", "lfpw/testset"),
+            "ibug": ("ibug",),
+            "private": ("01_Indoor", "02_Outdoor"),
+        },
+        apart=("01_Indoor", "02_Outdoor"),
+        photograph="the faces that were annotated in one picture (81 of AFW's 185 have several)",
+        # As on the annotations' page: "for research purposes ONLY (NO commercial products)".
+        licence=Licence("research only", True, "https://ibug.doc.ic.ac.uk/resources/facial-point-annotations/"),
+        citation="Sagonas et al., 300 faces in-the-wild challenge, ICCV workshops 2013, and IMAVIS 2016",
+        homepage="https://ibug.doc.ic.ac.uk/resources/facial-point-annotations/",
+    )
+    files = re.compile(rf"[^.].*(?:{'|'.join(map(re.escape, ('.pts', *IMAGE_SUFFIXES)))})")
 
     def part_folder(self, part: str) -> Path:
         nested = self.root / "300W" / part
         return nested if nested.is_dir() else self.root / part
 
     def find(self, part: str) -> list[Record]:
-        folder = self.part_folder(part)
-        files = {path.name: path for path in folder.iterdir() if path.is_file()}
+        with os.scandir(self.part_folder(part)) as entries:
+            files = {entry.name: entry.path for entry in entries if entry.is_file()}
         records = []
-        for path in files.values():
-            if path.suffix in IMAGE_SUFFIXES and path.stem + ".pts" not in files and "_mirror" not in path.stem:
+        for name, path in files.items():
+            stem, suffix = os.path.splitext(name)
+            if suffix in IMAGE_SUFFIXES and stem + ".pts" not in files and "_mirror" not in stem:
                 self.skipped[part]["image without .pts"] += 1
-            if path.suffix != ".pts":
+            if suffix != ".pts":
                 continue
-            if "_mirror" in path.stem:
+            if "_mirror" in stem:
                 self.skipped[part]["mirrored copy"] += 1
                 continue
-            images = [files[path.stem + s] for s in IMAGE_SUFFIXES if path.stem + s in files]
+            images = [files[stem + s] for s in IMAGE_SUFFIXES if stem + s in files]
             if not images:
                 raise DataError(path, "no image of this name beside it", advice="fetch the .jpg or .png again")
-            records.append(Record(f"{part}/{path.stem}", part, photograph_of(part, path.stem), images[0], path))
+            records.append(Record(f"{part}/{stem}", part, photograph_of(part, stem), images[0], path))
         return records
 
     def read_landmarks(self, path: Path) -> NDArray[np.float64]:

@@ -23,7 +23,9 @@ from domaingap.progress import track
 from domaingap.statistics import wilson_interval
 from experiments.report import terminal
 
-HELEN = "HELEN"
+PHOTOGRAPHS = ("300w", "helen")
+"""The source, and what ``--real.parts`` calls the part of it, whose photographs generated faces are compared with."""
+HELEN = PHOTOGRAPHS[1].upper()
 OFFSETS = ("width", "height", "x", "y")
 
 
@@ -62,7 +64,7 @@ def judge(data_root: Path, n: int, size: int, seed: int, out: Path | None, worke
     """Run MTCNN on HELEN's photographs and on generated ones; print how many faces it finds, and where it puts boxes.
 
     Args:
-        data_root: folder that holds 300w/.
+        data_root: folder that holds the photographs' source.
         n: generated faces of each domain; in the target domain all gaps are 1.
         size: side of the generated pictures in pixels.
         seed: of the generated faces.
@@ -73,10 +75,11 @@ def judge(data_root: Path, n: int, size: int, seed: int, out: Path | None, worke
         raise UserError(f"--n is {n}; give at least 1")
     if not 32 <= size <= 1024:
         raise UserError(f"--size is {size}; it lies between 32 and 1024 pixels")
-    reader = open_reader("300w", data_root)
-    parts = [part for part in reader.parts() if part.startswith("helen/")]
+    source, choice = PHOTOGRAPHS
+    reader = open_reader(source, data_root)
+    parts = [part for part in reader.source.choice(choice) if part in reader.parts()]
     if not parts:
-        raise DataError(reader.root / "helen", "no such folder", advice="the faces are compared with HELEN's photographs")
+        raise DataError(reader.root / choice, "no such folder", advice=f"the faces are compared with {HELEN}'s photographs")
     photographs = [reader.read(record) for part in parts for record in reader.records(part)]
     generators = {
         "synthetic": FaceGenerator("synthetic", seed),

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from rich.table import Table
 
-from domaingap.config import AugmentConfig, CropConfig, GeneratedConfig, TargetConfig
-from domaingap.errors import DataError, UserError
+from domaingap import sources
+from domaingap.config import AugmentConfig, CropConfig
+from domaingap.errors import UserError
 
 if TYPE_CHECKING:
-    from domaingap.data.readers import GeneratedReader, Reader
+    from domaingap.data.readers import FaceSource
 
 
 def crop_and_augment(
@@ -47,41 +48,25 @@ def _read_config(config: Path | None) -> dict[str, Any]:
     return content
 
 
-def _readers(data_root: Path, source: str | None, config: Path | None) -> list[Reader | GeneratedReader]:
-    """The data sets to look at: the wanted one; else those that a configuration generates, and those present as files
-    unless it generates both domains."""
-    from domaingap.data.readers import GENERATED, GeneratedReader, open_reader
+def _open_sources(data_root: Path, name: str | None, config: Path | None) -> list[FaceSource]:
+    """The data sets to look at: the named one; else those that a configuration makes, and those present as files unless it
+    makes both domains."""
+    from domaingap.data.readers import open_source, sources_in
 
     content = _read_config(config)
-    synthetic, real = content.get("synthetic") or {}, content.get("real") or {}
-    wanted = [source] if source else [s for s in (synthetic.get("source"), real.get("source")) if s in GENERATED]
-    readers: list[Reader | GeneratedReader] = []
+    sections: dict[str, dict[str, Any]] = {role: content.get(role) or {} for role in ("real", "synthetic")}
+    if name is not None:
+        wanted = [sources.source(name, setting="--source")]
+    else:
+        chosen = {role: section["source"] for role, section in sections.items() if "source" in section}
+        wanted = [sources.source(chosen[role], setting=f"{role}.source") for role in chosen]
+        wanted = [about for about in wanted if about.folder is None]
+        if len(wanted) < len(sections):
+            wanted += sources_in(data_root)
     try:
-        if "generated" in wanted:
-            readers.append(GeneratedReader(GeneratedConfig(**synthetic.get("generated", {}))))
-        if "generated_target" in wanted:
-            readers.append(GeneratedReader(TargetConfig(**real.get("generated", {}))))
+        return [open_source(s.name, data_root, generated=sections[s.role].get("generated")) for s in wanted]
     except TypeError as error:
         raise UserError(f"{config}: {error}") from error
-    if source in GENERATED or len(readers) == len(GENERATED):
-        return readers
-    return [*readers, *(open_reader(name, data_root) for name in _sources(data_root, source))]
-
-
-def _sources(data_root: Path, source: str | None) -> list[str]:
-    from domaingap.data.readers import GENERATED, READERS
-
-    if source is not None:
-        if source not in READERS:
-            raise UserError(f"--source: unknown {source!r}; known: {', '.join((*READERS, *GENERATED))}")
-        return [source]
-    if not data_root.is_dir():
-        raise DataError(data_root, "no such folder", advice="point --data_root at the folder that holds the data sets")
-    present = [name for name, reader in READERS.items() if (data_root / reader.folder).is_dir()]
-    if not present:
-        folders = ", ".join(f"{reader.folder}/" for reader in READERS.values())
-        raise DataError(data_root, f"holds none of {folders}", advice="see README, section Data")
-    return present
 
 
 def prepare(
@@ -96,8 +81,6 @@ def prepare(
 ) -> int:
     """Prepare every part that is present and print what was found."""
     from domaingap.data.prepare import prepare_part
-    from domaingap.data.readers.base import Reader
-    from domaingap.data.readers.ibug300w import PUBLIC_PARTS, Ibug300WReader
 
     crop, _ = crop_and_augment(config, size, channels, box)
     table = Table(title=f"{crop.size} px {crop.channels} crops, boxes: {crop.box}", title_justify="left")
@@ -105,27 +88,25 @@ def prepare(
         table.add_column(column, justify="right" if column in ("faces", "published", "detector missed") else "left")
     failures: list[UserError] = []
     notes: list[str] = []
-    for reader in _readers(data_root, source, config):
-        name, parts = reader.source, reader.parts()
-        if isinstance(reader, Reader) and not parts:
-            raise DataError(reader.root, f"holds none of {', '.join(reader.published)}", advice="see README, section Data")
-        if isinstance(reader, Ibug300WReader) and (absent := [p for p in PUBLIC_PARTS if p not in parts]):
-            notes.append(f"{name}: a partial release; absent: {', '.join(absent)}")
+    for faces in _open_sources(data_root, source, config):
+        about, parts = faces.source, faces.chosen()
+        if absent := about.absent(parts):
+            notes.append(f"{about.name}: a partial release; absent: {', '.join(absent)}")
         for part in parts:
             try:
-                prepared = prepare_part(reader, part, crop, prepared_dir, workers)
+                prepared = prepare_part(faces, part, crop, prepared_dir, workers)
             except UserError as error:
                 # One bad file in one part keeps no other part from being prepared.
                 failures.append(error)
                 continue
             meta = prepared.meta
             table.add_row(
-                name,
+                about.name,
                 part,
                 str(meta["n_faces"]),
                 str(meta["n_published"] or "-"),
                 "partial" if meta["partial"] else "complete" if meta["n_published"] else "",
-                str(meta["box_sources"].get("fallback", 0)) if crop.box == "mtcnn" and isinstance(reader, Reader) else "-",
+                str(meta["box_sources"].get("fallback", 0)) if about.box_rule(crop.box) == "mtcnn" else "-",
                 ", ".join(f"{n} {why}" for why, n in meta["skipped"].items()),
                 str(prepared.folder),
             )
@@ -164,15 +145,17 @@ def preview(
 
     crop, augment = crop_and_augment(config, size, channels, box, strength)
     tiles = []
-    for reader in _readers(data_root, source, config):
-        name = reader.source
-        faces = PreparedFaces([prepare_part(reader, part, crop, prepared_dir) for part in reader.parts()[:1]])
+    for data_set in _open_sources(data_root, source, config):
+        faces = PreparedFaces([prepare_part(data_set, data_set.chosen()[0], crop, prepared_dir)])
         positions = seeded_order(faces.names.tolist(), faces.photographs.tolist(), seed)[:5]
         plain = FaceDataset(faces, positions)
         augmented = FaceDataset(faces, positions, Augmenter(crop, augment, seed))
         for row in range(len(positions)):
             items = [plain[row], *(augmented[(step, row, 0)] for step in range(8))]
-            captions = [f"{name} {faces.names[positions[row]]}"[-32:], *(f"step {step}" for step in range(8))]
+            captions = [
+                f"{data_set.source.name} {faces.names[positions[row]]}"[-32:],
+                *(f"step {step}" for step in range(8)),
+            ]
             tiles += [
                 draw_face(item["image"].numpy(), [(item["landmarks"].numpy(), GREEN)], side=192, caption=caption)
                 for item, caption in zip(items, captions, strict=True)
