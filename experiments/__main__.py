@@ -121,7 +121,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
 
     laboratory = add(
-        "laboratory", "experiments.laboratory:laboratory",
+        "laboratory", "experiments.commands.laboratory:laboratory",
         "Check that the suite measures what it should: generated faces with one gap at a time, answers known beforehand.",
         "domaingap laboratory\n  domaingap laboratory --short\n  domaingap laboratory --check_only",
     )  # fmt: skip
@@ -162,12 +162,14 @@ def build_parser() -> argparse.ArgumentParser:
     )
 
     report = add(
-        "report", "experiments.report:report",
+        "report", "experiments.commands.report:report",
         "Print what each strategy is worth: tables of the runs in a folder, with intervals and paired differences.",
         "domaingap report runs/strategies",
     )  # fmt: skip
     report.add_argument("runs_dir", type=Path, metavar="DIR", nargs="?", default=Path("runs"), help="folder of runs (runs)")
-    report.add_argument("--format", choices=("table", "markdown", "csv"), default="table", help="how to print it (table)")
+    report.add_argument(
+        "--format", choices=("table", "markdown", "csv", "latex"), default="table", help="how to print it (table)"
+    )
     report.add_argument(
         "--style",
         choices=("gap", "strategies", "pairs", "adapters", "runs", "original_study"),
@@ -379,7 +381,7 @@ def run_recipe(name: str, arguments: Sequence[str]) -> int:
     module = importlib.import_module(f"experiments.{name}")
     function: Callable[..., Any] = getattr(module, name)
     result = function(**parse_recipe(name, function, arguments))
-    from experiments.report import summary
+    from experiments.commands.report import summary
 
     summary(result)
     return 0

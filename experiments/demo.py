@@ -63,7 +63,7 @@ def demo(runs_dir: Path | None, prepared_dir: Path, seed: int, quick: bool, wand
     Returns:
         0, or 1 where a run failed.
     """
-    from experiments.report import report
+    from experiments.commands.report import report
     from experiments.sweep import finished_runs, run_all
 
     began = time.monotonic()
@@ -117,11 +117,11 @@ def _open_faces(values: Mapping[str, Any]) -> Any:
 
 def _results(folder: Path, keys: set[str]) -> dict[str, Any]:
     """The demo's own finished runs by recipe, whatever else lies in the folder."""
-    from domaingap.results import read_results
-    from experiments.report import Finished
+    from domaingap.study.record import read_records
     from experiments.sweep import key_of
 
-    return {content["recipe"]: Finished(path, content) for path, content in read_results(folder) if key_of(content) in keys}
+    records = read_records(folder).records
+    return {r.recipe: r for r in records if key_of({"recipe": r.recipe, "config": r.config}) in keys}
 
 
 def _write_faces(runs: Mapping[str, Any], real: Any, path: Path) -> None:
@@ -160,10 +160,10 @@ def sentences(runs: Mapping[str, Any], folder: Path, picture: Path, quick: bool 
     A difference counts where its 95% interval, over photographs in pairs, excludes zero. Of the strategies the one with
     the lowest error on validation faces is named first: the test faces must not pick it.
     """
-    nme = {name: float(run.nme("generated")) for name, run in runs.items()}
+    nme = {name: float(run.value("generated")) for name, run in runs.items()}
     gap = _difference(runs, "synthetic_only", "real_only")
-    n_test = runs["real_only"].content["counts"]["test/generated"]["images"]
-    n_real = runs["real_only"].n
+    n_test = runs["real_only"].counts["test/generated"].images
+    n_real = runs["real_only"].n_real_train
     first = (
         f"The gap: on {n_test} target faces, which stand in for real photographs, the points of a network trained on "
         f"synthetic faces alone are off by {nme['synthetic_only']:.2f}% of the distance between the outer eye corners, "
@@ -184,7 +184,7 @@ def _negated(interval: Interval) -> Interval:
 
 
 def _second(runs: Mapping[str, Any], nme: Mapping[str, float], gap: Interval) -> str:
-    ways = sorted(STRATEGIES[2:], key=lambda name: float(runs[name].nme("val")))
+    ways = sorted(STRATEGIES[2:], key=lambda name: float(runs[name].value("val")))
     against_synthetic = {name: _difference(runs, name, "synthetic_only") for name in ways}
     against_real = {name: _difference(runs, name, "real_only") for name in ways}
     helped = [name for name in ways if against_synthetic[name].high < 0]
@@ -240,8 +240,8 @@ def _share(nme: Mapping[str, float], name: str) -> str:
 
 def _difference(runs: Mapping[str, Any], one: str, other: str) -> Interval:
     """NME of one strategy minus that of another on the test faces, with its interval over photographs in pairs."""
-    from experiments.report import difference
+    from domaingap.study.compare import Group, difference
 
-    compared = difference([runs[one]], [runs[other]], "generated")
+    compared = difference(Group((runs[one],)), Group((runs[other],)), "generated")
     assert compared is not None, "all strategies are scored on the same faces"
-    return Interval(*compared[1])
+    return compared.interval

@@ -94,7 +94,7 @@ def evaluate(
         }
     for metric, cells in rows.items():
         table.add_row(metric, *cells)
-    from experiments.report import terminal
+    from domaingap.study.tables import terminal
 
     out = terminal()
     out.print(table)

@@ -66,7 +66,7 @@ def sweep(file: Path, overrides: Sequence[str], plan: bool, exact: bool) -> int:
         return 0
     failed = run_all(runs, finished)
     if len(failed) < len(runs):
-        from experiments.report import report
+        from experiments.commands.report import report
 
         report(folder, "table", "strategies", None)
         console.print(f"all tables: domaingap report {folder}")

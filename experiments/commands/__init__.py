@@ -1,0 +1,1 @@
+"""The commands of ``domaingap``; thin: what they do lies in the library."""
