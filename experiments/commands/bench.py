@@ -39,7 +39,7 @@ def bench(data_root: Path | None, seconds: float, threads: int, out: Path | None
     if seconds <= 0 or threads < 1:
         raise UserError("--seconds and --threads must be positive")
     torch.set_num_threads(threads)
-    from experiments.report import terminal
+    from domaingap.study.tables import terminal
     from experiments.run import hardware, versions
 
     table = Table(title=f"{threads} threads, {seconds:g} s per case, both sides alternating", title_justify="left")

@@ -111,7 +111,7 @@ def prepare(
                 str(prepared.folder),
             )
     if table.rows:
-        from experiments.report import terminal
+        from domaingap.study.tables import terminal
 
         terminal().print(table)
         for note in notes:

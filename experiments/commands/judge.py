@@ -21,7 +21,7 @@ from domaingap.landmarks import to_ibug68
 from domaingap.parallel import spread, worker_count
 from domaingap.progress import track
 from domaingap.statistics import wilson_interval
-from experiments.report import terminal
+from domaingap.study.tables import terminal
 
 PHOTOGRAPHS = ("300w", "helen")
 """The source, and what ``--real.parts`` calls the part of it, whose photographs generated faces are compared with."""

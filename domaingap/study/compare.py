@@ -1,0 +1,407 @@
+"""Records → groups → families → figures and comparisons, as numbers; nothing here is printed.
+
+A *group* is runs that differ in their seed alone. A *family* is groups that may stand in one table: they differ in
+strategy, budget, selection rule, number of steps and the settings of their own stages, and in nothing else. Comparisons
+are made within a family, which is also what Holm's correction is over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from domaingap.errors import UserError
+from domaingap.hashing import content_key, flat
+from domaingap.statistics import Interval, cluster_bootstrap, holm, paired_t_test, t_interval
+from domaingap.study.record import RunRecord, by_seed, set_key
+
+NOTHING = Interval(float("nan"), float("nan"), float("nan"))
+"""The interval of no value at all."""
+
+
+@dataclass(frozen=True)
+class Strategies:
+    """What comparisons ask of the recipes.
+
+    Attributes:
+        order: of tables.
+        floor: synthetic data alone.
+        ceiling: real data alone, which is every strategy's baseline at the same budget.
+    """
+
+    order: tuple[str, ...]
+    floor: str
+    ceiling: str
+
+    def rank(self, recipe: str) -> int:
+        """A recipe's place in tables; unknown ones come last."""
+        return self.order.index(recipe) if recipe in self.order else len(self.order)
+
+
+PROTOCOL = Strategies(
+    order=("synthetic_only", "label_adaptation", "data_adaptation", "mixing", "fine_tuning", "real_only"),
+    floor="synthetic_only",
+    ceiling="real_only",
+)
+
+
+Lengths = Literal["both", "shorter"]
+
+
+class Budget(NamedTuple):
+    """Real images that anything was fitted on; at least so many where the run's start isn't known."""
+
+    n: int
+    unknown: bool
+
+    def __str__(self) -> str:
+        return f">= {self.n}" if self.unknown else str(self.n)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A group's figure.
+
+    Attributes:
+        by_seed: the values; of runs that have one.
+        interval: mean with its 95% interval over ``over``; NaN where there is no value or no interval.
+        over: ``seeds`` (Student's t) where there are several, else ``images`` (the run's own bootstrap).
+        left_out: runs without a value.
+    """
+
+    by_seed: dict[int, float]
+    interval: Interval
+    over: str
+    left_out: int
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """Runs that differ in their seed alone, in the order of seeds.
+
+    Attributes:
+        runs: one for each seed.
+        picked_from: the groups of several α that validation picked these runs from, where it did.
+    """
+
+    runs: tuple[RunRecord, ...]
+    picked_from: tuple[Group, ...] = ()
+
+    @property
+    def first(self) -> RunRecord:
+        """A run to ask what all share."""
+        return self.runs[0]
+
+    @property
+    def budget(self) -> Budget:
+        return Budget(self.first.n_real_train, self.first.start is not None and not self.first.start.known)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All that determines its figures but the seed."""
+        given = self.first.identity
+        return {key: value for key, value in given.items() if key != "alpha"} if self.picked_from else dict(given)
+
+    @property
+    def label(self) -> str:
+        """The strategy, with α where it has one."""
+        if self.picked_from:
+            return f"{self.first.recipe} α by val"
+        return self.first.recipe + (f" α={self.first.alpha:g}" if self.first.alpha is not None else "")
+
+    @property
+    def trained(self) -> int:
+        """Optimiser steps of this run's own behind its answers."""
+        return self.first.steps_answering - (self.first.start.steps if self.first.start is not None else 0)
+
+    @property
+    def longer(self) -> bool:
+        """Whether its answering network has more steps than a network from scratch, as after fine-tuning."""
+        return self.trained > self.first.scratch_steps
+
+    def values(self, on: str, metric: str = "nme") -> dict[int, float]:
+        """A metric on a set of faces by seed, of the runs that have one."""
+        return {run.seed: value for run in self.runs if (value := run.value(on, metric)) is not None}
+
+    def cell(self, on: str, metric: str = "nme") -> Cell:
+        """A metric on a set of faces with its interval."""
+        values = self.values(on, metric)
+        left_out = len(self.runs) - len(values)
+        if len(values) > 1:
+            return Cell(values, t_interval(list(values.values())), "seeds", left_out)
+        if not values:
+            return Cell(values, NOTHING, "images", left_out)
+        ((seed, value),) = values.items()
+        own = by_seed(self.runs)[seed].intervals.get(f"{set_key(on)}/{metric}", NOTHING[1:])
+        return Cell(values, Interval(value, *own), "images", left_out)
+
+
+def grouped(records: Sequence[RunRecord], strategies: Strategies = PROTOCOL) -> list[Group]:
+    """The records by everything but their seed, in the order of tables.
+
+    Raises:
+        UserError: two different runs of one seed, as after a change of the splits.
+    """
+    groups: dict[str, dict[int, RunRecord]] = {}
+    for record in sorted(records, key=lambda record: _order(record, strategies)):
+        runs = groups.setdefault(record.group_key, {})
+        if (other := runs.setdefault(record.seed, record)) is not record:
+            raise UserError(
+                f"{other.folder} and {record.folder} have the same settings and seed {record.seed}, but are different runs; "
+                "move one of them away"
+            )
+    return [Group(tuple(by_seed(list(runs.values())).values())) for runs in groups.values()]
+
+
+def _order(record: RunRecord, strategies: Strategies) -> tuple[Any, ...]:
+    n = record.n_real_train if record.recipe != strategies.floor else -1
+    rank = strategies.rank(record.recipe)
+    return (n, rank, record.source, record.selection, record.steps_answering, record.name, record.seed)
+
+
+def picked_alphas(groups: Sequence[Group]) -> list[Group]:
+    """Where a strategy ran at several α: for each seed the run with the lowest NME on validation.
+
+    A test set must not pick α; under the rule ``budget`` nothing may. Runs without a validation NME aren't picked.
+    """
+    alike: dict[str, list[Group]] = {}
+    for group in groups:
+        if group.first.alpha is not None and group.first.selection == "real_val":
+            rest = {key: value for key, value in group.settings.items() if key != "alpha"}
+            alike.setdefault(content_key([group.first.recipe, rest]), []).append(group)
+    result = []
+    for members in alike.values():
+        runs = [{run.seed: run for run in group.runs} for group in members]
+        best = []
+        for seed in sorted(set.intersection(*(set(of) for of in runs))):
+            valued = [(value, run) for of in runs if (value := (run := of[seed]).value("val")) is not None]
+            best += [min(valued, key=lambda pair: pair[0])[1]] if valued else []
+        if best and len(members) > 1:
+            result.append(Group(tuple(best), tuple(members)))
+    return result
+
+
+def figures(groups: Sequence[Group], picked: Sequence[Group], on: str, metric: str = "nme") -> dict[Group, Cell]:
+    """A cell for each group.
+
+    Of an α that validation picked for some seeds and not for others, the test set may have been scored for those alone:
+    a mean over them would be one over the seeds at which it did best. Such a cell has no value.
+    """
+    candidates = {member for group in picked for member in group.picked_from}
+    cells = {}
+    for group in groups:
+        cell = group.cell(on, metric)
+        some = group in candidates and cell.left_out > 0
+        cells[group] = Cell({}, NOTHING, "images", cell.left_out) if some else cell
+    return cells
+
+
+@dataclass(frozen=True, eq=False)
+class Family:
+    """Groups that may be put beside each other.
+
+    Attributes:
+        groups: in the order of tables.
+        source: the synthetic data set; empty where no group has any.
+        name: network, crops and synthetic data, and what else tells it from other families.
+    """
+
+    groups: list[Group]
+    source: str
+    name: str
+
+
+def families(groups: Sequence[Group]) -> list[Family]:
+    """The groups by what comparable runs share; every group is in one family at least.
+
+    Groups without synthetic data belong to every family of their setting that has a strategy at their budget, or to all
+    of them where none has.
+    """
+    by_setting: dict[str, list[Group]] = {}
+    for group in groups:
+        by_setting.setdefault(content_key(group.first.setting), []).append(group)
+    found: list[list[Group]] = []
+    for here in by_setting.values():
+        by_faces: dict[str, list[Group]] = {}
+        for group in here:
+            if group.first.synthetic_setting is not None:
+                by_faces.setdefault(content_key(group.first.synthetic_setting), []).append(group)
+        kinds = sorted(by_faces.values(), key=lambda of: (-len(of), of[0].first.source))
+        covered = {group.budget for of in kinds for group in of}
+        for of in kinds:
+            own = {group.budget for group in of}
+            beside = [g for g in here if g.first.synthetic_setting is None and (g.budget in own or g.budget not in covered)]
+            found.append([group for group in here if group in of or group in beside])
+        found += [] if kinds else [here]
+    owners = [next((group.first for group in of if group.first.source), of[0].first) for of in found]
+    networks = [_network(run) for run in owners]
+    settings = told_apart([run.setting for run in owners], networks)
+    faces = told_apart([run.synthetic_setting or {} for run in owners], [(content_key(r.setting), r.source) for r in owners])
+    parts = zip(found, owners, networks, settings, faces, strict=True)
+    return [
+        Family(of, run.source, f"{net}{own}" + (f", {run.source}{more}" if run.source else ""))
+        for of, run, net, own, more in parts
+    ]
+
+
+def _network(run: RunRecord) -> str:
+    crop = run.identity["crop"]
+    return f"{run.identity['model']['backbone']} {crop['size']} px {crop['channels']}"
+
+
+def told_apart(settings: Sequence[Mapping[str, Any]], shown: Sequence[Hashable]) -> list[str]:
+    """What to add to names: where things would be ``shown`` alike, the settings in which they differ.
+
+    Fingerprints of faces (``faces``) are named, by their first digits, only where no other setting tells.
+    """
+    added = [""] * len(shown)
+    alike: dict[Hashable, list[int]] = {}
+    for i, value in enumerate(shown):
+        alike.setdefault(value, []).append(i)
+    for members in alike.values():
+        given = [flat(settings[i]) for i in members]
+        keys = [key for key in sorted({key for of in given for key in of}) if len({of.get(key) for of in given}) > 1]
+        named = [key for key in keys if key.partition(".")[0] != "faces"]
+        all_told, told = (len({tuple(of.get(key) for key in some) for of in given}) for some in (keys, named))
+        keys = named if told == all_told else keys
+        for i, of in zip(members, given, strict=True):
+            added[i] = "".join(f" {key}={_short(key, of.get(key, '-'))}" for key in keys)
+    return added
+
+
+def _short(key: str, value: str) -> str:
+    return value[:8] if key.partition(".")[0] in ("faces", "init_from") else value
+
+
+def labels(groups: Sequence[Group], shown: Callable[[Group], Hashable]) -> dict[Group, str]:
+    """A name for each group: strategy and α, and the settings that tell apart groups which would look the same.
+
+    Args:
+        groups: of one table.
+        shown: what its row shows beside the name.
+    """
+    added = told_apart([group.settings for group in groups], [(group.label, shown(group)) for group in groups])
+    return {group: group.label + more for group, more in zip(groups, added, strict=True)}
+
+
+# Comparisons.
+
+
+class Verdict(StrEnum):
+    """What an interval of a difference in NME says of the strategy."""
+
+    BETTER = "better"
+    WORSE = "worse"
+    OPEN = "open"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """NME of one group minus that of another, on the same images and seeds.
+
+    Attributes:
+        seeds: that both have.
+        interval: mean with its 95% interval: over seeds, or of a single seed over photographs in pairs.
+        p: two-sided p-value of no difference; None of a single seed.
+    """
+
+    seeds: tuple[int, ...]
+    interval: Interval
+    p: float | None
+
+    @property
+    def verdict(self) -> Verdict:
+        return Verdict.BETTER if self.interval.high < 0 else Verdict.WORSE if self.interval.low > 0 else Verdict.OPEN
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A strategy beside its baseline.
+
+    Attributes:
+        group: the strategy.
+        baseline: what it is compared with.
+        difference: the strategy minus the baseline.
+        lengths: the baseline was taken from those of both lengths, or had to be the shorter one as there is no other;
+            None where only one length is asked for.
+        p_holm: corrected for all comparisons of the family.
+    """
+
+    group: Group
+    baseline: Group
+    difference: Difference
+    lengths: Lengths | None
+    p_holm: float | None = None
+
+    @property
+    def corrected(self) -> bool:
+        """Whether the verdict holds after the correction."""
+        return self.p_holm is not None and self.p_holm < 0.05
+
+
+def difference(a: Group, b: Group, on: str) -> Difference | None:
+    """NME of ``a`` minus that of ``b`` on a set of faces; None without a shared seed that both have a value of.
+
+    Raises:
+        UserError: of a single shared seed, whose predictions can't be read.
+    """
+    left, right = a.values(on), b.values(on)
+    seeds = tuple(sorted(left.keys() & right.keys()))
+    if not seeds:
+        return None
+    if len(seeds) > 1:
+        return Difference(seeds, *paired_t_test([left[seed] for seed in seeds], [right[seed] for seed in seeds]))
+    from domaingap.results import load_predictions
+
+    files = [by_seed(group.runs)[seeds[0]].folder / "predictions.npz" for group in (a, b)]
+    one, other = (load_predictions(file).get(on) for file in files)
+    if one is None or other is None or not np.array_equal(one.names, other.names):
+        return None
+    return Difference(seeds, cluster_bootstrap(one.nme() - other.nme(), one.photographs), None)
+
+
+def comparisons(groups: Sequence[Group], on: str, strategies: Strategies = PROTOCOL) -> tuple[list[Comparison], list[str]]:
+    """Every strategy of a family beside the floor, and beside the ceiling at its budget; and what couldn't be compared."""
+    found: list[Comparison] = []
+    problems: list[str] = []
+    for group in groups:
+        for baseline, lengths in _baselines(group, groups, strategies):
+            try:
+                compared = difference(group, baseline, on)
+            except UserError as error:
+                problems.append(str(error))
+                continue
+            if compared is not None:
+                found.append(Comparison(group, baseline, compared, lengths))
+    corrected = iter(holm([c.difference.p for c in found if c.difference.p is not None]))
+    return [replace(c, p_holm=next(corrected)) if c.difference.p is not None else c for c in found], problems
+
+
+def _baselines(group: Group, groups: Sequence[Group], strategies: Strategies) -> Iterator[tuple[Group, Lengths | None]]:
+    """What a strategy is compared with, see :attr:`Comparison.lengths`."""
+    run = group.first
+    others = [other for other in groups if run.comparable_with(other.first)]
+    # A budget of n real images and nothing else has none to pick the synthetic network with.
+    rule = "source_val" if run.selection == "budget" else run.selection
+    if run.recipe != strategies.floor:
+        for other in others:
+            base = other.first
+            if (base.recipe, base.selection, base.scratch_steps) == (strategies.floor, rule, run.scratch_steps):
+                yield other, None
+    if run.recipe in (strategies.floor, strategies.ceiling):
+        return
+    own = (strategies.ceiling, group.budget, run.selection)
+    at_budget = [other for other in others if (other.first.recipe, other.budget, other.first.selection) == own]
+    shorter = [other for other in at_budget if other.first.scratch_steps == run.scratch_steps]
+    if not group.longer:
+        yield from ((other, None) for other in shorter)
+        return
+    # Its answering network was trained further: the better on validation of the ceiling at both lengths.
+    equal = [other for other in at_budget if other.first.scratch_steps == group.trained]
+    valued = [(float(np.mean(list(values.values()))), other) for other in shorter + equal if (values := other.values("val"))]
+    if valued:
+        yield min(valued, key=lambda pair: pair[0])[1], "both" if equal else "shorter"

@@ -1,0 +1,389 @@
+"""The tables of ``domaingap report``, from groups, families and comparisons of :mod:`domaingap.study.compare`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, get_args, get_type_hints
+
+from domaingap.config import AdapterConfig
+from domaingap.study.compare import (
+    PROTOCOL,
+    Budget,
+    Cell,
+    Comparison,
+    Family,
+    Group,
+    Strategies,
+    Verdict,
+    comparisons,
+    families,
+    figures,
+    grouped,
+    labels,
+    picked_alphas,
+)
+from domaingap.study.record import AdapterRecord, RunRecord, SetRecord, set_key
+from domaingap.study.tables import Column, Table, format_metric, interval_column, metric, number, number_column
+
+RULES = (
+    "columns: real images that anything was fitted on; (+ 300): further ones that picked checkpoint and adapter.",
+    "steps: optimiser steps behind the answering network / of all stages of the run.",
+)
+
+
+def _s(count: int) -> str:
+    return "s" if count != 1 else ""
+
+
+def scored_sets(records: Sequence[RunRecord]) -> list[str]:
+    """Test sets that any run has an NME on, in the order of the results."""
+    names = dict.fromkeys(name for record in records for name in record.counts if name.startswith("test/"))
+    return [name.removeprefix("test/") for name in names if any(r.metrics.get(f"{name}/nme") is not None for r in records)]
+
+
+# One run.
+
+
+def run_table(record: RunRecord) -> Table:
+    """A run's figures on every set of faces, with what it was trained on below them."""
+    columns = [
+        Column("faces"),
+        number_column("images"),
+        number_column("NME %", metric("nme")),
+        number_column("95% interval", lambda bounds: " to ".join(format_metric("nme", bound) for bound in bounds)),
+        number_column("FR@8 %", metric("fr@8")),
+        number_column("AUC@8", metric("auc@8")),
+        number_column("NME without jaw", metric("nme_no_jaw")),
+    ]
+    rows = []
+    for name, count in record.counts.items():
+        nme, *others = (record.metrics.get(f"{name}/{key}") for key in ("nme", "fr@8", "auc@8", "nme_no_jaw"))
+        interval = record.intervals.get(f"{name}/nme") if nme is not None else None
+        rows.append([name.removeprefix("test/") + _partial(count), count.images, nme, interval, *others])
+    adapter = record.adapter
+    notes = [
+        f"trained on {record.n_real} real and {record.n_synthetic} synthetic images; checkpoint"
+        f"{' and adapter' if adapter else ''} by {record.selection}; {record.steps_answering} steps; "
+        f"boxes: {record.box_rule}; {record.wall_time_s / 60:.1f} min"
+    ]
+    if record.start is not None and not record.start.known:
+        notes.append(f"unknown start: what {record.start.checkpoint} was trained on isn't recorded, and not counted here")
+    if adapter is not None:
+        notes.append(f"label adapter for {adapter.use}: {_adapter_line(adapter)}")
+        notes += [f"warning: {adapter.warning}"] if adapter.warning else []
+        notes += [f"caution: {adapter.movement_warning}"] if adapter.movement_warning else []
+    pictures = "val_faces.png" + (", adapter.png" if adapter else "")
+    notes.append(f"files: {record.folder} (result.json, predictions.npz, {pictures}, checkpoints/)")
+    return Table(record.name, columns, rows, notes)
+
+
+def _adapter_line(adapter: AdapterRecord) -> str:
+    """What was chosen, and how far it moves predictions and exact labels."""
+    setting = {"linear": "ridge penalty", "mlp": "epochs"}.get(adapter.kind)
+    details = [f"{setting} {adapter.setting:g}"] if setting and adapter.setting else []
+    details += [f"strength {adapter.strength:g}"] if setting and adapter.strength != 1 else []
+    spread = f"{adapter.spread_ratio:.2f}" if adapter.spread_ratio is not None else "nothing known"
+    return (
+        f"{adapter.kind}"
+        + (f" ({', '.join(details)})" if details else "")
+        + f" by {adapter.chosen_on}, NME {adapter.nme_before:.2f} to {adapter.nme:.2f}; "
+        + f"moves predictions {adapter.movement_predictions['all']:.2f}%, "
+        + f"true synthetic labels {adapter.movement_labels['all']:.2f}%, of whose spread {spread} is left"
+    )
+
+
+def _partial(count: SetRecord) -> str:
+    if not count.partial:
+        return ""
+    if count.images != sum(count.parts.values()):
+        return " (of a partial release)"  # drawn from the parts, not all of them
+    return f" (partial: {count.images} of {count.published})" if count.published else " (partial)"
+
+
+# Many runs.
+
+
+def strategies_tables(records: Sequence[RunRecord], on: str, strategies: Strategies = PROTOCOL) -> list[Table]:
+    """Strategies by budgets of real images: NME on one set of faces, a table for each family."""
+    groups = grouped(records, strategies)
+    picked = picked_alphas(groups)
+    cells = figures([*groups, *picked], picked, on)
+    return [_strategies_table(family, cells, on, strategies) for family in families([*groups, *picked])]
+
+
+def _strategies_table(family: Family, cells: Mapping[Group, Cell], on: str, strategies: Strategies) -> Table:
+    # A line holds groups that differ in their budget alone; two at one budget are two lines, whatever they are called.
+    lines: list[dict[Budget, Group]] = []
+    for group in family.groups:
+        if not cells[group].by_seed:
+            continue
+        alike = [line for line in lines if _line_key(next(iter(line.values()))) == _line_key(group)]
+        free = next((line for line in alike if group.budget not in line), None)
+        if free is None:
+            lines.append(free := {})
+        free[group.budget] = group
+    firsts = [next(iter(line.values())) for line in lines]
+    names = labels(firsts, lambda g: (g.first.source, g.first.steps_answering, g.first.steps_total, g.first.selection))
+
+    def order(line: dict[Budget, Group]) -> tuple[Any, ...]:
+        group = next(iter(line.values()))
+        run, alpha = group.first, (bool(group.picked_from), group.first.alpha or 0)
+        return (strategies.rank(run.recipe), run.source, *alpha, run.steps_answering, run.steps_total, run.selection)
+
+    budgets = sorted({budget for line in lines for budget in line})
+    rows = []
+    for line in sorted(lines, key=order):
+        group = next(iter(line.values()))
+        run = group.first
+        seeds = sorted({len(cells[g].by_seed) for g in line.values()})
+        rule = run.selection + (f" (+ {run.n_real_selection})" if run.n_real_selection else "")
+        steps = (run.steps_answering, run.steps_total)
+        values = [cells[line[budget]].interval if budget in line else None for budget in budgets]
+        rows.append([names[group], run.source or None, steps, rule, (seeds[0], seeds[-1])[: len(seeds)], *values])
+    columns = [
+        Column("strategy"),
+        Column("synthetic"),
+        number_column("steps", lambda pair: f"{pair[0]} / {pair[1]}"),
+        Column("picked by"),
+        number_column("seeds", lambda ends: " to ".join(map(str, ends))),
+        *(interval_column(f"{budget} real", metric("nme"), none="") for budget in budgets),
+    ]
+    notes = [*_notes([run for g in family.groups for run in g.runs], [] if on == "val" else [on], RULES)]
+    notes += _left_out(family.groups, on, cells)
+    for group in family.groups:
+        if group.picked_from:
+            counts = Counter(f"{run.alpha:g}" for run in group.runs)
+            chosen = ", ".join(f"{alpha} for {count}" for alpha, count in sorted(counts.items()))
+            notes.append(f"α by val, {group.budget} real: for each seed the α with the lowest validation NME ({chosen}).")
+            notes += _left_out(group.picked_from, "val") if on != "val" else []
+    return Table(f"NME % on {on}, {family.name}", columns, rows, notes)
+
+
+def _line_key(group: Group) -> tuple[Any, ...]:
+    settings = {key: value for key, value in group.settings.items() if key != "n_real"}
+    return (group.first.recipe, bool(group.picked_from), settings)
+
+
+def _left_out(groups: Sequence[Group], on: str, cells: Mapping[Group, Cell] | None = None) -> list[str]:
+    """What figures are without, where runs have no value."""
+    count = sum(len(group.runs) - len(group.values(on)) for group in groups if not group.picked_from)
+    notes = [f"{count} run{_s(count)} without {on} NME left out."] if count else []
+    if any(group.values(on) and not cell.by_seed for group, cell in (cells or {}).items() if group in groups):
+        notes.append(
+            f"an α that was scored on {on} for some seeds only, as validation picked it there, has no figure of its own."
+        )
+    return notes
+
+
+def pairs_tables(records: Sequence[RunRecord], on: str, strategies: Strategies = PROTOCOL) -> list[Table]:
+    """Differences in pairs: every strategy against synthetic data alone, and against real data alone at the same budget;
+    a table, and a family of comparisons for Holm's correction, for each family."""
+    groups = grouped(records, strategies)
+    for best in picked_alphas(groups):
+        # The α that validation picked is compared, not each: the best of several on a test set isn't a result.
+        groups = [*(group for group in groups if group not in best.picked_from), best]
+    found = families(groups)
+    tables = []
+    for family in found:
+        compared, problems = comparisons(family.groups, on, strategies)
+        title = f"Differences in pairs, NME % on {on}" + (f", {family.name}" if len(found) > 1 else "")
+        notes = [*_left_out(family.groups, on), *problems]
+        if compared:
+            tables.append(_pairs_table(title, compared, notes, strategies))
+    return tables
+
+
+def _pairs_table(title: str, compared: Sequence[Comparison], left_out: Sequence[str], strategies: Strategies) -> Table:
+    groups = list(dict.fromkeys(group for c in compared for group in (c.group, c.baseline)))
+    names = labels(groups, lambda g: (g.first.source, g.budget, g.first.selection, g.first.steps_answering))
+
+    def against(c: Comparison) -> str:
+        return names[c.baseline] + (f" ({c.baseline.first.steps_answering} steps)" if c.lengths else "")
+
+    def verdict(c: Comparison) -> str:
+        return c.difference.verdict + ("" if c.corrected or c.difference.verdict is Verdict.OPEN else ", uncorrected")
+
+    rows = [
+        [
+            names[c.group],
+            c.group.first.source or c.baseline.first.source,
+            against(c),
+            c.group.budget,
+            c.group.first.selection,
+            len(c.difference.seeds),
+            c.difference.interval,
+            c.difference.p,
+            c.p_holm,
+            verdict(c),
+        ]
+        for c in compared
+    ]
+    columns = [
+        Column("strategy"),
+        Column("synthetic"),
+        Column("against"),
+        number_column("real images"),
+        Column("picked by"),
+        number_column("seeds"),
+        interval_column("difference in NME", number(2, sign=True)),
+        number_column("p", number(4)),
+        number_column("p, Holm", number(3)),
+        Column("verdict"),
+    ]
+    tested = sum(c.difference.p is not None for c in compared)
+    notes = [
+        "difference: strategy minus what it is compared with, on the same images and seeds; below zero it is better.",
+        "[ ]: 95% interval over seeds (Student's t on paired differences); of a single seed over images (photographs "
+        "resampled in pairs), without a p-value.",
+        f"p, Holm: corrected for the {tested} comparisons of this table. verdict: better or worse where the corrected "
+        "p lies below 0.05; uncorrected where only the interval excludes zero; open otherwise.",
+    ]
+    longer = {c.group.first.recipe: c.lengths for c in sorted(compared, key=lambda c: c.lengths == "shorter") if c.lengths}
+    for recipe, lengths in longer.items():
+        notes.append(
+            f"{recipe} is compared with the better on validation of {strategies.ceiling} at its own and at the shorter "
+            "number of steps."
+        )
+        if lengths == "shorter":
+            notes.append(
+                f"{strategies.ceiling} at {recipe}'s number of steps isn't among these runs: its rows favour {recipe}."
+            )
+    few = min(len(c.difference.seeds) for c in compared)
+    notes += [f"{few} seed{_s(few)} in some rows: a headline needs five."] if few < 5 else []
+    return Table(title, columns, rows, [*notes, *left_out])
+
+
+def adapters_tables(records: Sequence[RunRecord], strategies: Strategies = PROTOCOL) -> list[Table]:
+    """What label adapters do: how far they move predictions and exact labels, and whether these keep their spread."""
+    groups = [group for group in grouped(records, strategies) if group.first.adapter is not None]
+    if not groups:
+        return []
+    names = labels(groups, lambda g: (g.first.source, g.budget))
+    kinds: list[str] = [kind for kind in get_args(get_type_hints(AdapterConfig)["kind"]) if kind != "auto"]
+    rows = []
+    for group in groups:
+        own = [run.adapter for run in group.runs if run.adapter is not None]
+        scores = [{**adapter.nme_by_kind, "identity": adapter.nme_before} for adapter in own]
+        rows.append(
+            [
+                names[group],
+                group.first.source,
+                group.budget,
+                own[0].use,
+                Counter(adapter.kind for adapter in own),
+                _mean([adapter.strength for adapter in own]),
+                [_mean([score[kind] for score in scores if kind in score]) for kind in kinds],
+                _region_means([adapter.movement_predictions for adapter in own]),
+                _region_means([adapter.movement_labels for adapter in own]),
+                _mean([adapter.spread_ratio for adapter in own]),
+                _mean([adapter.shape_kept for adapter in own]),
+                (sum(adapter.warning is not None for adapter in own), len(own)),
+            ]
+        )
+
+    def counted(counts: Counter[str]) -> str:
+        return ", ".join(f"{kind} {count}" if len(counts) > 1 else kind for kind, count in counts.items())
+
+    def movements(means: dict[str, float]) -> str:
+        whole, *regions = (f"{value:.1f}" for value in means.values())
+        return f"{whole} ({' '.join(regions)})"
+
+    columns = [
+        Column("strategy"),
+        Column("synthetic"),
+        number_column("real images"),
+        Column("for"),
+        Column("kind", counted),
+        number_column("strength", number(2)),
+        number_column("NME % by kind", lambda v: " / ".join("-" if nme is None else format_metric("nme", nme) for nme in v)),
+        number_column("predictions move %", movements),
+        number_column("labels move %", movements),
+        number_column("spread", number(2)),
+        number_column("own shape", number(2)),
+        number_column("warned", lambda pair: f"{pair[0]} of {pair[1]}"),
+    ]
+    regions = list(groups[0].first.adapter.movement_labels)[1:] if groups[0].first.adapter else []
+    notes = [
+        "means over seeds. NME % by kind: the synthetic network's answers on the faces that chose, with no adapter / the "
+        "best shift / linear / mlp that the use allows. What the shift takes away is systematic, as a label gap is; what "
+        "the others take away beyond it depends on the face, and is the network's own error as well.",
+        f"move: mean distance in % of the mean distance of the outer eye corners, of all points ({', '.join(regions)}); "
+        "predictions on the validation faces, true labels of the synthetic training faces.",
+        "spread: shape spread of these labels after over before, warned of outside 0.95 to 1.05; own shape: share of each "
+        "label's own deviation from the mean that is left, warned of below 0.95. An adapter for predictions may undo the "
+        "network's errors; one for labels is chosen so that both are kept.",
+    ]
+    return [Table("Label adapters", columns, rows, notes)]
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
+
+
+def _region_means(movements: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    return {region: sum(of[region] for of in movements) / len(movements) for region in movements[0]}
+
+
+def runs_table(records: Sequence[RunRecord], strategies: Strategies = PROTOCOL) -> Table:
+    """A row for each group: NME on validation and every test set, with intervals."""
+    groups = grouped(records, strategies)
+    picked = picked_alphas(groups)
+    sets = scored_sets(records)
+    more = ("fr@8", "auc@8") if sets else ()
+    values = [figures(groups, picked, on) for on in ["val", *sets]]
+    others = [figures(groups, picked, sets[0], name) for name in more]
+
+    def shown(group: Group) -> tuple[Any, ...]:
+        run, config = group.first, group.first.identity
+        network = f"{config['model']['backbone']} {config['crop']['size']} {config['crop']['channels']}"
+        synthetic = f"{run.n_synthetic} {run.source}" if run.source else "0"
+        return (network, run.n_real, synthetic, run.steps_answering, run.selection)
+
+    names = labels(groups, shown)
+    rows = [
+        [
+            names[group],
+            *shown(group),
+            len(group.runs),
+            *(of[group].interval for of in values),
+            *(of[group].interval.mean for of in others),
+        ]
+        for group in groups
+    ]
+    columns = [
+        Column("strategy"),
+        Column("network"),
+        number_column("real images"),
+        number_column("synthetic"),
+        number_column("steps"),
+        Column("picked by"),
+        number_column("seeds"),
+        *(interval_column(f"{on.capitalize() if on != 'val' else on} NME %", metric("nme")) for on in ["val", *sets]),
+    ]
+    if sets:
+        columns += [number_column(f"{sets[0].capitalize()} FR@8 %", metric("fr@8")), number_column("AUC@8", metric("auc@8"))]
+    rule = "real images: trained on + used to pick a checkpoint or an adapter."
+    notes = [
+        *_notes(records, sets, [rule]),
+        *(note for on, of in zip(["val", *sets], values, strict=True) for note in _left_out(groups, on, of)),
+    ]
+    return Table("All runs", columns, rows, notes)
+
+
+def _notes(records: Sequence[RunRecord], sets: Sequence[str], rules: Sequence[str]) -> list[str]:
+    notes = [
+        *rules,
+        "NME in % of the outer eye corners' distance, in image pixels.",
+        "[ ]: 95% interval, over seeds (Student's t) where there are several, else over images (bootstrap of photographs).",
+    ]
+    for on in ["val", *sets]:
+        counts = [record.counts[set_key(on)] for record in records if set_key(on) in record.counts]
+        seen = Counter((of.images, of.fallback_boxes, _partial(of), of.boxes) for of in counts)
+        for (images, fallbacks, partial, boxes), runs in seen.items():
+            where = f" in {runs} of {len(records)} runs" if len(seen) > 1 else ""
+            notes.append(
+                f"{on}{partial}: {images} images, boxes {boxes}, {fallbacks} of them fell back to the landmarks' box{where}."
+            )
+    return notes

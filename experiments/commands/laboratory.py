@@ -1,0 +1,102 @@
+"""``domaingap laboratory``: does the suite measure what it should? Generated faces with one gap at a time, and the answers
+that are known beforehand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from domaingap.errors import UserError
+from domaingap.hashing import write_atomically, write_json
+from domaingap.progress import console
+from domaingap.study.laboratory import (
+    checks_table,
+    network_checks,
+    nme_table,
+    plain_check,
+    plain_condition,
+    read_conditions,
+)
+from domaingap.study.laboratory_pairs import pairs_of, pairs_values
+from domaingap.study.record import RunRecord, read_records
+from domaingap.study.tables import markdown, print_tables
+from experiments.run import git_commit, open_real, open_synthetic
+from experiments.sweep import Planned, finished_runs, key_of, planned_runs, run_all
+
+SHORT = (
+    "--finetune.steps=2", "--synthetic.generated.n=240", "--synthetic.val_split=0.1667", "--real.generated.n_train=240",
+    "--real.n_val=40",
+    "--real.generated.n_test=60", "--crop.size=32", "--model.backbone=test_resnet", "--fit.steps=8", "--fit.val_every=4",
+    "--fit.batch_size=16", "--fit.precision=32", "--adapter.kind=linear", "--wandb.mode=off",
+)  # fmt: skip
+"""What --short makes smaller: 200 faces of each domain to train on, and too few steps for any network's answer."""
+SHORT_SEEDS = 2
+
+
+def laboratory(file: Path, short: bool, check_only: bool, overrides: Sequence[str]) -> int:
+    """Run the study, then print and write what it should have found and what it did.
+
+    Args:
+        file: the study's sweep file.
+        short: a small one, for a look at whether it works: two seeds, few faces and steps.
+        check_only: train nothing; check the runs that are finished.
+        overrides: options of the runs, over the file.
+
+    Returns:
+        0, whatever the checks say, as a miss is a finding; 1 where some runs failed.
+    """
+    small = [*SHORT, f"--runs_dir={Path('runs') / f'{file.stem}-short'}"] if short else []
+    plan = planned_runs(file, [*small, *overrides])
+    if short:
+        seeds = sorted({run.values["seed"] for run in plan})[:SHORT_SEEDS]
+        plan = [run for run in plan if run.values["seed"] in seeds]
+    for run in plan:
+        if run.values["real"].source != "generated_target":
+            raise UserError(f"{file}: a laboratory is of generated faces; set real.source to generated_target")
+    folder = Path(plan[0].values["runs_dir"])
+    failed = []
+    if not check_only:
+        before = finished_runs(folder)
+        done = sum(run.key in before for run in plan)
+        console.print(f"{file}: {len(plan)} runs, {done} of them finished before; files go to {folder}", markup=False)
+        failed = run_all(plan, before)
+    conditions = read_conditions(plan, finished(plan, folder), folder)
+    checks, pairs = [], []
+    for condition in conditions:
+        checks += network_checks(condition)
+        if set(condition.gaps) == {"label_gap"}:
+            values = pairs_values(condition, plan)
+            roots = (values["data_root"], values["prepared_dir"])
+            common = (values["seed"], values["crop"], values["augment"])
+            real = open_real(*roots, values["real"], values.get("n_real"), *common)
+            synthetic = open_synthetic(*roots, values["synthetic"], values["n_synthetic"], *common)
+            pairs.append(pairs_of(condition, values, real, synthetic))
+            checks += pairs[-1].checks()
+    tables = [checks_table(checks, short), nme_table(conditions), *(of.table() for of in pairs)]
+    content = {
+        "file": str(file),
+        "short": short,
+        "git_commit": git_commit(),
+        "checks": [plain_check(check) for check in checks],
+        "conditions": {condition.name: plain_condition(condition) for condition in conditions},
+        "pairs": [of.plain() for of in pairs],
+    }
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / "laboratory.json", content)
+        write_atomically(folder / "laboratory.md", markdown(tables))
+    except OSError as error:
+        raise UserError(f"{folder}: can't be written ({error.strerror}); choose another --runs_dir") from error
+    print_tables(tables)
+    console.print(f"written to {folder / 'laboratory.json'} and {folder / 'laboratory.md'}", markup=False)
+    return 1 if failed else 0
+
+
+def finished(plan: Sequence[Planned], folder: Path) -> dict[str, RunRecord]:
+    """Records of the plan's finished runs by the plan's key."""
+    keys = {run.key for run in plan}
+    records = read_records(folder).records if folder.is_dir() else []
+    # The newest last: where the generator has changed, runs on the faces of before may lie beside those on today's.
+    records.sort(key=lambda record: (record.folder / "result.json").stat().st_mtime)
+    by_key = {key_of({"recipe": record.recipe, "config": record.config}): record for record in records}
+    return {key: record for key, record in by_key.items() if key in keys}

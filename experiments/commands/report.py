@@ -1,0 +1,88 @@
+"""``domaingap report``: tables of finished runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from domaingap.errors import UserError
+from domaingap.hashing import write_atomically
+from domaingap.progress import console
+from domaingap.study.original_study import original_study_table
+from domaingap.study.record import RunRecord, read_records
+from domaingap.study.report_tables import (
+    adapters_tables,
+    pairs_tables,
+    run_table,
+    runs_table,
+    scored_sets,
+    strategies_tables,
+)
+from domaingap.study.tables import Format, Table, print_tables, render
+
+Style = Literal["gap", "strategies", "pairs", "adapters", "runs", "original_study"]
+GAP: tuple[Style, ...] = ("strategies", "pairs", "adapters", "runs")
+NOTHING = {
+    "pairs": "no two runs here can be compared (a strategy, and real_only or synthetic_only with the same seeds)",
+    "adapters": "no run here has a label adapter",
+}
+
+
+def report(runs_dir: Path, format: Format, style: Style, out: Path | None, on: str = "common") -> None:
+    """Print the tables of all finished runs below a folder, or write them to a file.
+
+    Args:
+        runs_dir: folder of runs.
+        format: how; csv holds a single table, for ``gap`` that of all runs.
+        style: which tables; ``gap`` is all but the original study's.
+        out: the file to write instead.
+        on: the faces whose NME the tables of strategies and of pairs are about.
+    """
+    found = read_records(runs_dir)
+    found.say()
+    if not found.records:
+        raise UserError(f"{runs_dir}: no finished run (no result.json) in it; start with 'domaingap run real_only'")
+    wanted = ("runs",) if style == "gap" and format == "csv" else GAP if style == "gap" else (style,)
+    if style not in ("runs", "original_study"):
+        on = _scored(found.records, on)
+    tables = [table for name in wanted for table in _tables(found.records, name, on)]
+    if not tables:
+        raise UserError(f"{runs_dir}: nothing to print for --style {style}: {NOTHING[style]}")
+    if format == "table" and out is None:
+        print_tables(tables)
+        return
+    text = render(tables, format)
+    if out is None:
+        print(text, end="")
+        return
+    try:
+        write_atomically(out, text)
+    except OSError as error:
+        raise UserError(f"{out}: can't be written ({error.strerror})") from error
+    console.print(f"{sum(len(table.rows) for table in tables)} rows written to {out}", markup=False)
+
+
+def _tables(records: Sequence[RunRecord], style: Style, on: str) -> list[Table]:
+    if style == "strategies":
+        return strategies_tables(records, on)
+    if style == "pairs":
+        return pairs_tables(records, on)
+    if style == "adapters":
+        return adapters_tables(records)
+    return [runs_table(records) if style == "runs" else original_study_table(records)]
+
+
+def _scored(records: Sequence[RunRecord], on: str) -> str:
+    """The set of faces to report on: the wanted one, or the first there is where the default isn't."""
+    sets = ["val", *scored_sets(records)]
+    if on in sets:
+        return on
+    if on != "common":
+        raise UserError(f"--on {on}: no run was scored on it; there are {', '.join(sets)}")
+    return sets[1] if len(sets) > 1 else "val"
+
+
+def summary(record: RunRecord) -> None:
+    """Print a run's figures and where its files are."""
+    print_tables([run_table(record)])
