@@ -18,12 +18,6 @@ console = Console(stderr=True, highlight=False, soft_wrap=True)
 """Where progress and notices go; results go to standard output."""
 
 
-def terminal() -> Console:
-    """Where tables are printed: standard output, not cut at 80 characters where that is a pipe."""
-    out = Console(highlight=False, soft_wrap=True)
-    return out if out.is_terminal else Console(highlight=False, soft_wrap=True, width=300)
-
-
 _context = contextvars.ContextVar[str | None]("context", default=None)
 
 

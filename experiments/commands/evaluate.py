@@ -26,7 +26,7 @@ def evaluate(
 ) -> int:
     """Score a run's network on sets of faces; print and keep the figures below ``RUN/evaluation/``."""
     from domaingap.predictions import load_predictions, save_predictions
-    from domaingap.progress import terminal
+    from domaingap.study.tables import terminal
     from domaingap.study.record import read_record
 
     if not run.is_dir():
@@ -97,7 +97,7 @@ def _print(title: str, scored: Mapping[str, Predictions]) -> dict[str, Any]:
     """Print every metric of every set with its interval; the same as numbers."""
     from rich.table import Table
 
-    from domaingap.progress import terminal
+    from domaingap.study.tables import terminal
 
     table = Table(title=title, title_justify="left")
     table.add_column("metric")

@@ -82,7 +82,3 @@ def _scored(records: Sequence[RunRecord], on: str) -> str:
         raise UserError(f"--on {on}: no run was scored on it; there are {', '.join(sets)}")
     return sets[1] if len(sets) > 1 else "val"
 
-
-def summary(record: RunRecord) -> None:
-    """Print a run's figures and where its files are."""
-    print_tables([run_table(record)])

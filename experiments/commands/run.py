@@ -14,8 +14,9 @@ def run(name: str, arguments: Sequence[str]) -> int:
     if name not in RECIPES:
         raise UserError(f"unknown recipe {name!r}; known: {', '.join(RECIPES)}")
     settings = parse_settings(RECIPES[name], arguments)
+    from domaingap.study.report_tables import run_table
     from domaingap.study.run import execute
-    from domaingap.study.summary import print_summary
+    from domaingap.study.tables import print_tables
 
-    print_summary(execute(RECIPES[name], settings).record)
+    print_tables([run_table(execute(RECIPES[name], settings).record)])
     return 0
