@@ -90,7 +90,7 @@ class Store:
             entry = self._open(folder, title, aside=True)
             if entry is not None and enough(entry.record):
                 return entry
-            self._make(folder)
+            self.make(folder)
             record = dict(build(folder, entry.record if entry is not None else None))
             self._finish(folder, identity, record)
         return Entry(folder.name.rpartition("-")[2], folder, _read(folder)["record"], reused=False)
@@ -103,11 +103,12 @@ class Store:
     def lock(self, name: str, title: str = "") -> Iterator[None]:
         """Hold a lock by name; says so where another process holds it."""
         path = self.root / ".locks" / f"{name.replace(os.sep, '-')}.lock"
-        self._make(path.parent)
+        self.make(path.parent)
         with locked(path, title or name, self.option):
             yield
 
-    def _make(self, folder: Path) -> None:
+    def make(self, folder: Path) -> None:
+        """Make a folder; UserError where it can't be."""
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:

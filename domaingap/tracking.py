@@ -50,13 +50,14 @@ class Tracker:
         settings: W&B settings.
         folder: the run's folder; W&B's files go below it.
         name: the run's name.
+        key: the run's identity: the same run is one run in W&B, also after a kill or where its tests are scored later.
         recipe: becomes the job type.
         group: runs that belong together, unless the settings name a group.
         config: the resolved configuration.
     """
 
     def __init__(
-        self, settings: WandbConfig, folder: Path, name: str, recipe: str, group: str, config: dict[str, Any]
+        self, settings: WandbConfig, folder: Path, name: str, key: str, recipe: str, group: str, config: dict[str, Any]
     ) -> None:
         self.mode = effective_mode(settings.mode)
         self._logger: Any = None
@@ -68,6 +69,7 @@ class Tracker:
         wandb.setup(wandb.Settings(silent=True))
         options: dict[str, Any] = {
             "entity": settings.entity,
+            "id": key,
             "group": settings.group or group,
             "job_type": recipe,
             "tags": [tag.strip() for tag in settings.tags.split(",") if tag.strip()],

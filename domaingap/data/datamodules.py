@@ -50,7 +50,7 @@ class _FacesDataModule(pl.LightningDataModule):
     ) -> None:
         super().__init__()
         self.source, self.root, self.generated = source, root, generated
-        self.about: Source = source_named(source, self.role, f"{self.role}.source")
+        self.about: Source = source_named(source, self.role, f"--{self.role}.source")
         self.data_root, self.prepared_dir = Path(data_root), Path(prepared_dir)
         self.crop, self.augment, self.seed = crop, augment, seed
         self.batch_size, self.num_workers, self.steps_per_epoch = batch_size, num_workers, steps_per_epoch

@@ -28,7 +28,8 @@ from domaingap.config import CropConfig
 from domaingap.data.boxes import DETECTOR, BoxSource, FaceDetector, box_from_landmarks
 from domaingap.data.crops import crop_transform, cut_crop
 from domaingap.data.generated.face import PHOTO_SIZE
-from domaingap.data.readers import GeneratedReader, Reader, Record
+from domaingap.data.readers import FaceSource, Reader, Record
+from domaingap.data.readers.generated import GeneratedReader
 from domaingap.data.render import FACE, render_crops
 from domaingap.data.sample import read_rgb
 from domaingap.errors import DataError, UserError
@@ -63,7 +64,7 @@ class PreparedPart:
 
 
 def prepare_part(
-    reader: Reader | GeneratedReader,
+    reader: FaceSource,
     part: str,
     crop: CropConfig,
     prepared_dir: Path | str,
@@ -87,7 +88,8 @@ def prepare_part(
         numbers = reader.numbers(part)
         identity |= {"generator": reader.generator.key(), "first": numbers.start, "n": len(numbers)}
     else:
-        contents = _contents(reader, part, store.root / place / "seen.jsonl")
+        assert isinstance(reader, Reader)
+        contents = _contents(reader, part, store, place)
         identity |= {"contents": contents, "detector": DETECTOR if crop.box == "mtcnn" else None}
 
     def build(folder: Path, _: dict[str, Any] | None) -> dict[str, Any]:
@@ -112,9 +114,9 @@ def prepare_part(
     return PreparedPart(entry.folder, entry.record)
 
 
-def _contents(reader: Reader, part: str, seen: Path) -> str:
-    """Identity of a part's files by content. Files are read where their sizes or times are new, which are kept in ``seen``."""
-    signature = reader.stat_signature(part)
+def _contents(reader: Reader, part: str, store: Store, place: str) -> str:
+    """Identity of a part's files by content. They are read where their sizes or times are new, which ``seen.jsonl`` keeps."""
+    seen, signature = store.root / place / "seen.jsonl", reader.stat_signature(part)
     for line in read_lines(seen):
         if line["state"] == signature:
             return str(line["contents"])
@@ -129,6 +131,7 @@ def _contents(reader: Reader, part: str, seen: Path) -> str:
     records = reader.records(part)
     with ThreadPoolExecutor(available_cores()) as pool:
         contents = digest(track(pool.map(content, records), len(records), f"looking at {reader.source.name} {part}"))
+    store.make(seen.parent)
     append_line(seen, {"state": signature, "contents": contents})
     return contents
 

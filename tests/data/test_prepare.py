@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import json
+import multiprocessing
+import os
 import shutil
 from pathlib import Path
 
@@ -106,18 +107,80 @@ def test_boxes_are_shared_by_sizes_and_misses_counted(root: Path, tmp_path: Path
     assert len(calls) == 3, "three faces are looked for once, not once a size"
 
 
-def test_damaged_store_is_named(root: Path, tmp_path: Path) -> None:
+def test_damage_is_made_good(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     part = prepare_part(open_reader("300w", root), "ibug", CROP, tmp_path / "prepared", workers=1)
-    (part.folder / "meta.json").write_text("{")
-    with pytest.raises(UserError, match="delete this folder"):
-        prepare_part(open_reader("300w", root), "ibug", CROP, tmp_path / "prepared")
+    expected = np.array(part.crops())
+    crops = np.load(part.folder / "crops.npy", mmap_mode="r+")
+    crops[1] = 0  # black
+    crops.flush()
+    again = prepare_part(open_reader("300w", root), "ibug", CROP, tmp_path / "prepared", workers=1)
+    assert again.folder == part.folder
+    np.testing.assert_array_equal(again.crops(), expected)
+    assert "damaged, made again: 300w ibug" in capsys.readouterr().err
 
 
-def test_meta_is_written_last(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_manifest_is_written_last(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module.np, "savez", lambda *a, **k: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         prepare_part(open_reader("300w", root), "ibug", CROP, tmp_path / "prepared", workers=1)
-    assert not list((tmp_path / "prepared").rglob("meta.json"))
+    assert not list((tmp_path / "prepared").rglob("manifest.json"))
     monkeypatch.undo()
     part = prepare_part(open_reader("300w", root), "ibug", CROP, tmp_path / "prepared", workers=1)
-    assert json.loads((part.folder / "meta.json").read_text())["n_faces"] == 3
+    assert part.meta["n_faces"] == 3 and {p.name for p in part.folder.iterdir()} == {"crops.npy", "index.npz", "manifest.json"}
+
+
+def test_a_replaced_picture_of_the_same_size_is_a_new_one(root: Path, tmp_path: Path) -> None:
+    picture = root / "300w" / "ibug" / "image_003_1.jpg"
+    before, when = picture.read_bytes(), picture.stat()
+    one = prepare_part(open_reader("300w", root), "ibug", CROP, tmp_path / "prepared", workers=1)
+    # In the middle of the compressed data: another picture of as many bytes, and with its old time.
+    changed = bytearray(before)
+    middle = len(changed) * 2 // 3
+    changed[middle] ^= 0x20
+    picture.write_bytes(bytes(changed))
+    os.utime(picture, ns=(when.st_atime_ns, when.st_mtime_ns))
+    other = prepare_part(open_reader("300w", root), "ibug", CROP, tmp_path / "prepared", workers=1)
+    assert other.folder != one.folder and other.meta["fingerprint"] != one.meta["fingerprint"]
+    assert not np.array_equal(other.crops(), one.crops())
+    picture.write_bytes(before)
+    assert prepare_part(open_reader("300w", root), "ibug", CROP, tmp_path / "prepared").folder == one.folder
+
+
+def test_the_format_of_crops_is_part_of_every_key(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = prepare_part(open_reader("300w", root), "ibug", CROP, tmp_path / "prepared", workers=1)
+    monkeypatch.setattr(module, "FORMAT", module.FORMAT + 1)
+    other = prepare_part(open_reader("300w", root), "ibug", CROP, tmp_path / "prepared", workers=1)
+    assert other.folder != one.folder and other.meta["fingerprint"] != one.meta["fingerprint"]
+
+
+def test_a_part_that_is_prepared_is_opened_without_reading_its_files(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare_part(open_reader("300w", root), "afw", CROP, tmp_path / "prepared", workers=1)
+    reader = open_reader("300w", root)
+    for name in ("records", "find", "read"):
+        monkeypatch.setattr(type(reader), name, lambda *a: pytest.fail("read again"))
+    monkeypatch.setattr(Path, "read_bytes", lambda self: pytest.fail(f"{self} read again"))
+    assert prepare_part(reader, "afw", CROP, tmp_path / "prepared").meta["n_faces"] == 12
+
+
+def prepare_in_process(root: Path, prepared: Path, size: int) -> None:
+    prepare_part(open_reader("300w", root), "helen/trainset", CropConfig(size=size, box="landmarks"), prepared, workers=1)
+
+
+def test_two_processes_that_prepare_one_part(root: Path, tmp_path: Path) -> None:
+    """One makes the crops, the other waits for them; a third that wants another size doesn't disturb them."""
+    context = multiprocessing.get_context("fork")
+    sizes = (32, 32, 48)
+    processes = [context.Process(target=prepare_in_process, args=(root, tmp_path / "p", size)) for size in sizes]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0, 0, 0]
+    folders = list((tmp_path / "p").glob("300w/*/crops-*"))
+    assert len(folders) == 2
+    alone = prepare_part(open_reader("300w", root), "helen/trainset", CROP, tmp_path / "alone", workers=1)
+    together = prepare_part(open_reader("300w", root), "helen/trainset", CROP, tmp_path / "p")
+    np.testing.assert_array_equal(together.crops(), alone.crops())
+    assert together.meta == alone.meta

@@ -99,7 +99,7 @@ def test_goes_on_after_a_kill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     np.testing.assert_array_equal(part.crops(), expected.crops())
     for name, values in expected.index().items():
         np.testing.assert_array_equal(part.index()[name], values, err_msg=name)
-    assert part.meta == expected.meta and {p.name for p in part.folder.iterdir()} == {"crops.npy", "index.npz", "meta.json"}
+    assert part.meta == expected.meta and {p.name for p in part.folder.iterdir()} == {"crops.npy", "index.npz", "manifest.json"}
     made.clear()
     prepared(config, "all", tmp_path / "killed")
     assert made == []

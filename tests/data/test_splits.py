@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from domaingap.data.splits import draw_groups, seeded_order
+from domaingap.data.splits import merge_groups, draw_groups, seeded_order
 
 
 def names_and_groups(n: int = 400) -> tuple[list[str], list[str]]:
@@ -46,3 +46,11 @@ def test_drawn_groups_are_whole_and_of_the_size(n: int) -> None:
 
 def test_a_draw_that_no_group_completes_stays_smaller() -> None:
     assert draw_groups(["a1", "a2", "b1", "b2"], ["a", "a", "b", "b"], 3, 0).sum() == 2
+
+
+def test_a_photograph_is_one_whatever_its_files_are_called() -> None:
+    names = ["b", "c", "a", "d", "c", "e"]
+    contents = ["1", "2", "2", "3", "4", "4"]
+    # c and a share picture 2, c and e picture 4: all three are one.
+    assert merge_groups(names, contents).tolist() == ["b", "a", "a", "d", "a", "a"]
+    assert merge_groups(["x", "y"], ["1", "2"]).tolist() == ["x", "y"]
