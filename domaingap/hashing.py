@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -51,11 +52,22 @@ def digest(chunks: Iterable[bytes], length: int = 16) -> str:
     return total.hexdigest()[:length]
 
 
-def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write a whole file or none of it: readers never see half of it, also after a kill."""
+@contextlib.contextmanager
+def replace_atomically(path: Path) -> Iterator[Path]:
+    """A temporary file of this process beside ``path``, which takes its place when the block ends without an error:
+    readers never see half of it, also after a kill, and two processes that write it don't meet."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_bytes(content.encode() if isinstance(content, str) else content)
-    os.replace(temporary, path)
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write a whole file or none of it; see :func:`replace_atomically`."""
+    with replace_atomically(path) as temporary:
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -20,7 +20,9 @@ from domaingap.config import AdapterConfig, FitConfig, ModelConfig
 from domaingap.data.datamodules import MixedDataModule, RealDataModule, SyntheticDataModule
 from domaingap.errors import UserError
 from domaingap.hashing import content_key, digest, write_json
-from domaingap.models.label_adapter import AdapterFamily, LabelAdapter, diagnose, movement_warning, spread_warning
+from domaingap.models.adapter_choice import AdapterFamily
+from domaingap.models.adapter_diagnosis import diagnose, movement_warning, spread_warning
+from domaingap.models.label_adapter import LabelAdapter
 from domaingap.models.regressor import LandmarkRegressor, check_backbone, load_weights, read_checkpoint
 from domaingap.progress import detail
 from domaingap.training import OnPoint, Point, fit_stage, predict, resolve

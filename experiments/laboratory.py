@@ -397,7 +397,7 @@ def _mean_displacement(points: Points, exact: Points) -> float:
     """Length of each point's mean displacement from ``exact``, in the faces' own upright frames, averaged over points."""
     import torch
 
-    from domaingap.models.label_adapter import frame_of, mean_shape_of
+    from domaingap.shapes import frame_of, mean_shape_of
 
     truth = torch.from_numpy(exact)
     frame = frame_of(truth, mean_shape_of(truth))
@@ -463,7 +463,7 @@ class Pairs:
 def pairs_of(condition: Condition, plan: Sequence[Planned]) -> Pairs:
     """Fit adapters on S and R labels of the first seed's training faces, and apply them and the runs' own to the S labels
     of the test faces. No network is needed; faces that aren't there yet are made."""
-    from domaingap.models.label_adapter import AdapterFamily
+    from domaingap.models.adapter_choice import AdapterFamily
     from experiments.run import open_real, open_synthetic
 
     mine = [run for run in plan if run.values["real"].generated == condition.dials and "synthetic" in run.values]

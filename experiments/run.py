@@ -40,7 +40,7 @@ from domaingap.data.readers import GENERATED
 from domaingap.data.readers.ibug300w import PUBLIC_PARTS, TEST_SETS, TRAIN_PARTS, Ibug300WReader
 from domaingap.errors import UserError
 from domaingap.hashing import content_key, digest, write_atomically, write_json
-from domaingap.models.label_adapter import mean_movement
+from domaingap.models.adapter_diagnosis import mean_movement
 from domaingap.models.regressor import LandmarkRegressor
 from domaingap.parallel import available_cores
 from domaingap.pictures import GREEN, RED, draw_face, draw_movement, sheet

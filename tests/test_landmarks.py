@@ -63,9 +63,7 @@ def test_contours_cover_every_point_once_and_a_mirror_keeps_neighbours() -> None
     assert lines[:5] == [(0, 16, False), (17, 21, False), (22, 26, False), (27, 30, False), (31, 35, False)]
     assert lines[5:] == [(36, 41, True), (42, 47, True), (48, 59, True), (60, 67, True)]
     neighbours = {
-        frozenset(pair)
-        for indices, closed in IBUG68.contours
-        for pair in pairwise(indices + indices[: int(closed)])
+        frozenset(pair) for indices, closed in IBUG68.contours for pair in pairwise(indices + indices[: int(closed)])
     }
     assert neighbours == {frozenset(IBUG68.flip_permutation[i] for i in pair) for pair in neighbours}
     assert FACE_SYNTHETICS70.regions["pupils"] == (68, 69) and FACE_SYNTHETICS70.eyes[1] == tuple(range(42, 48))
