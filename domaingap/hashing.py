@@ -55,7 +55,7 @@ def digest(chunks: Iterable[bytes], length: int = 16) -> str:
 
 
 @contextlib.contextmanager
-def replacing(path: Path, sync: bool = True) -> Iterator[Path]:
+def replace_atomically(path: Path, sync: bool = True) -> Iterator[Path]:
     """A name to write a whole file under, which then takes the place of ``path``: readers see all of it or nothing, also
     after a kill, beside another process that writes the same, and with ``sync`` after a power cut."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
@@ -71,8 +71,8 @@ def replacing(path: Path, sync: bool = True) -> Iterator[Path]:
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write a whole file or none of it; see :func:`replacing`."""
-    with replacing(path) as temporary:
+    """Write a whole file or none of it; see :func:`replace_atomically`."""
+    with replace_atomically(path) as temporary:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
@@ -103,13 +103,13 @@ def empty_array(path: Path, shape: tuple[int, ...], dtype: Any) -> None:
     """Make a ``.npy`` file of zeros to be mapped into memory, whole or not at all."""
     import numpy as np
 
-    with replacing(path) as temporary:
+    with replace_atomically(path) as temporary:
         np.lib.format.open_memmap(temporary, mode="w+", dtype=dtype, shape=shape).flush()
 
 
 def link(source: Path, target: Path) -> None:
     """A hard link where the file system has them, a copy elsewhere; takes the place of a file that is there."""
-    with replacing(target, sync=False) as temporary:
+    with replace_atomically(target, sync=False) as temporary:
         try:
             os.link(source, temporary)
         except OSError:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,21 +13,43 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.floating]
 
 
+class Contour(NamedTuple):
+    """Landmarks that follow each other on a line; a closed one returns to its first."""
+
+    indices: tuple[int, ...]
+    closed: bool = False
+
+
 @dataclass(frozen=True)
 class LandmarkScheme:
     """An ordered set of facial landmarks.
 
-    ``mirror_pairs`` lists the index pairs that a left-right mirror exchanges; points in no pair lie on
-    the midline. ``eyes`` holds the contour points of the two eyes and ``outer_corners`` the outer corner
-    of each, in the same order.
+    ``parts`` lists the contours of each region by its name, in the order of the points. ``mirror_pairs`` lists the
+    index pairs that a left-right mirror exchanges; points in no pair lie on the midline. ``outer_corners`` holds the
+    outer corner of each eye, in the order of the contours of ``eyes``.
     """
 
     name: str
     n_points: int
-    regions: dict[str, tuple[int, ...]]
+    parts: Mapping[str, tuple[Contour, ...]]
     mirror_pairs: tuple[tuple[int, int], ...]
-    eyes: tuple[tuple[int, ...], tuple[int, ...]]
     outer_corners: tuple[int, int]
+
+    @cached_property
+    def contours(self) -> tuple[Contour, ...]:
+        """All contours."""
+        return tuple(contour for part in self.parts.values() for contour in part)
+
+    @cached_property
+    def regions(self) -> dict[str, tuple[int, ...]]:
+        """Indices of each region by its name."""
+        return {name: tuple(i for contour in part for i in contour.indices) for name, part in self.parts.items()}
+
+    @property
+    def eyes(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Contour points of the two eyes."""
+        one, other = self.parts["eyes"]
+        return one.indices, other.indices
 
     @cached_property
     def flip_permutation(self) -> NDArray[np.int64]:
@@ -60,20 +84,29 @@ _MIRROR_68 = (
     *((60 + i, 64 - i) for i in range(2)),
     (65, 67),
 )
-_REGIONS_68 = {
-    "jaw": tuple(range(0, 17)),
-    "brows": tuple(range(17, 27)),
-    "nose": tuple(range(27, 36)),
-    "eyes": tuple(range(36, 48)),
-    "mouth": tuple(range(48, 68)),
-}
-_EYES_68 = (tuple(range(36, 42)), tuple(range(42, 48)))
 
-IBUG68 = LandmarkScheme("ibug68", 68, _REGIONS_68, _MIRROR_68, _EYES_68, (36, 45))
+
+def _contour(first: int, last: int, closed: bool = False) -> Contour:
+    return Contour(tuple(range(first, last + 1)), closed)
+
+
+_PARTS_68 = {
+    "jaw": (_contour(0, 16),),
+    "brows": (_contour(17, 21), _contour(22, 26)),
+    "nose": (_contour(27, 30), _contour(31, 35)),
+    "eyes": (_contour(36, 41, closed=True), _contour(42, 47, closed=True)),
+    "mouth": (_contour(48, 59, closed=True), _contour(60, 67, closed=True)),
+}
+
+IBUG68 = LandmarkScheme("ibug68", 68, _PARTS_68, _MIRROR_68, (36, 45))
 """The 68 points of the iBUG annotation (Sagonas et al., 300 Faces in-the-Wild), counted from 0."""
 
 FACE_SYNTHETICS70 = LandmarkScheme(
-    "face_synthetics70", 70, {**_REGIONS_68, "pupils": (68, 69)}, (*_MIRROR_68, (68, 69)), _EYES_68, (36, 45)
+    "face_synthetics70",
+    70,
+    {**_PARTS_68, "pupils": (_contour(68, 68), _contour(69, 69))},
+    (*_MIRROR_68, (68, 69)),
+    (36, 45),
 )
 """The 68 points and two pupils (68 belongs to eye 36-41, 69 to eye 42-47) of Microsoft FaceSynthetics."""
 

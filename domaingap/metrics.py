@@ -18,7 +18,7 @@ from torchmetrics.utilities.data import dim_zero_cat
 from domaingap.landmarks import IBUG68, LandmarkScheme
 
 Normalizer = Literal["outer_eye_corners", "pupils", "box", "box_diagonal"]
-REGIONS = ("jaw", "brows", "nose", "eyes", "mouth", "no_jaw")
+REGIONS = (*IBUG68.regions, "no_jaw")
 THRESHOLDS = (8.0, 10.0)
 """Thresholds in percent of the normaliser at which failure rate and AUC are reported; both are in use."""
 

@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from domaingap.data.crops import apply_transform
 from domaingap.errors import UserError
+from domaingap.landmarks import IBUG68
 
 if TYPE_CHECKING:
     from domaingap.data.faces import FaceDataset
@@ -60,19 +61,7 @@ def sheet(tiles: Sequence[NDArray[np.uint8]], columns: int) -> NDArray[np.uint8]
     return page
 
 
-GREY, WHITE = (150, 150, 150), (255, 255, 255)
-_CHAINS = (
-    (range(0, 17), False),
-    (range(17, 22), False),
-    (range(22, 27), False),
-    (range(27, 31), False),
-    (range(31, 36), False),
-    (range(36, 42), True),
-    (range(42, 48), True),
-    (range(48, 60), True),
-    (range(60, 68), True),
-)
-"""The iBUG points as lines: (points, closed)."""
+GREY = (150, 150, 150)
 
 
 def draw_movement(mean: NDArray[Any], moved: NDArray[Any], caption: str, side: int = 640) -> NDArray[np.uint8]:
@@ -99,8 +88,8 @@ def draw_movement(mean: NDArray[Any], moved: NDArray[Any], caption: str, side: i
     canvas = np.full((fine * side, fine * side, 3), 255, dtype=np.uint8)
     before, after = place(mean), place(mean + exaggerate * moved)
     for points, colour in ((before, GREY), (after, RED)):
-        for chain, closed in _CHAINS:
-            cv2.polylines(canvas, [points[list(chain)]], closed, colour, 2 * fine, cv2.LINE_AA)
+        for contour, closed in IBUG68.contours:
+            cv2.polylines(canvas, [points[list(contour)]], closed, colour, 2 * fine, cv2.LINE_AA)
     for (x0, y0), (x1, y1) in zip(before.tolist(), after.tolist(), strict=True):
         length = max(1.0, float(np.hypot(x1 - x0, y1 - y0)))
         cv2.circle(canvas, (x0, y0), 3 * fine, (90, 90, 90), -1, cv2.LINE_AA)

@@ -246,12 +246,19 @@ class StageStore:
                 **(known or {}),
                 "sets": {
                     **(known["sets"] if known is not None else {}),
-                    **{key: _validated(result.history, result.best[name], name, selected[name]) for name, key in needed.items()},
+                    **{
+                        key: _validated(result.history, result.best[name], name, selected[name])
+                        for name, key in needed.items()
+                    },
                 },
             }
 
         entry = self.store.get(
-            "stages/network", identity, build, f"network '{title}'", enough=lambda known: set(sets.values()) <= set(known["sets"])
+            "stages/network",
+            identity,
+            build,
+            f"network '{title}'",
+            enough=lambda known: set(sets.values()) <= set(known["sets"]),
         )
         stage = Stage(title, entry, sets)
         if entry.reused:

@@ -134,9 +134,7 @@ class Store:
 
     def _finish(self, folder: Path, identity: Record, record: Record) -> None:
         paths = [path for path in sorted(folder.iterdir()) if path.name != MANIFEST]
-        files = {
-            path.name: {**_stat(path), "sha256": file_digest(path, sync=True)} for path in paths if path.name[0] != "."
-        }
+        files = {path.name: {**_stat(path), "sha256": file_digest(path, sync=True)} for path in paths if path.name[0] != "."}
         write_json(folder / MANIFEST, {"files": files, "identity": plain(identity), "record": plain(record)})
         for path in paths:
             if path.name[0] == ".":

@@ -164,7 +164,9 @@ def build_parser() -> argparse.ArgumentParser:
         "domaingap report runs/strategies",
     )  # fmt: skip
     report.add_argument("runs_dir", type=Path, metavar="DIR", nargs="?", default=Path("runs"), help="folder of runs (runs)")
-    report.add_argument("--format", choices=("table", "markdown", "csv", "latex"), default="table", help="how to print it (table)")
+    report.add_argument(
+        "--format", choices=("table", "markdown", "csv", "latex"), default="table", help="how to print it (table)"
+    )
     report.add_argument(
         "--style",
         choices=("gap", "strategies", "pairs", "adapters", "runs", "original_study"),

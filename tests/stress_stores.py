@@ -163,7 +163,9 @@ def main() -> None:
         for seed in range(options.first, options.first + options.interleavings):
             began = time.monotonic()
             line = interleaving(seed, root / "data", root / f"{seed}", expected, networks)
-            print(f"interleaving {seed}: {line}, equal to the undisturbed one ({time.monotonic() - began:.0f} s)", flush=True)
+            print(
+                f"interleaving {seed}: {line}, equal to the undisturbed one ({time.monotonic() - began:.0f} s)", flush=True
+            )
             shutil.rmtree(root / f"{seed}")
 
 

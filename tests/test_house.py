@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from experiments.sweep import planned_runs
 
 from domaingap.config import AugmentConfig, CropConfig, RealConfig, SyntheticConfig, read_settings
 from domaingap.data.datamodules import RealDataModule, SyntheticDataModule
 from experiments.__main__ import RECIPES, docstring_of, parse_recipe
-from experiments.sweep import planned_runs
 
 ROOT = Path(__file__).parents[1]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -52,6 +54,19 @@ def test_regions_partition_the_68() -> None:
     assert parts == list(range(68))
     assert IBUG68.region_indices("no_jaw") == tuple(range(17, 68))
     assert len(IBUG68.region_indices("no_jaw")) == 51
+
+
+def test_contours_cover_every_point_once_and_a_mirror_keeps_neighbours() -> None:
+    """Protocol, section 1. On a mirrored face neighbours are still neighbours: a wrong range or closure breaks one."""
+    assert [i for contour in IBUG68.contours for i in contour.indices] == list(range(68))
+    lines = [(contour.indices[0], contour.indices[-1], contour.closed) for contour in IBUG68.contours]
+    assert lines[:5] == [(0, 16, False), (17, 21, False), (22, 26, False), (27, 30, False), (31, 35, False)]
+    assert lines[5:] == [(36, 41, True), (42, 47, True), (48, 59, True), (60, 67, True)]
+    neighbours = {
+        frozenset(pair) for indices, closed in IBUG68.contours for pair in pairwise(indices + indices[: int(closed)])
+    }
+    assert neighbours == {frozenset(IBUG68.flip_permutation[i] for i in pair) for pair in neighbours}
+    assert FACE_SYNTHETICS70.regions["pupils"] == (68, 69) and FACE_SYNTHETICS70.eyes[1] == tuple(range(42, 48))
 
 
 def test_seventy_to_sixty_eight() -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from domaingap import store as module
 from domaingap.errors import UserError
-from domaingap.hashing import append_line, empty_array, read_lines, replacing, write_atomically
+from domaingap.hashing import append_line, empty_array, read_lines, replace_atomically, write_atomically
 from domaingap.store import Store
 
 CONTEXT = multiprocessing.get_context("fork")
@@ -171,11 +171,11 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
 def test_files_are_whole_or_not_there(tmp_path: Path) -> None:
     path = tmp_path / "f"
     write_atomically(path, "old")
-    with pytest.raises(ZeroDivisionError), replacing(path) as temporary:
+    with pytest.raises(ZeroDivisionError), replace_atomically(path) as temporary:
         temporary.write_text("half")
         raise ZeroDivisionError
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
-    with replacing(path) as one, replacing(path) as other:
+    with replace_atomically(path) as one, replace_atomically(path) as other:
         assert one != other, "two that write the same file don't share a temporary one"
         one.write_text("one")
         other.write_text("other")

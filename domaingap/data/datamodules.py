@@ -277,7 +277,9 @@ class SyntheticDataModule(_FacesDataModule):
         n = total if self.n_synthetic is None else self.n_synthetic
         if n > total:
             more = self._open().more
-            raise UserError(f"--n_synthetic is {n}, but {self.source} has {total} images here; {more}, or leave it out for all")
+            raise UserError(
+                f"--n_synthetic is {n}, but {self.source} has {total} images here; {more}, or leave it out for all"
+            )
         # At least one identity, also where the share of a small set is less than its smallest.
         smallest = min(Counter(groups).values())
         held_out = draw_groups(names, groups, max(smallest, round(self.val_split * total)), VALIDATION_SEED)

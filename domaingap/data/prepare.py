@@ -166,9 +166,7 @@ def _generate(
     }
 
 
-def _cut(
-    reader: Reader, part: str, crop: CropConfig, folder: Path, place: Path, workers: int | None
-) -> dict[str, Any]:
+def _cut(reader: Reader, part: str, crop: CropConfig, folder: Path, place: Path, workers: int | None) -> dict[str, Any]:
     """The part's faces found and cut out."""
     records = reader.records(part)
     # All annotations first: a malformed one is found in seconds, not after an hour of detection.

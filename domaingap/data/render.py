@@ -21,7 +21,7 @@ from domaingap.data.crops import crop_transform, cut_crop
 from domaingap.data.generated import FaceGenerator, GeneratedFace
 from domaingap.data.readers.generated import GeneratedReader
 from domaingap.errors import UserError
-from domaingap.hashing import empty_array, replacing, write_json
+from domaingap.hashing import empty_array, replace_atomically, write_json
 from domaingap.landmarks import to_ibug68
 from domaingap.parallel import spread, worker_count
 from domaingap.progress import console, track
@@ -215,5 +215,5 @@ def _write_one(number: int) -> None:
     (out / f"{name}_ldmks.txt").write_text("".join(f"{x!r} {y!r}\n" for x, y in face.landmarks.tolist()))
     arrays = {key: getattr(face, key) for key in (*(FACE.names or ())[1:-1],)}
     # Last: with it, the face is whole.
-    with replacing(out / f"{name}_face.npz", sync=False) as temporary, open(temporary, "wb") as file:
+    with replace_atomically(out / f"{name}_face.npz", sync=False) as temporary, open(temporary, "wb") as file:
         np.savez(file, **arrays)

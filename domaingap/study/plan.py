@@ -64,9 +64,7 @@ class Planned:
         return f"{self.recipe.name} n_real {n if n is not None else 'all'} seed {self.settings.seed}"
 
 
-def planned_runs(
-    file: Path, overrides: Sequence[str], recipes: Mapping[str, Recipe], exact: bool = False
-) -> list[Planned]:
+def planned_runs(file: Path, overrides: Sequence[str], recipes: Mapping[str, Recipe], exact: bool = False) -> list[Planned]:
     """All runs of a sweep file in order, each once.
 
     Args:

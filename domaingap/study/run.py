@@ -224,9 +224,7 @@ class Run:
 
     def _track(self) -> Tracker:
         group = "-".join([self.recipe.name, *(data.source for data in self.data.values())])
-        return Tracker(
-            self.settings.wandb, self.folder, self.name, self.key, self.recipe.name, group, plain(self.settings)
-        )
+        return Tracker(self.settings.wandb, self.folder, self.name, self.key, self.recipe.name, group, plain(self.settings))
 
     def _tests(self) -> dict[str, FaceDataset]:
         """The test sets by their names in front of metrics."""
@@ -273,7 +271,9 @@ class Run:
             selection=self.settings.selection,
             n_synthetic=len(self.synthetic.train_positions) if self.synthetic is not None else 0,
             n_synthetic_selection=len(self.synthetic.val_positions) if self.synthetic is not None else 0,
-            adapter=typed(AdapterRecord, {"use": use, **adapter.entry.record[use]}, "adapter") if adapter is not None else None,
+            adapter=typed(AdapterRecord, {"use": use, **adapter.entry.record[use]}, "adapter")
+            if adapter is not None
+            else None,
             steps_answering=stage.seen(picked_by).steps,
             steps_total=inherited + sum(s.how.steps for s in self._stages),
             start=self._start_record(),
@@ -346,9 +346,7 @@ class Run:
         s = self.start
         return StartRecord(str(self.settings.model.init_from), s.complete, len(s.real), s.steps, overlap)
 
-    def _show_adapter(
-        self, stage: AdapterStage, use: Use, predictions: NDArray[np.float64], tracker: Tracker
-    ) -> None:
+    def _show_adapter(self, stage: AdapterStage, use: Use, predictions: NDArray[np.float64], tracker: Tracker) -> None:
         """Draw what an adapter does."""
         adapter, record = stage.load(use), stage.entry.record[use]
         labels = self.synthetic.faces.landmarks[self.synthetic.train_positions]
@@ -393,7 +391,9 @@ def score_sets(
     scored = {}
     for name, dataset in sets.items():
         answer = predict(network, dataset)
-        scored[name] = Predictions.of(dataset, adapter.adapt(answer.points) if adapter is not None else answer.points, answer.sigma)
+        scored[name] = Predictions.of(
+            dataset, adapter.adapt(answer.points) if adapter is not None else answer.points, answer.sigma
+        )
     return scored
 
 

@@ -76,7 +76,9 @@ def _score_picked(groups: Sequence[Sequence[Planned]], records: Mapping[str, Run
     """Score the test sets of what validation picks in each group of rivals; the ones that failed, and why."""
     failed = []
     for group in groups:
-        values = {run.key: value for run in group if run.key in records and (value := records[run.key].value("val")) is not None}
+        values = {
+            run.key: value for run in group if run.key in records and (value := records[run.key].value("val")) is not None
+        }
         if not values:
             continue
         best = min((run for run in group if run.key in values), key=lambda run: values[run.key])

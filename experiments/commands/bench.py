@@ -39,8 +39,8 @@ def bench(data_root: Path | None, seconds: float, threads: int, out: Path | None
     if seconds <= 0 or threads < 1:
         raise UserError("--seconds and --threads must be positive")
     torch.set_num_threads(threads)
-    from domaingap.study.tables import terminal
     from domaingap.study.environment import hardware, versions
+    from domaingap.study.tables import terminal
 
     table = Table(title=f"{threads} threads, {seconds:g} s per case, both sides alternating", title_justify="left")
     for column in ("case", "with the pipeline", "against", "images/s", "images/s against", "ratio"):

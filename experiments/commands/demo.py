@@ -118,9 +118,9 @@ def demo(runs_dir: Path | None, prepared_dir: Path, seed: int, quick: bool, wand
 def _write_faces(runs: Mapping[str, RunRecord], real: RealDataModule, path: Path) -> None:
     """A sheet: a test face a row, from an easy to a hard one; truth green, each strategy's prediction red."""
     import numpy as np
+    from domaingap.predictions import load_predictions
 
     from domaingap.pictures import draw_prediction, save_picture, sheet
-    from domaingap.predictions import load_predictions
 
     answers = {name: load_predictions(runs[name].folder / "predictions.npz")[ON] for name in STRATEGIES}
     nme = {name: predictions.nme() for name, predictions in answers.items()}

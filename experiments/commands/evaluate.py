@@ -13,6 +13,7 @@ from experiments.recipes import RECIPES
 
 if TYPE_CHECKING:
     from domaingap.predictions import Predictions
+
     from domaingap.study.record import RunRecord
 
 
@@ -26,8 +27,9 @@ def evaluate(
 ) -> int:
     """Score a run's network on sets of faces; print and keep the figures below ``RUN/evaluation/``."""
     from domaingap.predictions import load_predictions, save_predictions
-    from domaingap.study.tables import terminal
+
     from domaingap.study.record import read_record
+    from domaingap.study.tables import terminal
 
     if not run.is_dir():
         raise UserError(f"{run}: no such run; give a folder below --runs_dir")

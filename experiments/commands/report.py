@@ -14,7 +14,6 @@ from domaingap.study.record import RunRecord, read_records
 from domaingap.study.report_tables import (
     adapters_tables,
     pairs_tables,
-    run_table,
     runs_table,
     scored_sets,
     strategies_tables,
@@ -81,4 +80,3 @@ def _scored(records: Sequence[RunRecord], on: str) -> str:
     if on != "common":
         raise UserError(f"--on {on}: no run was scored on it; there are {', '.join(sets)}")
     return sets[1] if len(sets) > 1 else "val"
-

@@ -126,7 +126,11 @@ def test_the_manifest_is_written_last(root: Path, tmp_path: Path, monkeypatch: p
     assert not list((tmp_path / "prepared").rglob("manifest.json"))
     monkeypatch.undo()
     part = prepare_part(open_reader("300w", root), "ibug", CROP, tmp_path / "prepared", workers=1)
-    assert part.meta["n_faces"] == 3 and {p.name for p in part.folder.iterdir()} == {"crops.npy", "index.npz", "manifest.json"}
+    assert part.meta["n_faces"] == 3 and {p.name for p in part.folder.iterdir()} == {
+        "crops.npy",
+        "index.npz",
+        "manifest.json",
+    }
 
 
 def test_a_replaced_picture_of_the_same_size_is_a_new_one(root: Path, tmp_path: Path) -> None:

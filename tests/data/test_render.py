@@ -99,7 +99,11 @@ def test_goes_on_after_a_kill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     np.testing.assert_array_equal(part.crops(), expected.crops())
     for name, values in expected.index().items():
         np.testing.assert_array_equal(part.index()[name], values, err_msg=name)
-    assert part.meta == expected.meta and {p.name for p in part.folder.iterdir()} == {"crops.npy", "index.npz", "manifest.json"}
+    assert part.meta == expected.meta and {p.name for p in part.folder.iterdir()} == {
+        "crops.npy",
+        "index.npz",
+        "manifest.json",
+    }
     made.clear()
     prepared(config, "all", tmp_path / "killed")
     assert made == []
@@ -142,7 +146,10 @@ def test_settings_are_checked() -> None:
         (lambda: TargetConfig(n_test=0), r"real\.generated\.n_test is 0"),
         (lambda: TargetConfig(n_train=500_001), r"real\.generated\.n_train"),
         (lambda: TargetConfig(label_gap=1.5), r"real\.generated\.label_gap is 1\.5; it lies between 0 and 1"),
-        (lambda: RealDataModule(source="generated"), r"--real\.source 'generated' is unknown; known: 300w, generated_target"),
+        (
+            lambda: RealDataModule(source="generated"),
+            r"--real\.source 'generated' is unknown; known: 300w, generated_target",
+        ),
         (lambda: RealDataModule(parts="helen", source="generated_target"), "generated_target has no parts to choose"),
         (lambda: GeneratedFaces.open().numbers("test"), "no part 'test'; its parts: all"),
     ):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from domaingap.data.splits import merge_groups, draw_groups, seeded_order
+from domaingap.data.splits import draw_groups, merge_groups, seeded_order
 
 
 def names_and_groups(n: int = 400) -> tuple[list[str], list[str]]:

@@ -9,9 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-from domaingap.config import TargetConfig
-from domaingap.models.label_adapter import LabelAdapter
 from experiments.laboratory import (
     Check,
     Condition,
@@ -30,6 +27,9 @@ from experiments.laboratory import (
 )
 from experiments.report import Finished
 from experiments.sweep import planned_runs
+
+from domaingap.config import TargetConfig
+from domaingap.models.label_adapter import LabelAdapter
 from tests.conftest import MEAN_FACE, Answer
 from tests.experiments.test_cli import fails
 
