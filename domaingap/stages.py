@@ -27,7 +27,7 @@ from domaingap.models.regressor import LandmarkRegressor, check_backbone, load_w
 from domaingap.progress import console, detail
 from domaingap.provenance import Seen
 from domaingap.store import Entry, Store, file_digest
-from domaingap.training import OnPoint, Point, fit_stage, predict
+from domaingap.training import FitResult, OnPoint, Point, fit_stage, predict, resolve
 
 NETWORK_FORMAT = 2
 """Raised when the same settings would train differently."""
@@ -170,7 +170,7 @@ class StageStore:
             model: the network; its ``init_from`` isn't looked at.
             train: whose training faces.
             validation: on whose validation faces, by name; see :data:`VALIDATED_ON`.
-            fit: how it is trained, resolved.
+            fit: how it is trained.
             seed: seed of weights, order and augmentation.
             start: whose weights it starts from: a stage and the selection rule that picks its checkpoint, or a checkpoint.
             on_point: called with each row of the history, also of one found in the store.
@@ -178,6 +178,7 @@ class StageStore:
         """
         faces = train.train_set()
         check_backbone(model.backbone)
+        fit = resolve(fit, len(faces), model.backbone)
         sets = {name: _set_key(module, fit.monitor) for name, module in validation.items()}
         if start is None:
             before, began_at = Seen(), None
@@ -246,10 +247,7 @@ class StageStore:
                 **(known or {}),
                 "sets": {
                     **(known["sets"] if known is not None else {}),
-                    **{
-                        key: _validated(result.history, result.best[name], name, selected[name])
-                        for name, key in needed.items()
-                    },
+                    **{key: _validated(name, result, selected[name]) for name, key in needed.items()},
                 },
             }
 
@@ -374,10 +372,10 @@ def _own(point: Point) -> Point:
     return {key: value for key, value in point.items() if not key.startswith("also-")}
 
 
-def _validated(history: list[Point], best: Point, name: str, selected: Seen) -> dict[str, Any]:
+def _validated(name: str, result: FitResult, selected: Seen) -> dict[str, Any]:
     """What the record keeps of one validation set."""
-    rows = [{key: row[f"{name}/{key}"] for key in ("nme", "loss")} for row in history]
-    return {"history": rows, "best": best["step"], "real": sorted(selected.selected_on)}
+    rows = [{key: row[f"{name}/{key}"] for key in ("nme", "loss")} for row in result.history]
+    return {"history": rows, "best": result.best[name]["step"], "real": sorted(selected.selected_on)}
 
 
 def _same(one: Path, other: Path) -> bool:

@@ -98,11 +98,11 @@ def train_loader(
     seed: int,
     steps_per_epoch: int | None,
     num_workers: int,
-    steps: int | None = None,
+    steps: tuple[int, int] | None = None,
 ) -> DataLoader[Any]:
-    """Seeded training batches, endless or ``steps`` in all; see :mod:`domaingap.data.sampler`."""
+    """Seeded training batches: endless, or those of steps from one on up to another; see :mod:`domaingap.data.sampler`."""
     sampler = dataset.sampler(batch_size, seed, steps_per_epoch)
-    return _loader(dataset, batch_size, num_workers, sampler=sampler if steps is None else UpTo(sampler, steps))
+    return _loader(dataset, batch_size, num_workers, sampler=sampler if steps is None else UpTo(sampler, *steps))
 
 
 def eval_loader(dataset: FaceDataset, batch_size: int = 64, num_workers: int = 0) -> DataLoader[Any]:
@@ -174,7 +174,7 @@ class _Keeper(Callback):
             if name not in self.best or point[f"{name}/{self.monitor}"] < self.best[name][f"{name}/{self.monitor}"]:
                 self.best[name] = {**point, "step": trainer.global_step}
                 seen = self.seen[name].trained(trainer.global_step)
-                save_network(pl_module, self.folder / f"best-{name}.ckpt", seen, self._validated)
+                save_network(pl_module, self.folder / f"best-{name}.ckpt", self._validated, seen=seen)
         now = time.monotonic()
         self.seconds, self._since = self.seconds + now - self._since, now
         point = {"step": trainer.global_step, "seconds": round(self.seconds, 2), **point}
@@ -259,7 +259,7 @@ def fit_stage(
     done = folder / "done.json"
     if done.is_file():
         return FitResult(**json.loads(done.read_text()))
-    model.fit_seed = seed
+    model.fit_seed, model.total_steps = seed, fit.steps
     seen = seen if seen is not None else dict.fromkeys([*validation, "last"], train.seen())
     keeper = _Keeper(folder, fit.monitor, on_point, seen)
     progress = _Progress(title, fit.steps, keeper)
@@ -272,15 +272,15 @@ def fit_stage(
             folder, "resume", save_top_k=1, save_on_train_epoch_end=True, every_n_epochs=1, enable_version_counter=False
         )
     )
-    resume = folder / "resume.ckpt"
+    resume, first = folder / "resume.ckpt", 0
     with quiet_lightning():
         trainer = pl.Trainer(
             accelerator="gpu" if torch.cuda.is_available() else "cpu",
             devices=1,
             precision="bf16-mixed" if fit.precision == "bf16" else "32-true",
-            # An epoch is what lies between two validations; the last may be shorter. max_steps is what the schedule asks.
+            # An epoch is what lies between two validations; the last may be shorter.
+            # Not max_steps: Lightning would then resume from the end of an epoch without training or validating the next.
             max_epochs=math.ceil(fit.steps / fit.val_every),
-            max_steps=fit.steps,
             callbacks=callbacks,
             logger=False,
             enable_progress_bar=False,
@@ -290,7 +290,7 @@ def fit_stage(
         )
         if resume.is_file():
             try:
-                read_checkpoint(resume)
+                first = int(read_checkpoint(resume)["global_step"])
             except UserError as error:
                 raise UserError(f"{resume}: damaged; delete it to train this stage from its beginning") from error
             detail(f"  {title}: going on from its last checkpoint")
@@ -298,7 +298,7 @@ def fit_stage(
         try:
             trainer.fit(
                 model,
-                train_loader(train, fit.batch_size, seed, fit.val_every, fit.num_workers, fit.steps),
+                train_loader(train, fit.batch_size, seed, fit.val_every, fit.num_workers, (first, fit.steps)),
                 [eval_loader(dataset) for dataset in validation.values()] or None,
                 ckpt_path=resume if resume.is_file() else None,
                 weights_only=True,
@@ -311,7 +311,7 @@ def fit_stage(
             raise
         finally:
             progress.stop()
-    save_network(model, folder / "last.ckpt", seen["last"].trained(fit.steps))
+    save_network(model, folder / "last.ckpt", seen=seen["last"].trained(fit.steps))
     result = FitResult(keeper.history, keeper.best, round(keeper.seconds, 1))
     write_json(done, asdict(result))
     resume.unlink(missing_ok=True)
@@ -350,4 +350,6 @@ def predict(model: LandmarkRegressor, dataset: FaceDataset, batch_size: int = 64
         batch = dataset.__getitems__(range(start, min(start + batch_size, len(dataset))))
         batch = {key: value.to(device) for key, value in batch.items()}
         points.append(model.predict_step(batch, 0).cpu().numpy())
-    return np.concatenate(points) if points else np.empty((0, 68, 2))
+    from types import SimpleNamespace
+
+    return SimpleNamespace(points=np.concatenate(points) if points else np.empty((0, 68, 2)), sigma=None)

@@ -6,16 +6,18 @@ import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from domaingap.config import AugmentConfig, CropConfig, FineTuneConfig, FitConfig, ModelConfig
-from domaingap.data.datamodules import RealDataModule
+from domaingap.data.datamodules import RealDataModule, SyntheticDataModule
+from domaingap.data.sampler import StepSampler
 from domaingap.errors import UserError
 from domaingap.models.regressor import LandmarkRegressor, read_checkpoint
-from domaingap.results import Predictions
-from domaingap.stages import Stage, StageStore
+from domaingap.predictions import Predictions
+from domaingap.stages import Stage, StageStore, checkpoint_seen
 from domaingap.training import predict, resolve
 
 MODEL = ModelConfig(backbone="test_resnet")
@@ -77,8 +79,8 @@ def test_a_killed_stage_goes_on_as_if_nothing_had_happened(
 
     with pytest.raises(SystemExit):
         fit(tmp_path / "killed", data, config, on_point=kill)
-    (folder,) = (tmp_path / "killed").iterdir()
-    assert (folder / "resume.ckpt").is_file() and not (folder / "stage.json").exists()
+    (folder,) = (tmp_path / "killed" / "stages").iterdir()
+    assert (folder / ".training" / "resume.ckpt").is_file() and not (folder / "manifest.json").exists()
     steps, original = [], LandmarkRegressor.training_step
 
     def counted(self: LandmarkRegressor, batch: dict[str, torch.Tensor], batch_idx: int) -> torch.Tensor:
@@ -93,7 +95,7 @@ def test_a_killed_stage_goes_on_as_if_nothing_had_happened(
     for selection in ("real_val", "budget"):
         assert same(weights(resumed.checkpoint(selection)), weights(whole.checkpoint(selection))), selection
     assert [p["val/nme"] for p in resumed.history] == [p["val/nme"] for p in whole.history]
-    assert not (folder / "resume.ckpt").exists()
+    assert not (folder / ".training").exists()
 
 
 def test_a_damaged_resume_checkpoint_is_named(data: RealDataModule, tmp_path: Path) -> None:
@@ -121,20 +123,20 @@ def test_kept_checkpoints_are_what_validation_saw(data: RealDataModule, tmp_path
     best = min(stage.history, key=lambda point: point["val/nme"])
     assert stage.picked_step("real_val") == best["step"]
     dataset = data.val_set()
-    nme = Predictions.of(dataset, predict(stage.load("real_val"), dataset)).nme().mean()
+    nme = Predictions.of(dataset, predict(stage.load("real_val"), dataset).points).nme().mean()
     assert nme == pytest.approx(best["val/nme"], rel=1e-4)
-    last = Predictions.of(dataset, predict(stage.load("budget"), dataset)).nme().mean()
+    last = Predictions.of(dataset, predict(stage.load("budget"), dataset).points).nme().mean()
     assert last == pytest.approx(stage.history[-1]["val/nme"], rel=1e-4)
 
 
 def test_found_again_by_content(data: RealDataModule, tmp_path: Path) -> None:
     first, points = fit(tmp_path, data), []
     again = fit(tmp_path, data, on_point=points.append)
-    assert again.reused and again.folder == first.folder
+    assert again.entry.reused and again.entry.folder == first.entry.folder
     assert points == first.history, "a reused stage's curves are shown again"
     for changed in (replace(FIT, lr=2e-3), replace(FIT, steps=6)):
-        assert not fit(tmp_path, data, changed).reused
-    assert not fit(tmp_path, data, seed=4).reused
+        assert not fit(tmp_path, data, changed).entry.reused
+    assert not fit(tmp_path, data, seed=4).entry.reused
 
 
 def test_stages_hand_over_weights_only(data: RealDataModule, tmp_path: Path) -> None:
@@ -146,18 +148,21 @@ def test_stages_hand_over_weights_only(data: RealDataModule, tmp_path: Path) -> 
     for key in before:
         if "running" not in key and "num_batches" not in key:
             torch.testing.assert_close(after[key], before[key], rtol=1e-5, atol=1e-7)
-    assert second.steps == first.steps + 2
+    assert second.seen("budget").steps == 12 + 2
     other = fit(tmp_path, data, still, start=(first, "real_val"))
-    assert other.key != second.key, "the checkpoint that it started from is part of its identity"
+    assert other.entry.key != second.entry.key, "the checkpoint that it started from is part of its identity"
 
 
 def test_resolve() -> None:
     fit = resolve(FitConfig(steps=3200), 900, "resnet18")
     assert fit.val_every == 200 and fit.precision in ("32", "bf16") and fit.num_workers == 0
-    assert resolve(FitConfig(steps=30, val_every=7), 900, "resnet18").val_every == 6, "the nearest that divides the steps"
+    assert resolve(FitConfig(steps=30, val_every=7), 900, "resnet18").val_every == 7
+    assert resolve(FitConfig(steps=1009), 900, "resnet18").val_every == 64, "a sixteenth, rounded up"
+    assert resolve(FitConfig(steps=5, val_every=100), 900, "resnet18").val_every == 5, "once, at the end"
     original = resolve(FitConfig(epochs=100, batch_size=32), 9000, "resnet18")
     assert (original.steps, original.val_every) == (28200, 282)
-    for bad in (FitConfig(steps=0), FitConfig(lr=-1.0), FitConfig(ema=1.0), FitConfig(batch_size=0)):
+    bad_lengths = (FitConfig(steps=0), FitConfig(val_every=-3), FitConfig(val_every=0), FitConfig(epochs=0))
+    for bad in (*bad_lengths, FitConfig(lr=-1.0), FitConfig(ema=1.0), FitConfig(batch_size=0)):
         with pytest.raises(UserError):
             resolve(bad, 900, "resnet18")
 
@@ -172,3 +177,80 @@ def test_fine_tuning_takes_a_quarter_by_default() -> None:
 def test_divergence_is_named(data: RealDataModule, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="diverged.*lower --fit.lr"):
         fit(tmp_path, data, replace(FIT, optimizer="adam", schedule="constant", lr=1e30))
+
+
+def test_steps_of_any_number(data: RealDataModule, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last validation comes after the last step, however many steps lie between two; and every step is one."""
+    seen, original = [], LandmarkRegressor.training_step
+
+    def counted(self: LandmarkRegressor, batch: dict[str, torch.Tensor], batch_idx: int) -> torch.Tensor:
+        seen.append(batch["position"].tolist())
+        return original(self, batch, batch_idx)
+
+    monkeypatch.setattr(LandmarkRegressor, "training_step", counted)
+    stage = fit(tmp_path, data, replace(FIT, steps=11, val_every=4))
+    assert [point["step"] for point in stage.history] == [4, 8, 11]
+    drawn = [data.train_positions[[p for _, p, _ in StepSampler(28, 4, 0).step(i)]].tolist() for i in range(11)]
+    assert seen == drawn, "the same draws as in one epoch"
+    network = stage.load("budget")
+    whole = fit(tmp_path / "whole", data, replace(FIT, steps=11, val_every=11))
+    assert same(network.state_dict(), whole.load("budget").state_dict()), (
+        "when it is validated doesn't change what is learnt"
+    )
+    assert stage.seen("budget").steps == 11
+
+
+def test_validation_sets_are_no_part_of_a_network(
+    data: RealDataModule, data_root: Path, prepared_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One that is validated on other faces is the same network; its best checkpoint for these is added to it."""
+
+    def other(n_val: int) -> RealDataModule:
+        return RealDataModule(
+            data_root=data_root, prepared_dir=prepared_dir, n_val=n_val, crop=CropConfig(size=32, box="landmarks")
+        )
+
+    store, synthetic = (
+        StageStore(tmp_path),
+        SyntheticDataModule(data_root=data_root, prepared_dir=prepared_dir, crop=CropConfig(size=32, box="landmarks")),
+    )
+
+    def train(name: str, module: RealDataModule, **options: Any) -> Stage:
+        return store.fit("synthetic", MODEL, synthetic, {name: module}, FIT, 0, **options)
+
+    first = train("val", data, also=lambda: [other(5), data])
+    assert not first.entry.reused
+    before = {path.name: path.read_bytes() for path in first.entry.folder.iterdir() if path.suffix == ".ckpt"}
+    assert len(before) == 3, "its own best, another's best, and the last"
+    capsys.readouterr()
+    assert train("val", other(5)).entry.reused, "trained beside these faces, too"
+    third = train("val", other(4))
+    assert not third.entry.reused and third.entry.key == first.entry.key
+    assert "not beside these validation faces; trained once more" in capsys.readouterr().err
+    after = {path.name: path.read_bytes() for path in first.entry.folder.iterdir() if path.suffix == ".ckpt"}
+    assert len(after) == 4 and before.items() <= after.items(), "nothing that was there is changed"
+    assert train("val", other(4)).entry.reused and train("val", data).entry.reused
+    # Each picks on its own faces.
+    for module, stage in ((data, first), (other(4), third)):
+        dataset = module.val_set()
+        nme = Predictions.of(dataset, predict(stage.load("real_val"), dataset).points).nme().mean()
+        assert nme == pytest.approx(min(point["val/nme"] for point in stage.history), rel=1e-4)
+    assert third.seen("real_val").selected_on == other(4).val_set().seen().real
+    assert first.seen("budget").selected_on == frozenset()
+
+
+def test_checkpoints_say_what_they_have_seen(data: RealDataModule, tmp_path: Path) -> None:
+    first = fit(tmp_path, data)
+    for selection, steps in (("budget", 12), ("real_val", first.picked_step("real_val"))):
+        seen = checkpoint_seen(first.checkpoint(selection))
+        assert seen.real == {f"300w/{name}" for name in data.faces.names[data.train_positions]}
+        assert seen.steps == steps and seen.complete and len(seen.licences) == 1
+        assert len(seen.selected_on) == (6 if selection == "real_val" else 0)
+    second = fit(tmp_path, data, replace(FIT, steps=2), start=first.checkpoint("budget"))
+    assert second.seen("budget").steps == 12 + 2
+    stripped = tmp_path / "other.ckpt"
+    content = read_checkpoint(first.checkpoint("budget"))
+    del content["seen"]
+    torch.save(content, stripped)
+    unknown = fit(tmp_path, data, replace(FIT, steps=2), start=stripped).seen("budget")
+    assert not unknown.complete and unknown.steps == 2

@@ -61,21 +61,18 @@ class _BySteps(Sampler[Draw]):
 
 
 class UpTo(Sampler[Draw]):
-    """The draws of another sampler up to a number of steps in all, so that the last epoch may be shorter.
+    """The draws of another sampler from one step on up to a number of steps in all, so that the last epoch may be shorter.
 
-    It has no length: Lightning would take that of the first epoch for every one.
+    It has no length, as Lightning would take that of the first epoch for every one. Without a length Lightning fetches the
+    first batch before it says which epoch it is, so this counts for itself: an iteration is an epoch.
     """
 
-    def __init__(self, sampler: _BySteps, steps: int) -> None:
-        self.sampler, self.steps = sampler, steps
-
-    def set_epoch(self, epoch: int) -> None:
-        """Called by Lightning before each epoch."""
-        self.sampler.set_epoch(epoch)
+    def __init__(self, sampler: _BySteps, first: int, steps: int) -> None:
+        self.sampler, self.next, self.steps = sampler, first, steps
 
     def __iter__(self) -> Iterator[Draw]:
-        first = self.sampler.epoch * self.sampler.steps_per_epoch
-        for step in range(first, min(first + self.sampler.steps_per_epoch, self.steps)):
+        first, self.next = self.next, min(self.next + self.sampler.steps_per_epoch, self.steps)
+        for step in range(first, self.next):
             yield from self.sampler.step(step)
 
 

@@ -19,6 +19,7 @@ from domaingap.data.faces import Batch
 from domaingap.errors import UserError
 from domaingap.losses import LOSSES
 from domaingap.metrics import NormalizedMeanError
+from domaingap.provenance import Seen
 
 N_LANDMARKS = 68
 
@@ -77,6 +78,7 @@ class LandmarkRegressor(pl.LightningModule):
         self.register_buffer("mean_shape", torch.full((N_LANDMARKS, 2), 0.5))
         self.validation_names = list(validation_names)
         self.fit_seed = 0  # reseeds each epoch; see training.py
+        self.total_steps = 0  # of the schedule; 0 for the Trainer's own
         self.validation_nme = nn.ModuleList(NormalizedMeanError() for _ in self.validation_names)
 
     def set_mean_shape(self, points: NDArray[Any]) -> None:
@@ -131,7 +133,7 @@ class LandmarkRegressor(pl.LightningModule):
             optimizer = torch.optim.AdamW(groups, lr=self.lr, weight_decay=self.weight_decay)
         if self.schedule == "constant":
             return optimizer
-        steps = int(self.trainer.estimated_stepping_batches)
+        steps = self.total_steps or int(self.trainer.estimated_stepping_batches)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.lr, total_steps=max(steps, 2), pct_start=0.15)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
@@ -201,13 +203,17 @@ def read_checkpoint(path: Path | str) -> dict[str, Any]:
     return content
 
 
-def save_network(model: LandmarkRegressor, path: Path, state: dict[str, Tensor] | None = None) -> None:
-    """Save weights (the model's own, or ``state``) so that ``LandmarkRegressor.load_from_checkpoint(path)`` works."""
+def save_network(
+    model: LandmarkRegressor, path: Path, state: dict[str, Tensor] | None = None, seen: Seen | None = None
+) -> None:
+    """Save weights (the model's own, or ``state``) so that ``LandmarkRegressor.load_from_checkpoint(path)`` works; with what
+    they have ``seen``."""
     content = {
         "state_dict": state if state is not None else model.state_dict(),
         # Weights follow: nothing is to be fetched when they are loaded.
         "hyper_parameters": {**model.hparams, "pretrained": False},
         "pytorch-lightning_version": version("pytorch-lightning"),
+        "seen": seen.plain() if seen is not None else None,
     }
     temporary = path.with_name(f".{path.name}.tmp")
     torch.save(content, temporary)

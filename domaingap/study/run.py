@@ -18,7 +18,7 @@ from domaingap.data.faces import FaceDataset
 from domaingap.data.prepare import FORMAT as PARTS_FORMAT
 from domaingap.errors import UserError
 from domaingap.hashing import content_key, link, plain, write_atomically, write_json
-from domaingap.metrics import finite
+from domaingap.results import finite
 from domaingap.models.adapter_diagnosis import mean_movement
 from domaingap.models.label_adapter import LabelAdapter
 from domaingap.models.regressor import LandmarkRegressor
@@ -136,7 +136,7 @@ class Run:
     ) -> Used:
         """See :class:`domaingap.study.recipe.Steps`."""
         s = self.settings
-        how = resolve(fit if fit is not None else s.fit, len(faces.train_set()), s.model.backbone)
+        how = fit if fit is not None else s.fit
         validation = {name: self.synthetic if name == "source_val" else self.real for name in on}
         began_at: Any = None if start is None else (start.stage, start.picked_by)
         if start is None and not self._stages:
@@ -150,7 +150,7 @@ class Run:
         stage = self.store.fit(title, s.model, faces, validation, how, s.seed, began_at, on_point, also)
         # A run without the 300 that pick checkpoints has the synthetic hold-out, where a network was validated on it.
         picked_by = "source_val" if s.selection == "budget" and "source_val" in on else s.selection
-        used = Used(stage, how, picked_by)
+        used = Used(stage, FitConfig(**stage.fit), picked_by)
         self._stages.append(used)
         return used
 
