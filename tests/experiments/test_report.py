@@ -225,9 +225,7 @@ def test_other_training_is_not_compared(cli: Cli, tmp_path: Path, setting: str, 
     [("real_only", "fit.lr", 0.5), ("label_adaptation", "adapter.kind", "shift"), ("fine_tuning", "finetune.lr", 0.1),
      ("synthetic_only", "n_synthetic", 12), ("real_only", "n_real", None)],
 )  # fmt: skip
-def test_settings_that_tell_runs_apart_are_named(
-    cli: Cli, tmp_path: Path, recipe: str, setting: str, value: object
-) -> None:
+def test_settings_that_tell_runs_apart_are_named(cli: Cli, tmp_path: Path, recipe: str, setting: str, value: object) -> None:
     more = {"n_real_train": 9} if setting == "n_real" else {}
     write(tmp_path, seeds(recipe, [6.0, 6.1], **more))
     write(tmp_path, seeds(recipe, [8.0, 8.1], settings={setting: value}, **more))

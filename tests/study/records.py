@@ -105,6 +105,8 @@ def run_record(
     steps = identity["fit"]["steps"]
     known = {on: value for on, value in values.items() if value is not None}
     least = start.n_real if start is not None else 0
+    use = "predictions" if recipe == "label_adaptation" else "labels"
+    scored = SetRecord(11, 10, 0, True, {"helen/testset": 7, "lfpw/testset": 4}, 554, "landmarks")
     content: dict[str, Any] = {
         "schema": SCHEMA,
         "key": content_key([recipe, identity, seed]),
@@ -117,7 +119,7 @@ def run_record(
         "selection": selection,
         "n_synthetic": 21 if synthetic else 0,
         "n_synthetic_selection": 3 if synthetic else 0,
-        "adapter": adapter_record("predictions" if recipe == "label_adaptation" else "labels") if "adapter" in identity else None,
+        "adapter": adapter_record(use) if "adapter" in identity else None,
         "steps_answering": answering if answering is not None else steps + (start.steps if start is not None else 0),
         "steps_total": answering or steps,
         "start": start,
@@ -126,11 +128,8 @@ def run_record(
         | {f"{set_key(on)}/{name}": 0.25 for on in known for name in ("fr@8", "auc@8", "nme_no_jaw")},
         "intervals": {f"{set_key(on)}/nme": (value - 0.1, value + 0.2) for on, value in known.items()},
         "interval_rule": "95%, bootstrap over photographs",
-        "counts": {set_key(on): SetRecord(11, 10, 0, True, {"helen/testset": 7, "lfpw/testset": 4}, 554, "landmarks") for on in values},
-        "data": {
-            name: DataRecord(source if name == "synthetic" else "300w", prints[name], True, [], {"part": PartRecord(24, None, True, {}, {}, prints[name])}, 18, 6, "landmarks", "")
-            for name in prints
-        },
+        "counts": {set_key(on): scored for on in values},
+        "data": {name: _data(source if name == "synthetic" else "300w", print_) for name, print_ in prints.items()},
         "box_rule": "oracle (landmarks)",
         "stages": [StageRecord("network", "k", False, steps, steps, 18, identity["fit"], 60.0, 0.1, {})],
         "adapter_stages": [],
@@ -144,6 +143,11 @@ def run_record(
         "folder": folder,
     }  # fmt: skip
     return RunRecord(**{**content, **fields})
+
+
+def _data(source: str, fingerprint: str) -> DataRecord:
+    part = PartRecord(24, None, True, {}, {}, fingerprint)
+    return DataRecord(source, fingerprint, True, [], {"part": part}, 18, 6, "landmarks", "")
 
 
 def seeds(recipe: str, figures: Sequence[float | None], **more: Any) -> list[RunRecord]:
