@@ -380,9 +380,8 @@ def comparisons(groups: Sequence[Group], on: str, strategies: Strategies = PROTO
             if compared is not None:
                 found.append(Comparison(group, baseline, compared, lengths))
     corrected = iter(holm([c.difference.p for c in found if c.difference.p is not None]))
-    return [replace(c, p_holm=next(corrected)) if c.difference.p is not None else c for c in found], [
-        *dict.fromkeys(problems)
-    ]
+    found = [replace(c, p_holm=next(corrected)) if c.difference.p is not None else c for c in found]
+    return found, list(dict.fromkeys(problems))
 
 
 def _baselines(group: Group, groups: Sequence[Group], strategies: Strategies) -> Iterator[tuple[Group, Lengths | None]]:
