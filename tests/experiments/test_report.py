@@ -280,15 +280,17 @@ def test_two_runs_of_one_seed_are_named(cli: Cli, tmp_path: Path) -> None:
 def test_a_run_without_a_value_is_left_out_and_counted(cli: Cli, tmp_path: Path) -> None:
     write(tmp_path, seeds("real_only", [6.0, 6.4, None]))
     write(tmp_path, seeds("label_adaptation", [7.0, 7.2, 7.4]))
-    for alpha, figures in ((0.25, [8.0, 8.0, 8.0]), (0.75, [9.0, 9.0, None])):
-        write(tmp_path, seeds("mixing", figures, alpha=alpha))
+    write(tmp_path, seeds("mixing", [8.0, 8.0], alpha=0.25))
+    write(tmp_path, [run_record("mixing", 2, {"val": 8.5, "common": None}, alpha=0.25)])
+    write(tmp_path, seeds("mixing", [9.0, 9.0, None], alpha=0.75))
     rows = {row["strategy"]: row for row in table(cli, tmp_path, "strategies")}
     low, high = stats.t.interval(0.95, 1, 6.2, stats.sem([6.0, 6.4]))
     assert rows["real_only"]["9 real"] == f"6.20 [{low:.2f}, {high:.2f}]" and rows["real_only"]["seeds"] == "2"
-    assert rows["mixing α by val"]["9 real"] == "8.00 [8.00, 8.00]", "nothing is better than 8, also with seed 2"
+    assert rows["mixing α by val"]["9 real"] == "8.00 [8.00, 8.00]", "no value isn't the best"
     (pair,) = [row for row in table(cli, tmp_path, "pairs") if row["strategy"] == "label_adaptation"]
     assert pair["seeds"] == "2" and pair["difference in NME"].startswith("+0.90 [")
-    assert "2 runs without common NME left out." in cli("report", tmp_path, "--style", "strategies").out
+    text = cli("report", tmp_path, "--style", "strategies").out
+    assert "3 runs without common NME left out." in text and "1 run without val NME left out." in text
     runs = cli("report", tmp_path, "--style", "runs").out
     assert "2 runs without val NME left out." in runs
 
