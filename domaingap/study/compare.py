@@ -48,8 +48,8 @@ PROTOCOL = Strategies(
     ceiling="real_only",
 )
 
-
 Lengths = Literal["both", "shorter"]
+"""Which baselines there were to choose from: of both lengths, or the shorter one alone."""
 
 
 class Budget(NamedTuple):
@@ -60,6 +60,11 @@ class Budget(NamedTuple):
 
     def __str__(self) -> str:
         return f">= {self.n}" if self.unknown else str(self.n)
+
+    @classmethod
+    def of(cls, run: RunRecord) -> Budget:
+        """A run's."""
+        return cls(run.n_real_train, run.start is not None and not run.start.known)
 
 
 @dataclass(frozen=True)
@@ -98,7 +103,7 @@ class Group:
 
     @property
     def budget(self) -> Budget:
-        return Budget(self.first.n_real_train, self.first.start is not None and not self.first.start.known)
+        return Budget.of(self.first)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -158,9 +163,8 @@ def grouped(records: Sequence[RunRecord], strategies: Strategies = PROTOCOL) -> 
 
 
 def _order(record: RunRecord, strategies: Strategies) -> tuple[Any, ...]:
-    n = record.n_real_train if record.recipe != strategies.floor else -1
-    rank = strategies.rank(record.recipe)
-    return (n, rank, record.source, record.selection, record.steps_answering, record.name, record.seed)
+    budget = Budget.of(record) if record.recipe != strategies.floor else Budget(-1, False)
+    return (budget, strategies.rank(record.recipe), record.source, record.selection, record.steps_answering, record.name)
 
 
 def picked_alphas(groups: Sequence[Group]) -> list[Group]:
@@ -188,15 +192,14 @@ def picked_alphas(groups: Sequence[Group]) -> list[Group]:
 def figures(groups: Sequence[Group], picked: Sequence[Group], on: str, metric: str = "nme") -> dict[Group, Cell]:
     """A cell for each group.
 
-    Of an α that validation picked for some seeds and not for others, the test set may have been scored for those alone:
-    a mean over them would be one over the seeds at which it did best. Such a cell has no value.
+    Where validation picks α, the test set is scored for what it picked: the mean of an α over those seeds would be one over
+    the seeds at which it does best. So an α that wasn't scored for all of its seeds has no value.
     """
     candidates = {member for group in picked for member in group.picked_from}
-    cells = {}
-    for group in groups:
-        cell = group.cell(on, metric)
-        some = group in candidates and cell.left_out > 0
-        cells[group] = Cell({}, NOTHING, "images", cell.left_out) if some else cell
+    cells = {group: group.cell(on, metric) for group in groups}
+    for group in candidates & cells.keys():
+        if any(f"{set_key(on)}/{metric}" not in run.metrics for run in group.runs):
+            cells[group] = Cell({}, NOTHING, "images", cells[group].left_out)
     return cells
 
 
@@ -326,8 +329,7 @@ class Comparison:
         group: the strategy.
         baseline: what it is compared with.
         difference: the strategy minus the baseline.
-        lengths: the baseline was taken from those of both lengths, or had to be the shorter one as there is no other;
-            None where only one length is asked for.
+        lengths: of a strategy that trains further: what its baseline was chosen from.
         p_holm: corrected for all comparisons of the family.
     """
 
@@ -378,7 +380,8 @@ def comparisons(groups: Sequence[Group], on: str, strategies: Strategies = PROTO
             if compared is not None:
                 found.append(Comparison(group, baseline, compared, lengths))
     corrected = iter(holm([c.difference.p for c in found if c.difference.p is not None]))
-    return [replace(c, p_holm=next(corrected)) if c.difference.p is not None else c for c in found], problems
+    found = [replace(c, p_holm=next(corrected)) if c.difference.p is not None else c for c in found]
+    return found, list(dict.fromkeys(problems))
 
 
 def _baselines(group: Group, groups: Sequence[Group], strategies: Strategies) -> Iterator[tuple[Group, Lengths | None]]:
@@ -404,4 +407,5 @@ def _baselines(group: Group, groups: Sequence[Group], strategies: Strategies) ->
     equal = [other for other in at_budget if other.first.scratch_steps == group.trained]
     valued = [(float(np.mean(list(values.values()))), other) for other in shorter + equal if (values := other.values("val"))]
     if valued:
-        yield min(valued, key=lambda pair: pair[0])[1], "both" if equal else "shorter"
+        best = min(valued, key=lambda pair: pair[0])[1]
+        yield best, "both" if any(other in equal for _, other in valued) else "shorter"

@@ -40,16 +40,12 @@ def original_study_table(records: Sequence[RunRecord], strategies: Strategies = 
         raise UserError(
             "no synthetic_only run of resnet18, resnet50 or legacy_xception among these; see configs/original_study"
         )
+    minutes = number_column("minutes", lambda value: str(value) if isinstance(value, int) else f"{value:.1f}")
     columns = [
-        Column("network"),
-        Column(""),
-        number_column("images"),
-        number_column("minutes", lambda value: str(value) if isinstance(value, int) else f"{value:.1f}"),
-        number_column("training loss", number(4)),
-        number_column("best validation loss", number(4)),
-        number_column("best epoch", lambda value: f"{value:g}"),
+        Column("network"), Column(""), number_column("images"), minutes, number_column("training loss", number(4)),
+        number_column("best validation loss", number(4)), number_column("best epoch", lambda value: f"{value:g}"),
         Column("settings"),
-    ]
+    ]  # fmt: skip
     notes = [
         "losses: RMSE in units of the crop's side, on the synthetic hold-out for validation; the published table's unit,",
         "and that of its minutes, isn't known. A reduced number of images or epochs is named in its row.",

@@ -31,6 +31,9 @@ RULES = (
     "steps: optimiser steps behind the answering network / of all stages of the run.",
 )
 
+MORE = (("FR@8 %", "fr@8"), ("AUC@8", "auc@8"), ("NME without jaw", "nme_no_jaw"))
+"""Metrics beside NME in a run's own table."""
+
 
 def _s(count: int) -> str:
     return "s" if count != 1 else ""
@@ -47,18 +50,12 @@ def scored_sets(records: Sequence[RunRecord]) -> list[str]:
 
 def run_table(record: RunRecord) -> Table:
     """A run's figures on every set of faces, with what it was trained on below them."""
-    columns = [
-        Column("faces"),
-        number_column("images"),
-        number_column("NME %", metric("nme")),
-        number_column("95% interval", lambda bounds: " to ".join(format_metric("nme", bound) for bound in bounds)),
-        number_column("FR@8 %", metric("fr@8")),
-        number_column("AUC@8", metric("auc@8")),
-        number_column("NME without jaw", metric("nme_no_jaw")),
-    ]
+    bounds = number_column("95% interval", lambda ends: " to ".join(format_metric("nme", end) for end in ends))
+    more = [number_column(header, metric(name)) for header, name in MORE]
+    columns = [Column("faces"), number_column("images"), number_column("NME %", metric("nme")), bounds, *more]
     rows = []
     for name, count in record.counts.items():
-        nme, *others = (record.metrics.get(f"{name}/{key}") for key in ("nme", "fr@8", "auc@8", "nme_no_jaw"))
+        nme, *others = (record.metrics.get(f"{name}/{key}") for key in ("nme", *(key for _, key in MORE)))
         interval = record.intervals.get(f"{name}/nme") if nme is not None else None
         rows.append([name.removeprefix("test/") + _partial(count), count.images, nme, interval, *others])
     adapter = record.adapter
@@ -142,14 +139,13 @@ def _strategies_table(family: Family, cells: Mapping[Group, Cell], on: str, stra
         values = [cells[line[budget]].interval if budget in line else None for budget in budgets]
         rows.append([names[group], run.source or None, steps, rule, (seeds[0], seeds[-1])[: len(seeds)], *values])
     columns = [
-        Column("strategy"),
-        Column("synthetic"),
-        number_column("steps", lambda pair: f"{pair[0]} / {pair[1]}"),
-        Column("picked by"),
-        number_column("seeds", lambda ends: " to ".join(map(str, ends))),
+        Column("strategy"), Column("synthetic"), number_column("steps", lambda pair: f"{pair[0]} / {pair[1]}"),
+        Column("picked by"), number_column("seeds", lambda ends: " to ".join(map(str, ends))),
         *(interval_column(f"{budget} real", metric("nme"), none="") for budget in budgets),
+    ]  # fmt: skip
+    notes = [
+        *_notes([run for g in family.groups if not g.picked_from for run in g.runs], [] if on == "val" else [on], RULES)
     ]
-    notes = [*_notes([run for g in family.groups for run in g.runs], [] if on == "val" else [on], RULES)]
     notes += _left_out(family.groups, on, cells)
     for group in family.groups:
         if group.picked_from:
@@ -189,7 +185,7 @@ def pairs_tables(records: Sequence[RunRecord], on: str, strategies: Strategies =
         compared, problems = comparisons(family.groups, on, strategies)
         title = f"Differences in pairs, NME % on {on}" + (f", {family.name}" if len(found) > 1 else "")
         notes = [*_left_out(family.groups, on), *problems]
-        if compared:
+        if compared or problems:
             tables.append(_pairs_table(title, compared, notes, strategies))
     return tables
 
@@ -205,32 +201,15 @@ def _pairs_table(title: str, compared: Sequence[Comparison], left_out: Sequence[
         return c.difference.verdict + ("" if c.corrected or c.difference.verdict is Verdict.OPEN else ", uncorrected")
 
     rows = [
-        [
-            names[c.group],
-            c.group.first.source or c.baseline.first.source,
-            against(c),
-            c.group.budget,
-            c.group.first.selection,
-            len(c.difference.seeds),
-            c.difference.interval,
-            c.difference.p,
-            c.p_holm,
-            verdict(c),
-        ]
+        [names[c.group], c.group.first.source or c.baseline.first.source, against(c), c.group.budget,
+         c.group.first.selection, len(c.difference.seeds), c.difference.interval, c.difference.p, c.p_holm, verdict(c)]
         for c in compared
-    ]
+    ]  # fmt: skip
     columns = [
-        Column("strategy"),
-        Column("synthetic"),
-        Column("against"),
-        number_column("real images"),
-        Column("picked by"),
-        number_column("seeds"),
-        interval_column("difference in NME", number(2, sign=True)),
-        number_column("p", number(4)),
-        number_column("p, Holm", number(3)),
-        Column("verdict"),
-    ]
+        Column("strategy"), Column("synthetic"), Column("against"), number_column("real images"), Column("picked by"),
+        number_column("seeds"), interval_column("difference in NME", number(2, sign=True)), number_column("p", number(4)),
+        number_column("p, Holm", number(3)), Column("verdict"),
+    ]  # fmt: skip
     tested = sum(c.difference.p is not None for c in compared)
     notes = [
         "difference: strategy minus what it is compared with, on the same images and seeds; below zero it is better.",
@@ -249,7 +228,7 @@ def _pairs_table(title: str, compared: Sequence[Comparison], left_out: Sequence[
             notes.append(
                 f"{strategies.ceiling} at {recipe}'s number of steps isn't among these runs: its rows favour {recipe}."
             )
-    few = min(len(c.difference.seeds) for c in compared)
+    few = min((len(c.difference.seeds) for c in compared), default=5)
     notes += [f"{few} seed{_s(few)} in some rows: a headline needs five."] if few < 5 else []
     return Table(title, columns, rows, [*notes, *left_out])
 
@@ -261,26 +240,18 @@ def adapters_tables(records: Sequence[RunRecord], strategies: Strategies = PROTO
         return []
     names = labels(groups, lambda g: (g.first.source, g.budget))
     kinds: list[str] = [kind for kind in get_args(get_type_hints(AdapterConfig)["kind"]) if kind != "auto"]
-    rows = []
+    rows: list[list[Any]] = []
     for group in groups:
         own = [run.adapter for run in group.runs if run.adapter is not None]
         scores = [{**adapter.nme_by_kind, "identity": adapter.nme_before} for adapter in own]
         rows.append(
-            [
-                names[group],
-                group.first.source,
-                group.budget,
-                own[0].use,
-                Counter(adapter.kind for adapter in own),
-                _mean([adapter.strength for adapter in own]),
-                [_mean([score[kind] for score in scores if kind in score]) for kind in kinds],
-                _region_means([adapter.movement_predictions for adapter in own]),
-                _region_means([adapter.movement_labels for adapter in own]),
-                _mean([adapter.spread_ratio for adapter in own]),
-                _mean([adapter.shape_kept for adapter in own]),
-                (sum(adapter.warning is not None for adapter in own), len(own)),
-            ]
-        )
+            [names[group], group.first.source, group.budget, own[0].use, Counter(adapter.kind for adapter in own),
+             _mean([adapter.strength for adapter in own]),
+             [_mean([score[kind] for score in scores if kind in score]) for kind in kinds],
+             _region_means([adapter.movement_predictions for adapter in own]),
+             _region_means([adapter.movement_labels for adapter in own]), _mean([adapter.spread_ratio for adapter in own]),
+             _mean([adapter.shape_kept for adapter in own]), (sum(a.warning is not None for a in own), len(own))]
+        )  # fmt: skip
 
     def counted(counts: Counter[str]) -> str:
         return ", ".join(f"{kind} {count}" if len(counts) > 1 else kind for kind, count in counts.items())
@@ -290,20 +261,14 @@ def adapters_tables(records: Sequence[RunRecord], strategies: Strategies = PROTO
         return f"{whole} ({' '.join(regions)})"
 
     columns = [
-        Column("strategy"),
-        Column("synthetic"),
-        number_column("real images"),
-        Column("for"),
-        Column("kind", counted),
+        Column("strategy"), Column("synthetic"), number_column("real images"), Column("for"), Column("kind", counted),
         number_column("strength", number(2)),
         number_column("NME % by kind", lambda v: " / ".join("-" if nme is None else format_metric("nme", nme) for nme in v)),
-        number_column("predictions move %", movements),
-        number_column("labels move %", movements),
-        number_column("spread", number(2)),
-        number_column("own shape", number(2)),
+        number_column("predictions move %", movements), number_column("labels move %", movements),
+        number_column("spread", number(2)), number_column("own shape", number(2)),
         number_column("warned", lambda pair: f"{pair[0]} of {pair[1]}"),
-    ]
-    regions = list(groups[0].first.adapter.movement_labels)[1:] if groups[0].first.adapter else []
+    ]  # fmt: skip
+    regions = list(rows[0][8])[1:]
     notes = [
         "means over seeds. NME % by kind: the synthetic network's answers on the faces that chose, with no adapter / the "
         "best shift / linear / mlp that the use allows. What the shift takes away is systematic, as a label gap is; what "
@@ -343,25 +308,15 @@ def runs_table(records: Sequence[RunRecord], strategies: Strategies = PROTOCOL) 
 
     names = labels(groups, shown)
     rows = [
-        [
-            names[group],
-            *shown(group),
-            len(group.runs),
-            *(of[group].interval for of in values),
-            *(of[group].interval.mean for of in others),
-        ]
+        [names[group], *shown(group), len(group.runs), *(of[group].interval for of in values),
+         *(of[group].interval.mean for of in others)]
         for group in groups
-    ]
+    ]  # fmt: skip
     columns = [
-        Column("strategy"),
-        Column("network"),
-        number_column("real images"),
-        number_column("synthetic"),
-        number_column("steps"),
-        Column("picked by"),
-        number_column("seeds"),
+        Column("strategy"), Column("network"), number_column("real images"), number_column("synthetic"),
+        number_column("steps"), Column("picked by"), number_column("seeds"),
         *(interval_column(f"{on.capitalize() if on != 'val' else on} NME %", metric("nme")) for on in ["val", *sets]),
-    ]
+    ]  # fmt: skip
     if sets:
         columns += [number_column(f"{sets[0].capitalize()} FR@8 %", metric("fr@8")), number_column("AUC@8", metric("auc@8"))]
     rule = "real images: trained on + used to pick a checkpoint or an adapter."

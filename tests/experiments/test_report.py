@@ -1,23 +1,31 @@
-"""The tables of ``domaingap report`` against figures worked out apart from it."""
+"""``domaingap report`` on made-up runs, against figures worked out apart from it."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from domaingap.results import load_predictions
-from tests.conftest import Answer
+from tests.conftest import MEAN_FACE, Answer
 from tests.experiments.test_cli import fails
+from tests.study.records import adapter_record, run_record, seeds, write, write_predictions
 
 Cli = Callable[..., Answer]
+FIGURES = {
+    ("synthetic_only", 4): [9.0, 9.3, 8.9, 9.1],
+    ("label_adaptation", 4): [7.0, 7.2, 7.1, 6.9],
+    ("fine_tuning", 5): [6.0, 6.6, 6.1, 6.5],
+    ("real_only", 4): [6.5, 6.4, 6.6, 6.3],
+    ("real_only", 5): [6.2, 6.3, 6.3, 6.4],
+}
 
 
 def table(cli: Cli, folder: Path, style: str, *options: str) -> list[dict[str, str]]:
@@ -33,55 +41,15 @@ def adjusted(p_values: list[float]) -> list[float]:
     return [max(min(1.0, (m - j) * ranked[j]) for j in range(sorted(ranked).index(p) + 1)) for p in p_values]
 
 
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory, data_root: Path, prepared_dir: Path) -> dict[str, Any]:
-    """Results of real runs, one of each kind, whose figures the tests replace."""
-    from experiments.data_adaptation import data_adaptation  # noqa: F401 - the recipes are found by name below
-    from experiments.sweep import planned_runs, sweep
-
-    root = tmp_path_factory.mktemp("template")
-    file = root / "s.yaml"
-    file.write_text(
-        "method: grid\nparameters:\n  recipe: {values: [synthetic_only, label_adaptation, fine_tuning, real_only]}\n"
-        "  n_real: {value: 9}\n"
-    )
-    options = {
-        "data_root": data_root, "prepared_dir": prepared_dir, "runs_dir": root / "runs", "real.n_val": 6, "crop.size": 32,
-        "crop.box": "landmarks", "model.backbone": "test_resnet", "fit.steps": 4, "fit.val_every": 2, "fit.batch_size": 4,
-        "fit.precision": 32, "adapter.kind": "shift", "wandb.mode": "off",
-    }  # fmt: skip
-    overrides = [f"--{key}={value}" for key, value in options.items()]
-    assert len(planned_runs(file, overrides)) == 6
-    assert sweep(file, overrides, plan=False, exact=False) == 0
-    return {path.parent.name: path.parent for path in (root / "runs").rglob("result.json")}
-
-
-def copy(template: dict[str, Path], target: Path, figures: dict[tuple[str, int], list[float]]) -> None:
+def write_figures(target: Path, figures: dict[tuple[str, int], list[float]] = FIGURES, **more: str) -> None:
     """Runs with given NME on common per seed, for (recipe, answering steps)."""
-    for folder in template.values():
-        content = json.loads((folder / "result.json").read_text())
-        if content["selection"] == "source_val":
-            continue
-        for seed, nme in enumerate(figures[content["recipe"], content["steps_answering"]]):
-            content["seed"] = content["config"]["seed"] = seed
-            content["metrics"]["test/common/nme"] = nme
-            content["metrics"]["val/nme"] = nme + 0.5
-            place = target / f"{content['recipe']}-{content['steps_answering']}-{seed}"
-            place.mkdir(parents=True)
-            (place / "result.json").write_text(json.dumps(content))
+    for (recipe, steps), values in figures.items():
+        settings = {"fit.steps": steps if recipe == "real_only" else 4}
+        write(target, seeds(recipe, values, answering=steps, settings=settings, **more))
 
 
-FIGURES = {
-    ("synthetic_only", 4): [9.0, 9.3, 8.9, 9.1],
-    ("label_adaptation", 4): [7.0, 7.2, 7.1, 6.9],
-    ("fine_tuning", 5): [6.0, 6.6, 6.1, 6.5],
-    ("real_only", 4): [6.5, 6.4, 6.6, 6.3],
-    ("real_only", 5): [6.2, 6.3, 6.3, 6.4],
-}
-
-
-def test_pairs_are_students_t_with_holms_correction(cli: Cli, template: dict[str, Path], tmp_path: Path) -> None:
-    copy(template, tmp_path, FIGURES)
+def test_pairs_are_students_t_with_holms_correction(cli: Cli, tmp_path: Path) -> None:
+    write_figures(tmp_path)
     rows = table(cli, tmp_path, "pairs")
     expected = {
         ("label_adaptation", "synthetic_only"): (("label_adaptation", 4), ("synthetic_only", 4)),
@@ -98,6 +66,8 @@ def test_pairs_are_students_t_with_holms_correction(cli: Cli, template: dict[str
         test = stats.ttest_rel(one, other)
         low, high = test.confidence_interval()
         assert row["difference in NME"] == f"{(one - other).mean():+.2f} [{low:+.2f}, {high:+.2f}]"
+        raw = [float(row[f"difference in NME: {part}"]) for part in ("mean", "low", "high")]
+        assert raw == pytest.approx([(one - other).mean(), low, high], rel=1e-12)
         assert row["p"] == f"{test.pvalue:.4f}" and row["seeds"] == "4"
         p_values.append(float(test.pvalue))
     assert [row["p, Holm"] for row in rows] == [f"{p:.3f}" for p in adjusted(p_values)]
@@ -107,137 +77,114 @@ def test_pairs_are_students_t_with_holms_correction(cli: Cli, template: dict[str
     assert verdicts["fine_tuning", "real_only (5 steps)"] == "open"
 
 
-def test_the_shorter_real_only_is_the_baseline_where_it_is_better(
-    cli: Cli, template: dict[str, Path], tmp_path: Path
-) -> None:
-    copy(template, tmp_path, {**FIGURES, ("real_only", 4): [6.0, 6.0, 6.1, 6.2]})
+def test_the_shorter_real_only_is_the_baseline_where_it_is_better(cli: Cli, tmp_path: Path) -> None:
+    write_figures(tmp_path, {**FIGURES, ("real_only", 4): [6.0, 6.0, 6.1, 6.2]})
     assert ("fine_tuning", "real_only (4 steps)") in {(r["strategy"], r["against"]) for r in table(cli, tmp_path, "pairs")}
-    for folder in tmp_path.glob("real_only-5-*"):
-        (folder / "result.json").unlink()
-    text = cli("report", tmp_path, "--style", "pairs").out
-    assert "real_only at fine_tuning's number of steps isn't among these runs" in text
+    missing = "real_only at fine_tuning's number of steps isn't among these runs"
+    assert missing not in cli("report", tmp_path, "--style", "pairs").out
+    for path in tmp_path.glob("real_only-*/result.json"):
+        if json.loads(path.read_text())["steps_answering"] == 5:
+            path.unlink()
+    assert missing in cli("report", tmp_path, "--style", "pairs").out
 
 
-def test_strategies_by_budgets(cli: Cli, template: dict[str, Path], tmp_path: Path) -> None:
-    copy(template, tmp_path, FIGURES)
+def test_strategies_by_budgets(cli: Cli, tmp_path: Path) -> None:
+    write_figures(tmp_path)
     rows = table(cli, tmp_path, "strategies")
-    assert [row["strategy"] for row in rows] == [
-        "synthetic_only",
-        "label_adaptation",
-        "fine_tuning",
-        "real_only",
-        "real_only",
-    ]
+    assert [row["strategy"] for row in rows] == [recipe for recipe, _ in FIGURES]
     assert [row["steps"] for row in rows] == ["4 / 4", "4 / 4", "5 / 5", "4 / 4", "5 / 5"]
     assert {row["picked by"] for row in rows} == {"real_val (+ 6)"} and {row["seeds"] for row in rows} == {"4"}
     for row, key in zip(rows, FIGURES, strict=True):
         values = np.array(FIGURES[key])
         low, high = stats.t.interval(0.95, 3, values.mean(), stats.sem(values))
-        cell = row["0 real" if key[0] == "synthetic_only" else "9 real"]
-        assert cell == f"{values.mean():.2f} [{low:.2f}, {high:.2f}]"
-    assert rows[0]["9 real"] == "" and rows[1]["0 real"] == ""
+        column = "0 real" if key[0] == "synthetic_only" else "9 real"
+        assert row[column] == f"{values.mean():.2f} [{low:.2f}, {high:.2f}]"
+        assert float(row[f"{column}: low"]) == pytest.approx(low, rel=1e-12)
+    assert rows[0]["9 real"] == "" and rows[1]["0 real"] == rows[1]["0 real: mean"] == ""
     text = cli("report", tmp_path).out
     assert "a headline needs five" in text and "corrected for the 5 comparisons" in text
     assert "common (partial: 11 of 554): 11 images" in text and "steps: optimiser steps" in text
 
 
-def test_a_single_seed_is_compared_over_photographs(cli: Cli, template: dict[str, Path], tmp_path: Path) -> None:
-    folder = next(iter(template.values())).parent
-    rows = table(cli, folder, "pairs")
-    row = next(r for r in rows if (r["strategy"], r["against"]) == ("label_adaptation", "synthetic_only"))
+def test_a_single_seed_is_compared_over_photographs(cli: Cli, tmp_path: Path) -> None:
+    folders = write(tmp_path, [run_record("label_adaptation", nme=4.0), run_record("synthetic_only", nme=5.0)])
+    off = [[1.0, 2.0, 1.0, 3.0], [2.0, 2.0, 3.0, 1.0]]
+    for folder, moved in zip(folders, off, strict=True):
+        write_predictions(folder, "common", moved)
+    (row,) = table(cli, tmp_path, "pairs")
+    assert (row["strategy"], row["against"]) == ("label_adaptation", "synthetic_only")
     assert (row["seeds"], row["p"], row["p, Holm"]) == ("1", "-", "-")
-    one, other = (
-        load_predictions(next(path for name, path in template.items() if name.startswith(recipe)) / "predictions.npz")
-        for recipe in ("label_adaptation", "synthetic_only")
-    )
-    # Either rule's synthetic_only may come first; the row's is picked on the real validation faces.
-    means = []
-    for name, path in template.items():
-        if name.startswith("synthetic_only"):
-            content = json.loads((path / "result.json").read_text())
-            if content["selection"] == "real_val":
-                other = load_predictions(path / "predictions.npz")
-    means.append(float((one["common"].nme() - other["common"].nme()).mean()))
-    assert row["difference in NME"].startswith(f"{means[0]:+.2f} [")
+    eyes = float(np.linalg.norm(MEAN_FACE[36] - MEAN_FACE[45]))
+    # Photographs: faces 0 and 1 differ by -1 and 0, 2 and 3 by -2 and 2; drawn in pairs the mean lies between -0.5 and 0.
+    raw = [float(row[f"difference in NME: {part}"]) for part in ("mean", "low", "high")]
+    assert raw == pytest.approx([-25 / eyes, -50 / eyes, 0], abs=1e-9) and row["verdict"] == "open"
+    (folders[1] / "predictions.npz").write_bytes(b"damaged")
+    answer = cli("report", tmp_path)
+    assert answer.code == 0 and "NME % on common" in answer.out, "the other tables are printed all the same"
+    assert f"{folders[1] / 'predictions.npz'}: can't be read" in answer.out
 
 
-def test_adapters_table(cli: Cli, template: dict[str, Path]) -> None:
-    folder = next(iter(template.values())).parent
-    (row,) = table(cli, folder, "adapters")
-    content = json.loads(
-        next(p for n, p in template.items() if n.startswith("label_adaptation")).joinpath("result.json").read_text()
-    )
-    record = content["adapter"]
-    assert (row["strategy"], row["for"], row["kind"], row["real images"]) == (
-        "label_adaptation",
-        "predictions",
-        "shift",
-        "9",
-    )
-    assert row["NME % by kind"] == f"{record['nme_before']:.2f} / {record['nme']:.2f} / - / -"
-    assert row["labels move %"].startswith(f"{record['movement_labels']['all']:.1f} (")
-    assert row["spread"] == f"{record['spread_ratio']:.2f}" and row["own shape"] == "1.00"
+def test_adapters_table(cli: Cli, tmp_path: Path) -> None:
+    spread = [0.9, 1.0]
+    for seed, ratio in enumerate(spread):
+        adapter = adapter_record("labels", 2.0 + seed, spread_ratio=ratio, warning="w" if seed else None)
+        write(tmp_path, [run_record("data_adaptation", seed, adapter=adapter)])
+    write(tmp_path, [run_record("real_only")])
+    (row,) = table(cli, tmp_path, "adapters")
+    assert (row["strategy"], row["for"], row["kind"], row["real images"]) == ("data_adaptation", "labels", "linear", "9")
+    assert row["NME % by kind"] == "8.00 / 7.80 / 7.50 / -"
+    assert row["labels move %"] == "2.5 (2.5 2.5 2.5 2.5 2.5)" and row["predictions move %"].startswith("1.0 (")
+    assert (row["spread"], row["own shape"], row["warned"]) == ("0.95", "0.98", "1 of 2")
 
 
-def test_other_faces_and_nothing_to_say(cli: Cli, template: dict[str, Path], tmp_path: Path) -> None:
-    folder = next(iter(template.values())).parent
-    assert "on val" in cli("report", folder, "--on", "val").out
-    fails(cli("report", folder, "--on", "private"), "private", "val, common")
-    copy(template, tmp_path, FIGURES)
-    for path in tmp_path.glob("*"):
-        if not path.name.startswith("real_only-4"):
-            (path / "result.json").unlink()
+def test_other_faces_and_nothing_to_say(cli: Cli, tmp_path: Path) -> None:
+    write(tmp_path, seeds("real_only", [6.0, 6.1]))
+    assert "on val" in cli("report", tmp_path, "--on", "val").out
+    fails(cli("report", tmp_path, "--on", "private"), "private", "val, common")
     fails(cli("report", tmp_path, "--style", "adapters"), "no run here has a label adapter")
     fails(cli("report", tmp_path, "--style", "pairs"), "no two runs here can be compared")
+    fails(cli("report", tmp_path, "--style", "original_study"), "configs/original_study")
     answer = cli("report", tmp_path)
-    assert answer.code == 0 and "Differences in pairs" not in answer.out
+    assert answer.code == 0 and "Differences in pairs" not in answer.out and "NME % on common" in answer.out
 
 
-def test_settings_that_tell_runs_apart_are_named(cli: Cli, template: dict[str, Path], tmp_path: Path) -> None:
-    copy(template, tmp_path, FIGURES)
-    source = tmp_path / "real_only-4-0"
-    other = tmp_path / "slow"
-    other.mkdir()
-    content = json.loads((source / "result.json").read_text())
-    content["config"]["fit"]["lr"] = 0.5
-    (other / "result.json").write_text(json.dumps(content))
-    names = [row["strategy"] for row in table(cli, tmp_path, "runs")]
-    assert "real_only fit.lr=0.5" in names and "real_only fit.lr=0.002" in names
-
-
-def test_alpha_is_picked_on_validation_never_on_the_test(cli: Cli, template: dict[str, Path], tmp_path: Path) -> None:
-    copy(template, tmp_path, FIGURES)
-    content = json.loads((tmp_path / "label_adaptation-4-0" / "result.json").read_text())
+def test_alpha_is_picked_on_validation_never_on_the_test(cli: Cli, tmp_path: Path) -> None:
+    write_figures(tmp_path)
     # Seed 0 does best on validation at 0.25 and on the test at 0.75; seed 1 the other way round.
     figures = {(0.25, 0): (7.0, 6.9), (0.75, 0): (7.5, 6.0), (0.25, 1): (7.9, 6.1), (0.75, 1): (7.1, 6.8)}
     for (alpha, seed), (val, test) in figures.items():
-        content |= {"recipe": "mixing", "alpha": alpha, "seed": seed, "steps_total": 8}
-        content["config"] |= {"alpha": alpha, "seed": seed}
-        content["metrics"] |= {"val/nme": val, "test/common/nme": test}
-        place = tmp_path / f"mixing-{alpha}-{seed}"
-        place.mkdir()
-        (place / "result.json").write_text(json.dumps(content))
+        write(tmp_path, [run_record("mixing", seed, {"val": val, "common": test}, alpha=alpha)])
     rows = {row["strategy"]: row for row in table(cli, tmp_path, "strategies")}
     assert {"mixing α=0.25", "mixing α=0.75", "mixing α by val"} < set(rows)
     assert rows["mixing α by val"]["9 real"].startswith("6.85 ["), "the mean of 6.9 and 6.8"
     compared = {row["strategy"] for row in table(cli, tmp_path, "pairs")}
-    assert "mixing α by val" in compared and "mixing α=0.25" not in compared
+    assert "mixing α by val" in compared and not {"mixing α=0.25", "mixing α=0.75"} & compared
     assert "0.25 for 1, 0.75 for 1" in cli("report", tmp_path, "--style", "strategies").out
 
 
-def test_each_synthetic_source_has_tables_and_a_family_of_its_own(
-    cli: Cli, template: dict[str, Path], tmp_path: Path
-) -> None:
-    copy(template, tmp_path, FIGURES)
+def test_alphas_that_only_validation_has_seen(cli: Cli, tmp_path: Path) -> None:
+    """A sweep scores on test what validation picked; an α scored for the seeds that picked it has no mean of its own."""
+    figures = {(0.25, 0): 7.0, (0.5, 0): 8.0, (0.75, 0): 7.5, (0.25, 1): 7.9, (0.5, 1): 8.1, (0.75, 1): 7.1}
+    for (alpha, seed), val in figures.items():
+        scored = {"common": val - 0.4} if val in (7.0, 7.1) else {}
+        write(tmp_path, [run_record("mixing", seed, {"val": val, **scored}, alpha=alpha)])
+    rows = {row["strategy"]: row for row in table(cli, tmp_path, "strategies")}
+    assert set(rows) == {"mixing α by val"} and rows["mixing α by val"]["9 real"].startswith("6.65 [")
+    answer = cli("report", tmp_path, "--style", "strategies")
+    assert answer.out.count("4 runs without common NME left out.") == 1
+    assert "for some seeds only" in answer.out
+    on_val = {row["strategy"]: row["9 real"] for row in table(cli, tmp_path, "strategies", "--on", "val")}
+    assert on_val["mixing α=0.5"].startswith("8.05 [") and set(on_val) == {
+        "mixing α=0.25", "mixing α=0.5", "mixing α=0.75", "mixing α by val"
+    }  # fmt: skip
+    runs = {row["strategy"]: row["Common NME %"] for row in table(cli, tmp_path, "runs")}
+    assert set(runs.values()) == {"-"}, "nor in the table of all runs"
+
+
+def test_each_synthetic_source_has_tables_and_a_family_of_its_own(cli: Cli, tmp_path: Path) -> None:
+    write_figures(tmp_path)
     worse = {key: [nme + 1 for nme in values] for key, values in FIGURES.items() if key[0] != "real_only"}
-    for folder in sorted(tmp_path.iterdir()):
-        content = json.loads((folder / "result.json").read_text())
-        if content["recipe"] != "real_only":
-            content["data"]["synthetic"] |= {"source": "dgfaces", "fingerprint": "other"}
-            content["config"]["synthetic"]["source"] = "dgfaces"
-            content["metrics"]["test/common/nme"] = worse[content["recipe"], content["steps_answering"]][content["seed"]]
-            (tmp_path / f"dgfaces-{folder.name}").mkdir()
-            (tmp_path / f"dgfaces-{folder.name}" / "result.json").write_text(json.dumps(content))
+    write_figures(tmp_path, worse, source="dgfaces")
     rows = table(cli, tmp_path, "pairs")
     assert [row["synthetic"] for row in rows] == ["dgfaces"] * 5 + ["face_synthetics"] * 5
     by_source = [
@@ -254,3 +201,144 @@ def test_each_synthetic_source_has_tables_and_a_family_of_its_own(
     text = cli("report", tmp_path).out
     assert "test_resnet 32 px gray, dgfaces" in text and "test_resnet 32 px gray, face_synthetics" in text
     assert text.count("steps: optimiser steps behind") == 1, "a note is said once"
+
+
+# What isn't compared, and what counts once.
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("fit.batch_size", 8), ("fit.lr", 0.5), ("fit.ema", 0.0), ("fit.precision", "bf16"), ("n_synthetic", 12)],
+)
+def test_other_training_is_not_compared(cli: Cli, tmp_path: Path, setting: str, value: object) -> None:
+    mine, other = ("synthetic_only", "label_adaptation") if setting == "n_synthetic" else ("real_only", "label_adaptation")
+    write(tmp_path, seeds(mine, [6.0, 6.1]))
+    write(tmp_path, seeds(other, [5.0, 5.2], settings={setting: value}))
+    fails(cli("report", tmp_path, "--style", "pairs"), "no two runs here can be compared")
+    titles = [line for line in cli("report", tmp_path, "--style", "strategies").out.splitlines() if line.startswith("NME %")]
+    assert len(titles) == 2 and any(f"{setting}={value}" in title for title in titles)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "setting", "value"),
+    [("real_only", "fit.lr", 0.5), ("label_adaptation", "adapter.kind", "shift"), ("fine_tuning", "finetune.lr", 0.1),
+     ("synthetic_only", "n_synthetic", 12), ("real_only", "n_real", None)],
+)  # fmt: skip
+def test_settings_that_tell_runs_apart_are_named(cli: Cli, tmp_path: Path, recipe: str, setting: str, value: object) -> None:
+    more = {"n_real_train": 9} if setting == "n_real" else {}
+    write(tmp_path, seeds(recipe, [6.0, 6.1], **more))
+    write(tmp_path, seeds(recipe, [8.0, 8.1], settings={setting: value}, **more))
+    rows = table(cli, tmp_path, "runs")
+    assert [row["seeds"] for row in rows] == ["2", "2"] and any(f"{setting}={value}" in row["strategy"] for row in rows)
+    rows = table(cli, tmp_path, "strategies")
+    column = "0 real" if recipe == "synthetic_only" else "9 real"
+    # With CSV's rows of several tables there is a header for each, where their columns differ.
+    assert sorted(row[column].partition(" ")[0] for row in rows) == ["6.05", "8.05"]
+
+
+def test_other_synthetic_faces_keep_a_row_and_a_name_of_their_own(cli: Cli, tmp_path: Path) -> None:
+    for faces, nme in (("1111aaaa1111aaaa", 7.0), ("2222bbbb2222bbbb", 9.0)):
+        write(tmp_path, seeds("label_adaptation", [nme, nme + 0.1], faces={"synthetic": faces}))
+        write(tmp_path, seeds("synthetic_only", [nme + 2, nme + 2.2], faces={"synthetic": faces}))
+    rows = table(cli, tmp_path, "strategies")
+    means = {(row["table"].partition("faces=")[2], row["strategy"]): row["9 real"] or row["0 real"] for row in rows}
+    assert {key: text[:4] for key, text in means.items()} == {
+        ("1111aaaa", "synthetic_only"): "9.10", ("1111aaaa", "label_adaptation"): "7.05",
+        ("2222bbbb", "synthetic_only"): "11.1", ("2222bbbb", "label_adaptation"): "9.05",
+    }  # fmt: skip
+    names = [row["strategy"] for row in table(cli, tmp_path, "runs")]
+    assert "label_adaptation faces.synthetic=1111aaaa" in names and len(set(names)) == 4
+    assert [row["difference in NME"].partition(" ")[0] for row in table(cli, tmp_path, "pairs")] == ["-2.05", "-2.05"]
+
+
+def test_one_run_in_two_folders_is_one(cli: Cli, tmp_path: Path) -> None:
+    runs = seeds("real_only", [6.0, 6.3, 6.6])
+    write(tmp_path / "strategies", runs)
+    once = table(cli, tmp_path, "runs")
+    write(tmp_path, runs[:1])
+    answer = cli("report", tmp_path, "--style", "runs", "--format", "csv")
+    assert "1 result found more than once, counted once" in answer.err
+    write(tmp_path / "again", runs)
+    answer = cli("report", tmp_path, "--style", "runs", "--format", "csv")
+    assert list(csv.DictReader(io.StringIO(answer.out))) == once, "three seeds present twice are three seeds"
+    assert once[0]["seeds"] == "3" and "4 results found more than once" in answer.err
+
+
+def test_copies_that_contradict_each_other_are_named(cli: Cli, tmp_path: Path) -> None:
+    one = write(tmp_path / "a", [run_record(nme=6.0)])[0]
+    other = write(tmp_path / "b", [run_record(nme=6.1)])[0]
+    fails(cli("report", tmp_path), str(one), str(other), "/nme is 6.")
+
+
+def test_two_runs_of_one_seed_are_named(cli: Cli, tmp_path: Path) -> None:
+    """Same settings and seed, another key: on other splits, say."""
+    one = write(tmp_path / "a", [run_record(nme=6.0)])[0]
+    other = write(tmp_path / "b", [run_record(nme=6.0, key="another")])[0]
+    fails(cli("report", tmp_path), str(one), str(other), "seed 0")
+
+
+def test_a_run_without_a_value_is_left_out_and_counted(cli: Cli, tmp_path: Path) -> None:
+    write(tmp_path, seeds("real_only", [6.0, 6.4, None]))
+    write(tmp_path, seeds("label_adaptation", [7.0, 7.2, 7.4]))
+    write(tmp_path, seeds("mixing", [8.0, 8.0], alpha=0.25))
+    write(tmp_path, [run_record("mixing", 2, {"val": 8.5, "common": None}, alpha=0.25)])
+    write(tmp_path, seeds("mixing", [9.0, 9.0, None], alpha=0.75))
+    rows = {row["strategy"]: row for row in table(cli, tmp_path, "strategies")}
+    low, high = stats.t.interval(0.95, 1, 6.2, stats.sem([6.0, 6.4]))
+    assert rows["real_only"]["9 real"] == f"6.20 [{low:.2f}, {high:.2f}]" and rows["real_only"]["seeds"] == "2"
+    assert rows["mixing α by val"]["9 real"] == "8.00 [8.00, 8.00]", "no value isn't the best"
+    (pair,) = [row for row in table(cli, tmp_path, "pairs") if row["strategy"] == "label_adaptation"]
+    assert pair["seeds"] == "2" and pair["difference in NME"].startswith("+0.90 [")
+    text = cli("report", tmp_path, "--style", "strategies").out
+    assert "3 runs without common NME left out." in text and "1 run without val NME left out." in text
+    runs = cli("report", tmp_path, "--style", "runs").out
+    assert "2 runs without val NME left out." in runs
+
+
+def test_a_damaged_and_an_old_result_are_passed_over(cli: Cli, tmp_path: Path) -> None:
+    write(tmp_path, seeds("real_only", [6.0, 6.3]))
+    once = table(cli, tmp_path, "runs")
+    damaged, old, other = tmp_path / "damaged", tmp_path / "old", tmp_path / "other"
+    for folder, text in (
+        (damaged, '{"recipe": '),
+        (old, '{"recipe": "real_only", "metrics": {}}'),
+        (other, '{"accuracy": 1}'),
+    ):
+        folder.mkdir()
+        (folder / "result.json").write_text(text)
+    answer = cli("report", tmp_path, "--style", "runs", "--format", "csv")
+    assert answer.code == 0 and list(csv.DictReader(io.StringIO(answer.out))) == once
+    lines = answer.err.splitlines()
+    assert "3 results passed over:" in lines
+    for folder, reason in ((damaged, "damaged"), (old, "schema 0"), (other, "not a result of this suite")):
+        assert [line for line in lines if str(folder) in line and reason in line], folder
+    for folder in tmp_path.glob("real_only*"):
+        shutil.rmtree(folder)
+    answer = cli("report", tmp_path)
+    fails(answer, "no finished run")
+    assert "3 results passed over:" in answer.err
+    fails(cli("report", tmp_path / "nowhere"), "no such folder")
+
+
+def test_formats_and_files(cli: Cli, tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    write_figures(runs)
+    latex = cli("report", runs, "--style", "pairs", "--format", "latex").out
+    assert r"\toprule" in latex and r"synthetic\_only" in latex and "$-$2.0" in latex
+    out = tmp_path / "t.md"
+    answer = cli("report", runs, "--style", "strategies", "--out", out)
+    assert answer.out == "" and f"5 rows written to {out}" in answer.err
+    assert out.read_text() == cli("report", runs, "--style", "strategies", "--format", "markdown").out
+    assert "| synthetic_only | face_synthetics | 4 / 4 |" in out.read_text()
+    fails(cli("report", runs, "--out", tmp_path / "none" / "t.md"), "can't be written")
+
+
+def test_the_original_studys_row_stands_beside_a_run(cli: Cli, tmp_path: Path) -> None:
+    run = run_record("synthetic_only", settings={"model.backbone": "resnet18"})
+    best = {"source_val": {"source_val/loss": 0.0321, "step": 3}}
+    write(tmp_path, [replace(run, stages=[replace(run.stages[0], best=best, seconds=90, n_train=8)])])
+    published, here = table(cli, tmp_path, "original_study")
+    assert (published["minutes"], published["training loss"], published["best epoch"]) == ("173", "0.0205", "83")
+    # 4 steps of 4 images are two passes over 8.
+    assert (here["images"], here["minutes"], here["best validation loss"]) == ("24", "1.5", "0.0321")
+    assert here["best epoch"] == "1.5" and here["settings"] == "2 epochs, lr 0.002, 32 px, from scratch"
