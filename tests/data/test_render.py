@@ -142,7 +142,10 @@ def test_settings_are_checked() -> None:
         (lambda: TargetConfig(n_test=0), r"real\.generated\.n_test is 0"),
         (lambda: TargetConfig(n_train=500_001), r"real\.generated\.n_train"),
         (lambda: TargetConfig(label_gap=1.5), r"real\.generated\.label_gap is 1\.5; it lies between 0 and 1"),
-        (lambda: RealDataModule(source="generated"), r"--real\.source 'generated' is unknown; known: 300w, generated_target"),
+        (
+            lambda: RealDataModule(source="generated"),
+            r"--real\.source 'generated' is unknown; known: 300w, generated_target",
+        ),
         (lambda: RealDataModule(parts="helen", source="generated_target"), "generated_target has no parts to choose"),
         (lambda: GeneratedFaces.open().numbers("test"), "no part 'test'; its parts: all"),
     ):
