@@ -113,6 +113,26 @@ def write_dgfaces(root: Path, n: int = 6, seed: int = 2) -> dict[str, np.ndarray
     return truth
 
 
+def write_synthface(root: Path, identities: int = 5, frames: int = 2, seed: int = 3) -> dict[str, np.ndarray]:
+    """A small SynthFace, with the masks that nobody reads; returns the true 70 points by name."""
+    rng = np.random.default_rng(seed)
+    root.mkdir(parents=True, exist_ok=True)
+    truth = {}
+    for name in (f"{identity:07d}_{frame:03d}" for identity in range(identities) for frame in range(frames)):
+        image, points = make_face(rng)
+        points = np.concatenate([points, [points[36:42].mean(axis=0), points[42:48].mean(axis=0)]])
+        image.save(root / f"img_{name}.jpg")
+        for mask in ("parts", "hair"):
+            Image.new("L", image.size).save(root / f"segm_{mask}_{name}.png")
+        turned = np.eye(3).tolist()
+        camera = {"world_to_camera": np.eye(4).tolist(), "camera_to_image": turned, "resolution": list(image.size)}
+        content = {"camera": camera, "head_pose": turned, "left_eye_pose": turned, "right_eye_pose": turned}
+        content |= {"landmarks": {"2D": points.tolist()}}
+        (root / f"metadata_{name}.json").write_text(json.dumps(content, indent=4))
+        truth[name] = points
+    return truth
+
+
 @pytest.fixture(scope="session")
 def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Tiny data sets in the real formats; never written to."""
@@ -120,6 +140,7 @@ def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_300w(root / "300w")
     write_face_synthetics(root / "face_synthetics")
     write_dgfaces(root / "dgfaces")
+    write_synthface(root / "synth_face")
     return root
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +16,9 @@ from domaingap.data.readers import open_reader
 from domaingap.data.readers.dgfaces import DGFacesReader
 from domaingap.data.readers.face_synthetics import FaceSyntheticsReader
 from domaingap.data.readers.ibug300w import Ibug300WReader, photograph_of, read_pts
+from domaingap.data.readers.synthface import SynthFaceReader
 from domaingap.errors import DataError, UserError
-from tests.conftest import write_300w, write_dgfaces, write_face_synthetics
+from tests.conftest import write_300w, write_dgfaces, write_face_synthetics, write_synthface
 
 
 def test_300w_is_read_one_based(tmp_path: Path) -> None:
@@ -49,18 +52,12 @@ def test_300w_image_without_points_is_counted(tmp_path: Path) -> None:
 
 def test_a_complete_part_is_complete_and_a_fuller_one_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_300w(tmp_path)
-    monkeypatch.setitem(Ibug300WReader.published, "ibug", 3)
+    ibug, of = Ibug300WReader.source, "source"
+    monkeypatch.setattr(Ibug300WReader, of, replace(ibug, parts={**ibug.parts, "ibug": 3}))
     assert Ibug300WReader(tmp_path).count("ibug").partial is False
-    monkeypatch.setitem(Ibug300WReader.published, "ibug", 2)
+    monkeypatch.setattr(Ibug300WReader, of, replace(ibug, parts={**ibug.parts, "ibug": 2}))
     with pytest.raises(DataError, match="3 annotated faces, but the release has 2"):
         Ibug300WReader(tmp_path).records("ibug")
-
-
-def test_published_counts_add_up() -> None:
-    published = Ibug300WReader.published
-    assert published["afw"] + published["helen/trainset"] + published["lfpw/trainset"] == 3148  # type: ignore[operator]
-    assert published["helen/testset"] + published["lfpw/testset"] == 554  # type: ignore[operator]
-    assert published["ibug"] == 135
 
 
 def test_private_set_inside_its_archives_folder(tmp_path: Path) -> None:
@@ -145,7 +142,7 @@ def test_face_synthetics_is_taken_as_it_is(tmp_path: Path) -> None:
     for record in reader.records("all"):
         sample = reader.read(record)
         np.testing.assert_allclose(sample.landmarks, truth[sample.name][:68], atol=1e-3)
-        assert sample.domain == "synthetic"
+        assert sample.source.role == "synthetic"
     assert reader.count("all").partial and reader.count("all").published == 100
     (tmp_path / "face_synthetics" / "000001_ldmks.txt").write_text("1 2\n" * 68)
     with pytest.raises(DataError, match=r"000001_ldmks.txt:68: 68 points, expected 70"):
@@ -154,8 +151,10 @@ def test_face_synthetics_is_taken_as_it_is(tmp_path: Path) -> None:
 
 def test_face_synthetics_release_sizes_are_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_face_synthetics(tmp_path / "faces", n=3)
-    monkeypatch.setattr(FaceSyntheticsReader, "release_sizes", (3, 100))
-    assert not FaceSyntheticsReader(tmp_path / "faces").count("all").partial
+    reader = FaceSyntheticsReader(tmp_path / "faces")
+    assert reader.count("all").partial
+    monkeypatch.setattr(FaceSyntheticsReader, "source", replace(reader.source, release_sizes=(3, 100)))
+    assert not reader.count("all").partial
 
 
 def test_dgfaces_swaps_rows_and_columns(tmp_path: Path) -> None:
@@ -187,14 +186,127 @@ def test_dgfaces_version_1_and_malformed(tmp_path: Path) -> None:
         reader.read_landmarks(path)
 
 
+def test_synthface_is_grouped_by_identity(tmp_path: Path) -> None:
+    truth = write_synthface(tmp_path / "synth_face")
+    reader = open_reader("synthface", tmp_path)
+    records = reader.records("all")
+    assert [record.name for record in records] == sorted(truth)
+    assert [record.photograph for record in records] == [name[:7] for name in sorted(truth)]
+    np.testing.assert_allclose(reader.landmarks("all"), [truth[name][:68] for name in sorted(truth)])
+    assert reader.read(records[3]).read_image().shape == (96, 96, 3)
+    count = reader.count("all")
+    assert (count.found, count.published, count.partial, count.skipped) == (10, None, False, {})
+
+
+def test_synthface_finds_its_json_by_the_numbers(tmp_path: Path) -> None:
+    write_synthface(tmp_path, identities=1)
+    (tmp_path / "metadata_0000000_001.json").rename(tmp_path / "0000000_001.meta.json")
+    assert len(SynthFaceReader(tmp_path).records("all")) == 2
+    shutil.copy(tmp_path / "0000000_001.meta.json", tmp_path / "metadata_0000000_001.json")
+    with pytest.raises(DataError, match=r"0000000_001.meta.json and metadata_0000000_001.json have the same numbers"):
+        SynthFaceReader(tmp_path).records("all")
+    (tmp_path / "0000000_001.meta.json").unlink()
+    (tmp_path / "metadata_0000000_000.json").unlink()
+    assert SynthFaceReader(tmp_path).count("all").skipped == {"image without JSON": 1}
+    (tmp_path / "img_0000000_001.jpg").unlink()
+    with pytest.raises(DataError, match=r"metadata_0000000_001.json: no img_0000000_001.jpg"):
+        SynthFaceReader(tmp_path).records("all")
+
+
+def test_synthface_warns_of_another_order_of_the_eyes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    truth = write_synthface(tmp_path, identities=3, frames=1)
+    reader = SynthFaceReader(tmp_path)
+    reader.landmarks("all")
+    assert "warning" not in capsys.readouterr().err
+    for name in ("0000000_000", "0000002_000"):
+        path = tmp_path / f"metadata_{name}.json"
+        content = json.loads(path.read_text())
+        content["landmarks"]["2D"] = truth[name][[*range(68), 69, 68]].tolist()
+        path.write_text(json.dumps(content))
+    reader.landmarks("all")
+    assert "synthface all: a pupil (point 68, 69) doesn't lie in its eye (36-41, 42-47) in 2 of 3 faces" in " ".join(
+        capsys.readouterr().err.split()
+    )
+
+
+@pytest.mark.parametrize(
+    ("landmarks", "problem"),
+    [
+        ({"3D": []}, "no landmarks.2D"),
+        ({"2D": [[1, 2]] * 69}, "69 x 2, expected 70 x 2"),
+        ({"2D": [[1, 2]] * 69 + [[float("nan"), 2]]}, "key point 70 is not finite"),
+        ({"2D": [[256, 700]] * 70}, "outside its picture"),
+    ],
+)
+def test_synthface_malformed(tmp_path: Path, landmarks: dict[str, object], problem: str) -> None:
+    write_synthface(tmp_path, identities=1, frames=1)
+    reader = SynthFaceReader(tmp_path)
+    path = reader.records("all")[0].annotation_path
+    path.write_text(json.dumps({"landmarks": landmarks}))
+    with pytest.raises(DataError, match=problem) as error:
+        reader.read_landmarks(path)
+    assert str(error.value).startswith(f"{path}: ")
+
+
+@pytest.mark.parametrize(
+    ("source", "part", "matter", "ignored"),
+    [
+        ("300w", "lfpw/trainset", ["image_0001.png", "image_0001.pts"], ["._image_0001.png", "notes.txt"]),
+        ("face_synthetics", "all", ["000003.png", "000003_ldmks.txt"], ["000003_seg.png", "README.md"]),
+        ("synthface", "all", ["img_0000001_000.jpg", "metadata_0000001_000.json"], ["segm_hair_0000001_000.png", ".x.json"]),
+        (
+            "dgfaces",
+            "all",
+            [
+                "datapoint_00002/camera/visible_spectrum_01.png",
+                "datapoint_00002/camera/key_points/face_standard_key_points.json",
+                "datapoint_00002/actor_metadata.json",
+            ],
+            ["datapoint_00002/camera/environment.json", "datapoint_00002/camera/key_points/a/b/actor_metadata.json"],
+        ),
+    ],
+)
+def test_signature_tells_every_change_that_matters(
+    data_root: Path, tmp_path: Path, source: str, part: str, matter: list[str], ignored: list[str]
+) -> None:
+    folder = open_reader(source, data_root).root
+    shutil.copytree(folder, tmp_path / folder.name)
+    reader = open_reader(source, tmp_path)
+    base, seen = reader.part_folder(part), {reader.stat_signature(part)}
+    for name in ignored:
+        (base / name).parent.mkdir(parents=True, exist_ok=True)
+        (base / name).write_text("new")
+        assert not reader.matters(Path(name).name) or name.count("/") > reader.depth
+        assert {reader.stat_signature(part)} == seen, name
+    for name in matter:
+        assert reader.matters(Path(name).name)
+        path = base / name
+        # In place, of the same size, and with its old time: the time of the inode still tells.
+        before, content = path.stat(), path.read_bytes()
+        path.write_bytes(content[::-1])
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+        for change in ("changed", "gone", "back"):
+            if change == "gone":
+                path.unlink()
+            elif change == "back":
+                path.write_bytes(content)
+            signature = reader.stat_signature(part)
+            assert signature == reader.stat_signature(part) and signature not in seen, (name, change)
+            seen.add(signature)
+
+
 def test_absent_and_empty(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such folder; point --data_root"):
         open_reader("300w", tmp_path)
     (tmp_path / "300w" / "afw").mkdir(parents=True)
     with pytest.raises(DataError, match="afw: no annotated face"):
         open_reader("300w", tmp_path).records("afw")
-    with pytest.raises(UserError, match="unknown data source"):
+    with pytest.raises(
+        UserError, match="data source 'wflw' is unknown; known: 300w, generated_target, dgfaces, .*generated$"
+    ):
         open_reader("wflw", tmp_path)
+    with pytest.raises(UserError, match="generated has no files"):
+        open_reader("generated", tmp_path)
 
 
 def test_pts_without_image_is_named(tmp_path: Path) -> None:

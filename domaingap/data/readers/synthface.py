@@ -14,6 +14,9 @@ from domaingap.errors import DataError
 from domaingap.landmarks import FACE_SYNTHETICS70, to_ibug68
 from domaingap.sources import Licence, Source
 
+SIDE = 512
+"""Of every picture, in pixels."""
+
 
 class SynthFaceReader(Reader):
     """Reads ``img_XXXXXXX_YYY.jpg`` (identity, frame) with ``landmarks.2D`` of the JSON that has its numbers.
@@ -70,14 +73,22 @@ class SynthFaceReader(Reader):
             raise DataError(path, f"no landmarks.2D ({error!r})") from error
         if points.shape != (70, 2):
             raise DataError(path, f"landmarks.2D is {' x '.join(map(str, points.shape))}, expected 70 x 2")
-        if not _pupils_in_eyes(check_finite(path, points)):
+        centre = check_finite(path, points).mean(axis=0)
+        if not ((centre >= 0) & (centre < SIDE)).all():
+            # So it was with headsets until November 2024 (microsoft/SynthMoCap, issue 12).
+            raise DataError(
+                path, "the face lies outside its picture", advice="early downloads have such files; fetch it again"
+            )
+        if not pupils_in_eyes(points):
             self.doubts["a pupil (point 68, 69) doesn't lie in its eye (36-41, 42-47)"] += 1
         return to_ibug68(points).astype(np.float64)
 
 
-def _pupils_in_eyes(points: NDArray[np.float64]) -> bool:
-    """Whether each pupil is nearer to the centre of its eye than the eye is wide. On 100 FaceSynthetics faces it is 0.73
-    times the width away at most, and the other eye 1.4 times at least."""
+def pupils_in_eyes(points: NDArray[np.float64]) -> bool:
+    """Whether each pupil of points [70, 2] is nearer to the centre of its eye than the eye is wide.
+
+    On 100 FaceSynthetics faces it is 0.73 times the width away at most, and from the other eye 1.4 times at least.
+    """
     for pupil, contour in zip(FACE_SYNTHETICS70.regions["pupils"], FACE_SYNTHETICS70.eyes, strict=True):
         eye = points[list(contour)]
         if np.linalg.norm(points[pupil] - eye.mean(axis=0)) > np.linalg.norm(eye[0] - eye[3]):
