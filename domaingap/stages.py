@@ -236,16 +236,15 @@ class StageStore:
         began = time.monotonic()
         folder.mkdir(parents=True, exist_ok=True)
         model = network.load(picked_by)
-        faces = real.faces
-        predicted, truth = predict(model, train), faces.landmarks[train.positions]
+        pairs = predict(model, train)
         # Those of the validation faces also show, under any rule, what the adapter does to faces it wasn't fitted on.
-        predicted_val, truth_val = predict(model, val), faces.landmarks[val.positions]
+        unseen = predict(model, val)
         family = AdapterFamily(
-            predicted,
-            truth,
+            pairs.prediction,
+            pairs.truth,
             config,
-            (predicted_val, truth_val) if selection == "real_val" else None,
-            faces.photographs[train.positions],
+            (unseen.prediction, unseen.truth) if selection == "real_val" else None,
+            pairs.photographs,
             seed,
         )
         uses: dict[Use, Any] = {"predictions": None, "labels": labels}
@@ -254,7 +253,7 @@ class StageStore:
             choice = family.choose(keep)
             adapter = choice.adapter
             adapter.save(folder / f"{use}.ckpt")
-            diagnosis = diagnose(adapter, predicted_val, labels)
+            diagnosis = diagnose(adapter, unseen.prediction, labels)
             record[use] = {
                 "kind": adapter.kind,
                 "strength": adapter.strength,

@@ -131,7 +131,7 @@ def _write_faces(runs: Mapping[str, Any], real: Any, path: Path) -> None:
 
     from domaingap.data.crops import apply_transform
     from domaingap.pictures import GREEN, RED, draw_face, sheet
-    from domaingap.results import load_predictions
+    from domaingap.predictions import load_predictions
 
     answers = {name: load_predictions(runs[name].folder / "predictions.npz")["generated"] for name in STRATEGIES}
     nme = {name: predictions.nme() for name, predictions in answers.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,8 @@ def evaluate(
     from_predictions: bool,
 ) -> int:
     """Score a run's network on sets of faces; print and keep the figures below ``RUN/evaluation/``."""
-    from domaingap.results import Predictions, load_predictions, save_predictions
+    from domaingap.metrics import METRICS
+    from domaingap.predictions import load_predictions, save_predictions
 
     content = _read_result(run)
     tests = [name.removeprefix("test/") for name in content["counts"] if name.startswith("test/")]
@@ -68,12 +70,11 @@ def evaluate(
                 raise UserError(
                     f"--on: no set {name!r} here; there are val, {', '.join(real.test_positions) or 'no test sets'}"
                 )
-        answers = {name: predict(network, dataset) for name, dataset in datasets.items()}
+        scored = {name: predict(network, dataset) for name, dataset in datasets.items()}
         if (content.get("adapter") or {}).get("use") == "predictions":
             # The run's answer is the network's, moved by its adapter.
             adapter = LabelAdapter.load(run / "checkpoints" / adapter_file("predictions"))
-            answers = {name: adapter.adapt(points) for name, points in answers.items()}
-        scored = {name: Predictions.of(dataset, answers[name]) for name, dataset in datasets.items()}
+            scored = {name: replace(p, prediction=adapter.adapt(p.prediction)) for name, p in scored.items()}
     table = Table(title=f"{content['name']}{' from predictions.npz' if from_predictions else ''}", title_justify="left")
     table.add_column("metric")
     figures: dict[str, Any] = {}
@@ -83,8 +84,7 @@ def evaluate(
         fallbacks = int((predictions.box_sources == "fallback").sum())
         table.add_column(f"{name}, {len(predictions.names)} images", justify="right")
         for metric, value in metrics.items():
-            low, high = intervals[metric]
-            rows.setdefault(metric, []).append(f"{value:.3f} [{low:.3f}, {high:.3f}]")
+            rows.setdefault(metric, []).append("{} [{}, {}]".format(*map(METRICS[metric].text, (value, *intervals[metric]))))
         rows.setdefault("faces with a fallback box", []).append(str(fallbacks))
         figures[name] = {
             "metrics": metrics,

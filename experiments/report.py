@@ -493,7 +493,7 @@ def difference(a: Group, b: Group, on: str) -> tuple[int, tuple[float, float, fl
         one_nme, other_nme = ([float(side[seed].nme(on) or 0.0) for seed in seeds] for side in (left, right))
         interval, p = paired_t_test(one_nme, other_nme)
         return len(seeds), interval, p
-    from domaingap.results import load_predictions
+    from domaingap.predictions import load_predictions
 
     one, other = (load_predictions(side[seeds[0]].folder / "predictions.npz").get(on) for side in (left, right))
     if one is None or other is None or not np.array_equal(one.names, other.names):

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
@@ -44,8 +45,9 @@ from domaingap.models.adapter_diagnosis import mean_movement
 from domaingap.models.regressor import LandmarkRegressor
 from domaingap.parallel import available_cores
 from domaingap.pictures import GREEN, RED, draw_face, draw_movement, sheet
+from domaingap.predictions import Predictions, save_predictions
 from domaingap.progress import detail
-from domaingap.results import Predictions, finite, save_predictions
+from domaingap.results import finite
 from domaingap.stages import AdapterStage, Stage, StageStore, TrainModule, Use
 from domaingap.tracking import Tracker
 from domaingap.training import Point, predict
@@ -192,20 +194,19 @@ class Run:
         if adapter is not None:
             stage, use = adapter
             _link(stage.checkpoint(use), checkpoints / adapter_file(use))
-            self._show_adapter(stage, use, answers["val"])
+            self._show_adapter(stage, use, answers["val"].prediction)
             if use == "predictions":
                 h = stage.load(use)
-                answers = {name: h.adapt(points) for name, points in answers.items()}
-        scored = {name: Predictions.of(dataset, answers[name]) for name, dataset in sets.items()}
+                answers = {name: replace(a, prediction=h.adapt(a.prediction)) for name, a in answers.items()}
         # npz members are named by set alone; "test/" only tells metrics apart.
-        save_predictions(self.folder / "predictions.npz", {name.removeprefix("test/"): p for name, p in scored.items()})
+        save_predictions(self.folder / "predictions.npz", {name.removeprefix("test/"): p for name, p in answers.items()})
         metrics: dict[str, float | None] = {}
         intervals: dict[str, tuple[float, float]] = {}
-        for name, predictions in scored.items():
+        for name, predictions in answers.items():
             values, ranges = predictions.metrics()
             metrics |= {f"{name}/{key}": finite(value) for key, value in values.items()}
             intervals |= {f"{name}/{key}": value for key, value in ranges.items()}
-        picture = picture_of(network, sets["val"], scored["val"])
+        picture = picture_of(network, sets["val"], answers["val"])
         _save_picture(self.folder / "val_faces.png", picture)
         content = {
             "recipe": self.recipe,

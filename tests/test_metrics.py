@@ -20,7 +20,7 @@ from domaingap.metrics import (
     normalizer_length,
     score,
 )
-from domaingap.results import Predictions
+from domaingap.predictions import Predictions
 
 
 @pytest.fixture

@@ -14,7 +14,6 @@ from domaingap.config import AugmentConfig, CropConfig, FineTuneConfig, FitConfi
 from domaingap.data.datamodules import RealDataModule
 from domaingap.errors import UserError
 from domaingap.models.regressor import LandmarkRegressor, read_checkpoint
-from domaingap.results import Predictions
 from domaingap.stages import Stage, StageStore
 from domaingap.training import predict, resolve
 
@@ -121,9 +120,9 @@ def test_kept_checkpoints_are_what_validation_saw(data: RealDataModule, tmp_path
     best = min(stage.history, key=lambda point: point["val/nme"])
     assert stage.picked_step("real_val") == best["step"]
     dataset = data.val_set()
-    nme = Predictions.of(dataset, predict(stage.load("real_val"), dataset)).nme().mean()
+    nme = predict(stage.load("real_val"), dataset).nme().mean()
     assert nme == pytest.approx(best["val/nme"], rel=1e-4)
-    last = Predictions.of(dataset, predict(stage.load("budget"), dataset)).nme().mean()
+    last = predict(stage.load("budget"), dataset).nme().mean()
     assert last == pytest.approx(stage.history[-1]["val/nme"], rel=1e-4)
 
 

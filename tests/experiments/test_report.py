@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from domaingap.results import load_predictions
+from domaingap.predictions import load_predictions
 from tests.conftest import Answer
 from tests.experiments.test_cli import fails
 
