@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from domaingap.errors import UserError
 from domaingap.hashing import plain
+from domaingap.losses import LOSSES
 from domaingap.sources import source
 
 Selection = Literal["real_val", "budget", "source_val"]
@@ -175,13 +176,14 @@ class ModelConfig:
     Args:
         backbone: any timm model, for example resnet18, resnet50, legacy_xception, mobilenetv3_small_100.
         pretrained: start from timm's ImageNet weights (fetched once from the Hugging Face hub).
-        loss: loss between predicted and true landmarks, in units of the crop's side, averaged over the batch.
+        loss: loss between predicted and true landmarks, in units of the crop's side, averaged over the batch; with
+            gaussian_nll the network answers a standard deviation of each landmark, too.
         init_from: checkpoint whose weights the first stage starts from.
     """
 
     backbone: str = "resnet18"
     pretrained: bool = False
-    loss: Literal["rmse", "l1", "smooth_l1", "wing"] = "rmse"
+    loss: Literal[tuple(LOSSES)] = "rmse"  # type: ignore[valid-type] # an entry there is an option here
     init_from: Path | None = field(default=None, metadata=BY_CONTENT)
 
 

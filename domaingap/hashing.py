@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+import math
 import os
 import secrets
 import shutil
@@ -74,6 +75,11 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     """Write a whole file or none of it; see :func:`replace_atomically`."""
     with replace_atomically(path) as temporary:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def finite(value: float | None) -> float | None:
+    """A number for JSON, which has no NaN."""
+    return value if value is not None and math.isfinite(value) else None
 
 
 def write_json(path: Path, value: Any) -> None:

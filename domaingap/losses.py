@@ -1,17 +1,18 @@
 """Losses between predicted and true landmarks: one value per face, so that a batch's loss is their plain mean.
 
-Points are in units of the crop's side (0 to 1), which makes a loss independent of the crop's size.
+Points are in units of the crop's side (0 to 1), which makes a loss independent of the crop's size. An entry of
+:data:`LOSSES` is all that a loss needs: settings, ``--help`` and the network's head follow from it.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
-
-Loss = Callable[[Tensor, Tensor], Tensor]
+if TYPE_CHECKING:  # the settings read the names of the losses, and importing torch takes a second
+    from torch import Tensor
 
 
 def rmse(prediction: Tensor, truth: Tensor) -> Tensor:
@@ -27,14 +28,50 @@ def l1(prediction: Tensor, truth: Tensor) -> Tensor:
 
 def smooth_l1(prediction: Tensor, truth: Tensor, beta: float = 0.01) -> Tensor:
     """Quadratic below ``beta`` (1% of the crop's side) and linear above (Girshick, 2015), per face [B]."""
-    return torch.nn.functional.smooth_l1_loss(prediction, truth, reduction="none", beta=beta).mean(dim=(-1, -2))
+    from torch.nn.functional import smooth_l1_loss
+
+    return smooth_l1_loss(prediction, truth, reduction="none", beta=beta).mean(dim=(-1, -2))
 
 
 def wing(prediction: Tensor, truth: Tensor, width: float = 10 / 256, curvature: float = 2 / 256) -> Tensor:
     """Wing loss (Feng et al., CVPR 2018), per face [B]; its w = 10 and epsilon = 2 were set in pixels of a 256 px crop."""
     error = (prediction - truth).abs()
     offset = width - width * math.log1p(width / curvature)
-    return torch.where(error < width, width * torch.log1p(error / curvature), error - offset).mean(dim=(-1, -2))
+    return (width * (error / curvature).log1p()).where(error < width, error - offset).mean(dim=(-1, -2))
 
 
-LOSSES: dict[str, Loss] = {"rmse": rmse, "l1": l1, "smooth_l1": smooth_l1, "wing": wing}
+def gaussian_nll(prediction: Tensor, truth: Tensor, sigma: Tensor) -> Tensor:
+    """Gaussian negative log-likelihood of each face [B], from points [B, n, 2] and a standard deviation of each [B, n].
+
+    A point's x and y are independent normal variables of one standard deviation: minus the logarithm of their density
+    ``exp(-|p - t|² / (2 σ²)) / (2 π σ²)`` is ``log σ² + |p - t|² / (2 σ²)`` and a constant, log 2π, which is left out.
+    Summed over the landmarks (Wood et al., 3D Face Reconstruction with Dense Landmarks, ECCV 2022, eq. 1).
+    """
+    squared = (prediction - truth).square().sum(dim=-1)
+    return (2 * sigma.log() + squared / (2 * sigma.square())).sum(dim=-1)
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A loss as training needs it.
+
+    Attributes:
+        per_face: from points [B, n, 2], the truth's, and, where ``needs_sigma``, standard deviations [B, n], to [B].
+        needs_sigma: whether the network has to answer a standard deviation per landmark.
+    """
+
+    per_face: Callable[..., Tensor]
+    needs_sigma: bool = False
+
+    def __call__(self, prediction: Tensor, truth: Tensor, sigma: Tensor | None = None) -> Tensor:
+        """The loss of each face [B]."""
+        return self.per_face(prediction, truth, sigma) if self.needs_sigma else self.per_face(prediction, truth)
+
+
+LOSSES: dict[str, Loss] = {
+    "rmse": Loss(rmse),
+    "l1": Loss(l1),
+    "smooth_l1": Loss(smooth_l1),
+    "wing": Loss(wing),
+    "gaussian_nll": Loss(gaussian_nll, needs_sigma=True),
+}

@@ -16,11 +16,9 @@ from torchmetrics import Metric, MetricCollection
 from torchmetrics.utilities.data import dim_zero_cat
 
 from domaingap.landmarks import IBUG68, LandmarkScheme
+from domaingap.statistics import ClusterBootstrap, Interval
 
 Normalizer = Literal["outer_eye_corners", "pupils", "box", "box_diagonal"]
-REGIONS = (*IBUG68.regions, "no_jaw")
-THRESHOLDS = (8.0, 10.0)
-"""Thresholds in percent of the normaliser at which failure rate and AUC are reported; both are in use."""
 
 
 def normalizer_length(
@@ -81,52 +79,66 @@ def normalized_mean_error(
     return nme
 
 
-def failure_rate(nme: Tensor, threshold: float) -> Tensor:
-    """Share in percent of the faces [N] whose NME (percent) lies above the threshold (percent)."""
-    return 100 * (nme > threshold).double().mean()
-
-
-def area_under_ced(nme: Tensor, threshold: float) -> Tensor:
-    """AUC@t, the area under the cumulative error distribution up to the threshold over the threshold, in [0, 1].
-
-    The distribution is a step function, so the area is exact: 1 - mean(min(NME, t)) / t.
-    """
-    return 1 - nme.double().clamp(max=threshold).mean() / threshold
-
-
 def ced_curve(nme: NDArray[Any], thresholds: NDArray[Any]) -> NDArray[np.float64]:
     """Cumulative error distribution: share [M] of the faces [N] with an NME of at most each threshold [M]."""
     return np.searchsorted(np.sort(nme), thresholds, side="right") / len(nme)
 
 
-class _MeanOverFaces(Metric):  # type: ignore[misc] # torchmetrics takes minutes of type checking; it is skipped
-    """Mean over faces of some function of each; the state is a sum and a count, so odd batches can't shift it."""
+class _OverFaces(Metric):  # type: ignore[misc] # torchmetrics takes minutes of type checking; it is skipped
+    """A statistic over faces of some function of each one's NME.
+
+    Attributes:
+        unit: ``%``, or nothing for a share between 0 and 1.
+        digits: decimals in print.
+    """
 
     is_differentiable = False
     higher_is_better = False
     full_state_update = False
-    total: Tensor
-    count: Tensor
+    unit = "%"
+    digits = 2
 
     def __init__(self, normalizer: Normalizer = "outer_eye_corners", region: str = "all", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.normalizer: Normalizer = normalizer
         self.region = region
+
+    def of_face(self, nme: Tensor) -> Tensor:
+        """What the statistic is of, from the faces' NME [N]."""
+        return nme
+
+    def per_face(self, prediction: Tensor, truth: Tensor) -> Tensor:
+        """What the statistic is of [N], from predicted and true points [N, 68, 2] in original-image pixels."""
+        return self.of_face(normalized_mean_error(prediction, truth, self.normalizer, self.region)).double()
+
+    def text(self, value: float) -> str:
+        """A value in print, without its unit."""
+        return f"{value:.{self.digits}f}"
+
+
+class _MeanOverFaces(_OverFaces):
+    """A mean; the state is a sum and a count, so odd batches can't shift it."""
+
+    total: Tensor
+    count: Tensor
+
+    def __init__(self, normalizer: Normalizer = "outer_eye_corners", region: str = "all", **kwargs: Any) -> None:
+        super().__init__(normalizer, region, **kwargs)
         self.add_state("total", torch.tensor(0.0, dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("count", torch.tensor(0, dtype=torch.int64), dist_reduce_fx="sum")
 
-    def of_face(self, nme: Tensor) -> Tensor:
-        """What is averaged, from the faces' NME [N]."""
-        return nme
-
     def update(self, prediction: Tensor, truth: Tensor) -> None:
         """Add faces: predicted and true points [N, 68, 2] in original-image pixels."""
-        values = self.of_face(normalized_mean_error(prediction, truth, self.normalizer, self.region))
-        self.total += values.double().sum()
+        values = self.per_face(prediction, truth)
+        self.total += values.sum()
         self.count += values.numel()
 
     def compute(self) -> Tensor:
         return self.total / self.count
+
+    def interval(self, values: NDArray[np.float64], bootstrap: ClusterBootstrap) -> Interval:
+        """The metric and its interval, from :meth:`per_face` values [N] of the bootstrap's faces."""
+        return bootstrap.mean(values)
 
 
 class NormalizedMeanError(_MeanOverFaces):
@@ -135,6 +147,8 @@ class NormalizedMeanError(_MeanOverFaces):
 
 class FailureRate(_MeanOverFaces):
     """Share in percent of faces with an NME above ``threshold`` percent."""
+
+    digits = 1
 
     def __init__(self, threshold: float, normalizer: Normalizer = "outer_eye_corners", **kwargs: Any) -> None:
         super().__init__(normalizer, **kwargs)
@@ -145,9 +159,14 @@ class FailureRate(_MeanOverFaces):
 
 
 class AreaUnderCED(_MeanOverFaces):
-    """AUC of the cumulative error distribution up to ``threshold`` percent, in [0, 1]; see :func:`area_under_ced`."""
+    """AUC@t: area under the cumulative error distribution up to ``threshold`` percent over the threshold, in [0, 1].
+
+    The distribution is a step function, so the area is exact: 1 - mean(min(NME, t)) / t.
+    """
 
     higher_is_better = True
+    unit = ""
+    digits = 3
 
     def __init__(self, threshold: float, normalizer: Normalizer = "outer_eye_corners", **kwargs: Any) -> None:
         super().__init__(normalizer, **kwargs)
@@ -157,40 +176,78 @@ class AreaUnderCED(_MeanOverFaces):
         return 1 - nme.double().clamp(max=self.threshold) / self.threshold
 
 
-class CumulativeErrorDistribution(Metric):  # type: ignore[misc]
-    """The CED curve: shares [M] of faces at ``n_points`` thresholds [M] between 0 and ``threshold`` percent."""
+class _ValuesOverFaces(_OverFaces):
+    """What no sum tells; the state is every face's value."""
 
-    is_differentiable = False
-    full_state_update = False
-    nme: list[Tensor]
+    values: list[Tensor]
+
+    def __init__(self, normalizer: Normalizer = "outer_eye_corners", region: str = "all", **kwargs: Any) -> None:
+        super().__init__(normalizer, region, **kwargs)
+        self.add_state("values", [], dist_reduce_fx="cat")
+
+    def update(self, prediction: Tensor, truth: Tensor) -> None:
+        """Add faces: predicted and true points [N, 68, 2] in original-image pixels."""
+        self.values.append(self.per_face(prediction, truth))
+
+    def _all(self) -> NDArray[np.float64]:
+        return np.asarray(dim_zero_cat(self.values).cpu().numpy())
+
+
+class NMEPercentile(_ValuesOverFaces):
+    """The NME in percent that ``percent`` of the faces don't exceed.
+
+    Between two faces it is interpolated linearly: of N sorted values x_0 … x_(N-1) the one at (N - 1) percent / 100
+    (numpy's default; Hyndman and Fan, 1996, type 7). With a hundred faces, P99 lies between the two worst.
+    """
+
+    def __init__(self, percent: float, normalizer: Normalizer = "outer_eye_corners", **kwargs: Any) -> None:
+        super().__init__(normalizer, **kwargs)
+        self.quantile = percent / 100
+
+    def compute(self) -> Tensor:
+        return torch.tensor(np.quantile(self._all(), self.quantile))
+
+    def interval(self, values: NDArray[np.float64], bootstrap: ClusterBootstrap) -> Interval:
+        """The metric and its interval, from :meth:`per_face` values [N] of the bootstrap's faces."""
+        return bootstrap.quantile(values, self.quantile)
+
+
+class CumulativeErrorDistribution(_ValuesOverFaces):
+    """The CED curve: shares [M] of faces at ``n_points`` thresholds [M] between 0 and ``threshold`` percent."""
 
     def __init__(
         self, threshold: float = 10.0, n_points: int = 201, normalizer: Normalizer = "outer_eye_corners", **kwargs: Any
     ) -> None:
-        super().__init__(**kwargs)
-        self.normalizer: Normalizer = normalizer
+        super().__init__(normalizer, **kwargs)
         self.thresholds = np.linspace(0, threshold, n_points)
-        self.add_state("nme", [], dist_reduce_fx="cat")
-
-    def update(self, prediction: Tensor, truth: Tensor) -> None:
-        """Add faces: predicted and true points [N, 68, 2] in original-image pixels."""
-        self.nme.append(normalized_mean_error(prediction, truth, self.normalizer))
 
     def compute(self) -> tuple[Tensor, Tensor]:
         """Thresholds [M] in percent and shares [M]."""
-        shares = ced_curve(dim_zero_cat(self.nme).cpu().numpy(), self.thresholds)
-        return torch.from_numpy(self.thresholds), torch.from_numpy(shares)
+        return torch.from_numpy(self.thresholds), torch.from_numpy(ced_curve(self._all(), self.thresholds))
+
+
+METRICS: dict[str, _MeanOverFaces | NMEPercentile] = {
+    "nme": NormalizedMeanError(),
+    **{f"nme_{region}": NormalizedMeanError(region=region) for region in (*IBUG68.regions, "no_jaw")},
+    "nme_pupils": NormalizedMeanError("pupils"),
+    "nme_box": NormalizedMeanError("box"),
+    "nme_box_diagonal": NormalizedMeanError("box_diagonal"),
+    "nme_p90": NMEPercentile(90),
+    "nme_p95": NMEPercentile(95),
+    "nme_p99": NMEPercentile(99),
+    # Both thresholds are in use.
+    "fr@8": FailureRate(8.0),
+    "fr@10": FailureRate(10.0),
+    "auc@8": AreaUnderCED(8.0),
+    "auc@10": AreaUnderCED(10.0),
+}
+"""Every scalar metric under the name that results, W&B and reports share. An entry is all that a metric needs: scores,
+intervals and print follow from it. The entries hold no faces; :func:`landmark_metrics` makes metrics that do."""
 
 
 def landmark_metrics(prefix: str = "") -> MetricCollection:
-    """All scalar metrics under the names that results, W&B and reports share: ``nme``, ``nme_jaw``, ``nme_pupils``,
-    ``fr@8``, ``auc@8`` and so on, each behind ``prefix``."""
-    metrics: dict[str, Metric] = {"nme": NormalizedMeanError()}
-    metrics |= {f"nme_{region}": NormalizedMeanError(region=region) for region in REGIONS}
-    normalizers: tuple[Normalizer, ...] = ("pupils", "box", "box_diagonal")
-    metrics |= {f"nme_{normalizer}": NormalizedMeanError(normalizer) for normalizer in normalizers}
-    metrics |= {f"fr@{threshold:g}": FailureRate(threshold) for threshold in THRESHOLDS}
-    metrics |= {f"auc@{threshold:g}": AreaUnderCED(threshold) for threshold in THRESHOLDS}
+    """All of :data:`METRICS` to be updated together, each name behind ``prefix``."""
+    metrics: dict[str, Metric] = {name: metric.clone() for name, metric in METRICS.items()}
     return MetricCollection(metrics, prefix=prefix, compute_groups=False)
 
 

@@ -1,10 +1,100 @@
-"""Shim."""
+"""What networks answer on sets of faces: their score with intervals, and the file that keeps it."""
 
 from __future__ import annotations
-from domaingap.results import Predictions as P, save_predictions, load_predictions
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from domaingap.data.faces import FaceDataset
+from domaingap.errors import UserError
+from domaingap.hashing import replace_atomically
+from domaingap.metrics import METRICS, normalized_mean_error
+from domaingap.statistics import ClusterBootstrap
+
+Metrics = dict[str, float]
+Intervals = dict[str, tuple[float, float]]
 
 
-class Predictions(P):
+@dataclass(frozen=True)
+class Predictions:
+    """Predicted and true landmarks of a set of faces.
+
+    Attributes:
+        names: [N].
+        photographs: [N] the photograph of each face; intervals resample these.
+        prediction: [N, 68, 2] in original-image pixels.
+        truth: likewise.
+        box_sources: [N] where each face box came from.
+        sigma: [N, 68] standard deviation of each predicted landmark's x and y, in original-image pixels, as the network
+            gives it (a label adapter moves points and leaves it); None of a network that gives none.
+    """
+
+    names: NDArray[np.str_]
+    photographs: NDArray[np.str_]
+    prediction: NDArray[np.float64]
+    truth: NDArray[np.float64]
+    box_sources: NDArray[np.str_]
+    sigma: NDArray[np.float64] | None = None
+
     @classmethod
-    def of(cls, dataset, points, sigma=None):
-        return P.of(dataset, points)
+    def of(
+        cls, dataset: FaceDataset, prediction: NDArray[np.float64], sigma: NDArray[np.float64] | None = None
+    ) -> Predictions:
+        """Predictions [N, 68, 2], and their standard deviations [N, 68], for a dataset's faces in their order."""
+        faces, positions = dataset.faces, dataset.positions
+        return cls(
+            faces.names[positions],
+            faces.photographs[positions],
+            prediction,
+            faces.landmarks[positions],
+            faces.box_sources[positions],
+            sigma,
+        )
+
+    def nme(self) -> NDArray[np.float64]:
+        """NME of each face [N] in percent of the distance of the outer eye corners."""
+        return np.asarray(normalized_mean_error(torch.from_numpy(self.prediction), torch.from_numpy(self.truth)).numpy())
+
+    def metrics(self) -> tuple[Metrics, Intervals]:
+        """Every metric and its 95% interval over photographs, by name."""
+        prediction, truth = torch.from_numpy(self.prediction), torch.from_numpy(self.truth)
+        bootstrap = ClusterBootstrap(self.photographs)
+        intervals = {
+            name: metric.interval(metric.per_face(prediction, truth).numpy(), bootstrap) for name, metric in METRICS.items()
+        }
+        return {name: i.mean for name, i in intervals.items()}, {name: (i.low, i.high) for name, i in intervals.items()}
+
+
+def save_predictions(path: Path, sets: Mapping[str, Predictions]) -> None:
+    """Write predictions of several sets, as ``<set>/names``, ``/photographs``, ``/prediction``, ``/truth``,
+    ``/box_sources``, ``/nme`` and, where the network gives it, ``/sigma``: enough to recompute every metric without the
+    network. Readers never see half of it."""
+    arrays: dict[str, Any] = {}
+    for name, predictions in sets.items():
+        arrays |= {f"{name}/{key}": value for key, value in vars(predictions).items() if value is not None}
+        arrays[f"{name}/nme"] = predictions.nme()
+    with replace_atomically(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, **arrays)
+
+
+def load_predictions(path: Path) -> dict[str, Predictions]:
+    """The sets of a ``predictions.npz``; UserError where it can't be read."""
+    try:
+        with np.load(path) as arrays:
+            sets = dict.fromkeys(key.split("/")[0] for key in arrays.files)
+            fields = list(Predictions.__dataclass_fields__)
+            return {
+                name: Predictions(
+                    **{key: arrays[f"{name}/{key}"] for key in fields if key != "sigma" or f"{name}/sigma" in arrays}
+                )
+                for name in sets
+            }
+    except (OSError, EOFError, ValueError, KeyError, BadZipFile) as error:
+        raise UserError(f"{path}: can't be read as predictions ({error})") from error

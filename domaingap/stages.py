@@ -302,20 +302,19 @@ class StageStore:
 
         def build(folder: Path, _: dict[str, Any] | None) -> dict[str, Any]:
             began = time.monotonic()
-            model, faces = network.load(picked_by), real.faces
-            predicted, truth = predict(model, train).points, faces.landmarks[train.positions]
+            model = network.load(picked_by)
+            pairs = predict(model, train)
             # Those of the validation faces also show, under any rule, what the adapter does to faces it wasn't fitted on.
-            predicted_val, truth_val = predict(model, val).points, faces.landmarks[val.positions]
-            chosen_on = (predicted_val, truth_val) if selection == "real_val" else None
-            photographs = faces.photographs[train.positions]
-            family = AdapterFamily(predicted, truth, config, chosen_on, photographs, seed)
+            unseen = predict(model, val)
+            chosen_on = (unseen.prediction, unseen.truth) if selection == "real_val" else None
+            family = AdapterFamily(pairs.prediction, pairs.truth, config, chosen_on, pairs.photographs, seed)
             uses: dict[Use, Any] = {"predictions": None, "labels": labels}
             record: dict[str, Any] = {"n_pairs": family.n_pairs}
             for use, keep in uses.items():
                 choice = family.choose(keep)
                 adapter = choice.adapter
                 adapter.save(folder / f"{use}.ckpt")
-                diagnosis = diagnose(adapter, predicted_val, labels)
+                diagnosis = diagnose(adapter, unseen.prediction, labels)
                 record[use] = {
                     "kind": adapter.kind,
                     "strength": adapter.strength,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,28 +11,72 @@ from numpy.typing import NDArray
 
 
 class Interval(NamedTuple):
-    """A mean with its confidence interval."""
+    """An estimate (most often a mean) with its confidence interval."""
 
     mean: float
     low: float
     high: float
 
 
-def cluster_bootstrap(
-    values: NDArray[Any], clusters: Sequence[Any] | NDArray[Any], level: float = 0.95, resamples: int = 2000, seed: int = 0
-) -> Interval:
-    """Percentile interval of the mean of ``values`` [N], resampling whole clusters (photographs, clips).
+class ClusterBootstrap:
+    """Percentile intervals from resampling whole clusters (photographs, clips); every statistic sees the same resamples.
 
     Faces of one photograph share light, camera and annotator; resampling them one by one would make the interval too
     narrow (Field and Welsh, 2007: the cluster bootstrap).
+
+    Args:
+        clusters: [N] what each value belongs to.
+        level: of the intervals.
+        resamples: how many.
+        seed: of their draw.
     """
-    _, cluster_of = np.unique(np.asarray(clusters), return_inverse=True)
-    sums = np.bincount(cluster_of, weights=values)
-    counts = np.bincount(cluster_of)
-    drawn = np.random.default_rng(seed).integers(len(sums), size=(resamples, len(sums)))
-    means = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(np.mean(values)), float(low), float(high))
+
+    def __init__(
+        self, clusters: Sequence[Any] | NDArray[Any], level: float = 0.95, resamples: int = 2000, seed: int = 0
+    ) -> None:
+        _, self._cluster_of = np.unique(np.asarray(clusters), return_inverse=True)
+        self._sizes = np.bincount(self._cluster_of)
+        n = len(self._sizes)
+        self._drawn = np.random.default_rng(seed).integers(n, size=(resamples, n))
+        self._ends = [(1 - level) / 2, (1 + level) / 2]
+
+    def mean(self, values: NDArray[Any]) -> Interval:
+        """The mean of ``values`` [N]."""
+        sums = np.bincount(self._cluster_of, weights=values)
+        means = sums[self._drawn].sum(axis=1) / self._sizes[self._drawn].sum(axis=1)
+        return self._interval(np.mean(values), means)
+
+    def quantile(self, values: NDArray[Any], q: float) -> Interval:
+        """The ``q`` quantile of ``values`` [N], as :func:`numpy.quantile` interpolates it (linearly, Hyndman and Fan's
+        type 7)."""
+        order = np.argsort(values)
+        ordered = np.asarray(values)[order]
+        # How many of a resample's values come no later than each one in the order [resamples, N]: its k-th smallest,
+        # counted from 0, is the first with more than k.
+        counted = self._times[:, self._cluster_of[order]].cumsum(axis=1, dtype=np.int32)
+        last = counted[:, -1] - 1
+        at = q * last
+        below = np.floor(at).astype(np.int32)
+        low, high = (ordered[(counted > k[:, None]).argmax(axis=1)] for k in (below, np.minimum(below + 1, last)))
+        return self._interval(np.quantile(values, q), low + (at - below) * (high - low))
+
+    @cached_property
+    def _times(self) -> NDArray[np.int32]:
+        """How often each cluster is in each resample [resamples, clusters]."""
+        resamples, n = self._drawn.shape
+        places = self._drawn + n * np.arange(resamples)[:, None]
+        return np.bincount(places.ravel(), minlength=resamples * n).reshape(resamples, n).astype(np.int32)
+
+    def _interval(self, estimate: Any, resampled: NDArray[Any]) -> Interval:
+        low, high = np.quantile(resampled, self._ends)
+        return Interval(float(estimate), float(low), float(high))
+
+
+def cluster_bootstrap(
+    values: NDArray[Any], clusters: Sequence[Any] | NDArray[Any], level: float = 0.95, resamples: int = 2000, seed: int = 0
+) -> Interval:
+    """The mean of ``values`` [N] with its interval over clusters; see :class:`ClusterBootstrap`."""
+    return ClusterBootstrap(clusters, level, resamples, seed).mean(values)
 
 
 def t_interval(values: Sequence[float] | NDArray[Any], level: float = 0.95) -> Interval:
@@ -45,21 +90,19 @@ def t_interval(values: Sequence[float] | NDArray[Any], level: float = 0.95) -> I
     data = np.asarray(values, dtype=float)
     if len(data) < 2:
         raise ValueError("an interval over seeds needs two of them at least")
-    half = stats.t.ppf((1 + level) / 2, len(data) - 1) * data.std(ddof=1) / np.sqrt(len(data))
-    return Interval(float(data.mean()), float(data.mean() - half), float(data.mean() + half))
+    mean, error = data.mean(), stats.sem(data)
+    low, high = stats.t.interval(level, len(data) - 1, mean, error) if error > 0 else (mean, mean)
+    return Interval(float(mean), float(low), float(high))
 
 
 def paired_t_test(a: Sequence[float], b: Sequence[float], level: float = 0.95) -> tuple[Interval, float]:
     """Interval of the mean of ``a - b`` over seeds, and the two-sided p-value of no difference."""
     from scipy import stats
 
-    difference = np.asarray(a, dtype=float) - np.asarray(b, dtype=float)
-    interval = t_interval(difference, level)
-    spread = difference.std(ddof=1)
-    if spread == 0:
+    interval = t_interval(np.asarray(a, dtype=float) - np.asarray(b, dtype=float), level)
+    if interval.low == interval.high:  # no spread: SciPy has no p-value of it
         return interval, 1.0 if interval.mean == 0 else 0.0
-    t = interval.mean / (spread / np.sqrt(len(difference)))
-    return interval, float(2 * stats.t.sf(abs(t), len(difference) - 1))
+    return interval, float(stats.ttest_rel(a, b).pvalue)
 
 
 def wilson_interval(successes: int, n: int, level: float = 0.95) -> Interval:
@@ -72,19 +115,14 @@ def wilson_interval(successes: int, n: int, level: float = 0.95) -> Interval:
 
     if n < 1:
         raise ValueError("a proportion needs one trial at least")
-    z = float(stats.norm.ppf((1 + level) / 2))
-    p = successes / n
-    middle = (p + z**2 / (2 * n)) / (1 + z**2 / n)
-    half = z / (1 + z**2 / n) * float(np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2)))
-    return Interval(p, max(0.0, middle - half), min(1.0, middle + half))
+    low, high = stats.binomtest(successes, n).proportion_ci(level, method="wilson")
+    return Interval(float(successes / n), float(low), float(high))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's (1979) step-down correction: adjusted p-values in the given order."""
+    """Holm's (1979) step-down correction: adjusted p-values in the given order. (SciPy has no correction of this kind.)"""
     order = np.argsort(p_values)
+    factors = np.arange(len(p_values), 0, -1)
     adjusted = np.empty(len(p_values))
-    running = 0.0
-    for rank, i in enumerate(order):
-        running = max(running, min(1.0, (len(p_values) - rank) * p_values[i]))
-        adjusted[i] = running
+    adjusted[order] = np.maximum.accumulate(np.minimum(1.0, factors * np.asarray(p_values, dtype=float)[order]))
     return [float(p) for p in adjusted]

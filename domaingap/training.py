@@ -19,7 +19,6 @@ import numpy as np
 import pytorch_lightning as pl
 import timm
 import torch
-from numpy.typing import NDArray
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint, WeightAveraging
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -31,6 +30,7 @@ from domaingap.errors import UserError
 from domaingap.hashing import write_json
 from domaingap.models.regressor import LandmarkRegressor, read_checkpoint, save_network
 from domaingap.parallel import available_cores
+from domaingap.predictions import Predictions
 from domaingap.progress import bar, context, detail
 from domaingap.provenance import Seen
 
@@ -341,15 +341,16 @@ def quiet_lightning() -> Iterator[None]:
 
 
 @torch.no_grad()
-def predict(model: LandmarkRegressor, dataset: FaceDataset, batch_size: int = 64) -> NDArray[np.float64]:
-    """Landmarks [N, 68, 2] in original-image pixels of a dataset's faces, in their order and in 32 bits."""
+def predict(model: LandmarkRegressor, dataset: FaceDataset, batch_size: int = 64) -> Predictions:
+    """A network's answers on a dataset's faces, in their order and computed in 32 bits."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = model.to(device).eval()
-    points = []
+    points, sigmas = [np.empty((0, 68, 2))], []
     for start in range(0, len(dataset), batch_size):
         batch = dataset.__getitems__(range(start, min(start + batch_size, len(dataset))))
         batch = {key: value.to(device) for key, value in batch.items()}
-        points.append(model.predict_step(batch, 0).cpu().numpy())
-    from types import SimpleNamespace
-
-    return SimpleNamespace(points=np.concatenate(points) if points else np.empty((0, 68, 2)), sigma=None)
+        answer = model.predict_step(batch, 0)
+        points.append(answer.points.cpu().numpy())
+        if answer.sigma is not None:
+            sigmas.append(answer.sigma.cpu().numpy())
+    return Predictions.of(dataset, np.concatenate(points), np.concatenate(sigmas) if sigmas else None)

@@ -6,21 +6,20 @@ import numpy as np
 import pytest
 import torch
 
-from domaingap.landmarks import IBUG68
 from domaingap.metrics import (
+    METRICS,
     AreaUnderCED,
     CumulativeErrorDistribution,
     FailureRate,
+    NMEPercentile,
     NormalizedMeanError,
-    area_under_ced,
     ced_curve,
-    failure_rate,
     landmark_metrics,
     normalized_mean_error,
     normalizer_length,
     score,
 )
-from domaingap.results import Predictions
+from domaingap.predictions import Predictions
 
 
 @pytest.fixture
@@ -29,6 +28,14 @@ def faces() -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(7)
     truth = rng.uniform(0, 400, (11, 68, 2))
     return truth + rng.normal(0, 1, (11, 68, 2)) * rng.uniform(0.5, 40, (11, 1, 1)), truth
+
+
+def faces_with(nme: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+    """Predicted and true points of faces with these NME: all points off alike, the outer eye corners 100 px apart."""
+    truth = np.zeros((len(nme), 68, 2))
+    truth[:, 45, 0], truth[:, 0, 1] = 100.0, 60.0
+    truth[:, 42:48, 0] = 100.0
+    return torch.from_numpy(truth + np.stack([np.zeros(len(nme)), nme], axis=-1)[:, None]), torch.from_numpy(truth)
 
 
 def reference_nme(prediction: np.ndarray, truth: np.ndarray, normalizer: str, indices: range) -> np.ndarray:
@@ -101,10 +108,45 @@ def test_auc_is_the_area_under_the_curve() -> None:
     for threshold in (8.0, 10.0):
         fine = np.linspace(0, threshold, 400_001)
         area = np.trapezoid(ced_curve(nme, fine), fine) / threshold
-        assert area_under_ced(torch.from_numpy(nme), threshold).item() == pytest.approx(area, abs=1e-5)
-    assert failure_rate(torch.from_numpy(nme), 8.0).item() == pytest.approx(40.0)
-    # At the threshold itself a face hasn't failed.
-    assert failure_rate(torch.tensor([8.0, 8.1]), 8.0).item() == pytest.approx(50.0)
+        prediction, truth = faces_with(nme)
+        metric = AreaUnderCED(threshold)
+        metric.update(prediction, truth)
+        assert metric.compute().item() == pytest.approx(area, abs=1e-5)
+
+
+def test_a_face_at_the_threshold_has_not_failed() -> None:
+    metric = FailureRate(8.0)
+    metric.update(*faces_with(np.array([1.0, 2.5, 7.999, 8.0, 30.0])))
+    assert metric.compute().item() == pytest.approx(20.0)
+
+
+def test_percentiles_by_hand_and_against_numpy(faces: tuple[np.ndarray, np.ndarray]) -> None:
+    """Of the NME 1, 2, …, 11 the one at (11 - 1) 0.9 = 9, counted from 0, is 10; P95 lies half-way to 11."""
+    values = np.random.default_rng(0).permutation(np.arange(1.0, 12.0))
+    by_hand = score(*(points.numpy() for points in faces_with(values)))
+    assert [by_hand[f"nme_p{p}"] for p in (90, 95, 99)] == pytest.approx([10.0, 10.5, 10.9])
+    nme = reference_nme(*faces, "outer_eye_corners", range(68))
+    for percent, value in ((90, score(*faces)["nme_p90"]), (95, score(*faces)["nme_p95"]), (99, score(*faces)["nme_p99"])):
+        assert value == pytest.approx(np.percentile(nme, percent), rel=1e-12)
+    batched = NMEPercentile(40, "box")
+    for part in (slice(0, 4), slice(4, 11)):
+        batched.update(*(torch.from_numpy(array[part]) for array in faces))
+    assert batched.compute().item() == pytest.approx(np.percentile(reference_nme(*faces, "box", range(68)), 40), rel=1e-12)
+
+
+def test_an_entry_is_all_that_a_metric_needs(faces: tuple[np.ndarray, np.ndarray], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(METRICS, "nme_p25", NMEPercentile(25, "pupils"))
+    expected = np.percentile(reference_nme(*faces, "pupils", range(68)), 25)
+    photographs = np.array([f"photo{i // 2}" for i in range(11)])
+    metrics, intervals = Predictions(photographs, photographs, *faces, photographs).metrics()
+    assert score(*faces)["nme_p25"] == pytest.approx(expected) and metrics["nme_p25"] == pytest.approx(expected)
+    assert intervals["nme_p25"][0] < expected < intervals["nme_p25"][1]
+    assert METRICS["nme_p25"].text(expected) == f"{expected:.2f}"
+    assert [(METRICS[name].unit, METRICS[name].text(0.12345)) for name in ("nme", "fr@8", "auc@8")] == [
+        ("%", "0.12"),
+        ("%", "0.1"),
+        ("", "0.123"),
+    ]
 
 
 def test_a_crops_scale_and_aspect_leak_in_nowhere(faces: tuple[np.ndarray, np.ndarray]) -> None:
@@ -119,10 +161,14 @@ def test_class_names_and_per_face_values_agree(faces: tuple[np.ndarray, np.ndarr
     predictions = Predictions(names, names, prediction, truth, np.full(11, "mtcnn"))
     by_class = score(prediction, truth)
     by_face, intervals = predictions.metrics()
-    assert by_class.keys() == by_face.keys()
+    assert by_class.keys() == by_face.keys() == intervals.keys()
     for name, value in by_class.items():
         assert by_face[name] == pytest.approx(value, rel=1e-12), name
         assert intervals[name][0] <= value <= intervals[name][1], name
+    nme = reference_nme(prediction, truth, "outer_eye_corners", range(68))
+    drawn = nme[np.random.default_rng(1).integers(11, size=(20_000, 11))]
+    assert intervals["nme"] == pytest.approx(np.quantile(drawn.mean(axis=1), [0.025, 0.975]), rel=0.05)
+    assert intervals["nme_p90"] == pytest.approx(np.quantile(np.percentile(drawn, 90, axis=1), [0.025, 0.975]), rel=0.05)
 
 
 def test_full_is_common_and_challenging_weighed(faces: tuple[np.ndarray, np.ndarray]) -> None:
@@ -148,6 +194,8 @@ def test_classes_reset() -> None:
     metric.reset()
     metric.update(points, points)
     assert metric.compute() == 0
-    assert FailureRate(8.0).higher_is_better is False
-    assert AreaUnderCED(8.0).higher_is_better is True
-    assert IBUG68.outer_corners == (36, 45)
+    tail = NMEPercentile(90)
+    tail.update(points + 5, points)
+    tail.reset()
+    tail.update(points, points)
+    assert tail.compute() == 0

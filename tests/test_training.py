@@ -16,7 +16,6 @@ from domaingap.data.datamodules import RealDataModule, SyntheticDataModule
 from domaingap.data.sampler import StepSampler
 from domaingap.errors import UserError
 from domaingap.models.regressor import LandmarkRegressor, read_checkpoint
-from domaingap.predictions import Predictions
 from domaingap.stages import Stage, StageStore, checkpoint_seen
 from domaingap.training import predict, resolve
 
@@ -123,9 +122,9 @@ def test_kept_checkpoints_are_what_validation_saw(data: RealDataModule, tmp_path
     best = min(stage.history, key=lambda point: point["val/nme"])
     assert stage.picked_step("real_val") == best["step"]
     dataset = data.val_set()
-    nme = Predictions.of(dataset, predict(stage.load("real_val"), dataset).points).nme().mean()
+    nme = predict(stage.load("real_val"), dataset).nme().mean()
     assert nme == pytest.approx(best["val/nme"], rel=1e-4)
-    last = Predictions.of(dataset, predict(stage.load("budget"), dataset).points).nme().mean()
+    last = predict(stage.load("budget"), dataset).nme().mean()
     assert last == pytest.approx(stage.history[-1]["val/nme"], rel=1e-4)
 
 
@@ -233,7 +232,7 @@ def test_validation_sets_are_no_part_of_a_network(
     # Each picks on its own faces.
     for module, stage in ((data, first), (other(4), third)):
         dataset = module.val_set()
-        nme = Predictions.of(dataset, predict(stage.load("real_val"), dataset).points).nme().mean()
+        nme = predict(stage.load("real_val"), dataset).nme().mean()
         assert nme == pytest.approx(min(point["val/nme"] for point in stage.history), rel=1e-4)
     assert third.seen("real_val").selected_on == other(4).val_set().seen().real
     assert first.seen("budget").selected_on == frozenset()

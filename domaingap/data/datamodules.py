@@ -171,14 +171,14 @@ class RealDataModule(_FacesDataModule):
         root: Path | str | None = None,
         n_val: int = 300,
         seed: int = 0,
-        crop: CropConfig = CropConfig(),  # noqa: B008 - frozen
-        augment: AugmentConfig = AugmentConfig(),  # noqa: B008
+        crop: CropConfig = CropConfig(),
+        augment: AugmentConfig = AugmentConfig(),
         batch_size: int = 32,
         num_workers: int = 0,
         steps_per_epoch: int | None = None,
         prepared_dir: Path | str = "prepared",
         source: str = "300w",
-        generated: TargetConfig = TargetConfig(),  # noqa: B008
+        generated: TargetConfig = TargetConfig(),
     ) -> None:
         super().__init__(
             source, root, generated, data_root, prepared_dir, crop, augment, batch_size, num_workers, steps_per_epoch, seed
@@ -254,13 +254,13 @@ class SyntheticDataModule(_FacesDataModule):
         data_root: Path | str = "data",
         root: Path | str | None = None,
         seed: int = 0,
-        crop: CropConfig = CropConfig(),  # noqa: B008 - frozen
-        augment: AugmentConfig = AugmentConfig(),  # noqa: B008
+        crop: CropConfig = CropConfig(),
+        augment: AugmentConfig = AugmentConfig(),
         batch_size: int = 32,
         num_workers: int = 0,
         steps_per_epoch: int | None = None,
         prepared_dir: Path | str = "prepared",
-        generated: GeneratedConfig = GeneratedConfig(),  # noqa: B008
+        generated: GeneratedConfig = GeneratedConfig(),
     ) -> None:
         super().__init__(
             source, root, generated, data_root, prepared_dir, crop, augment, batch_size, num_workers, steps_per_epoch, seed

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytorch_lightning as pl
@@ -17,11 +18,30 @@ from torch import Tensor, nn
 
 from domaingap.data.faces import Batch
 from domaingap.errors import UserError
+from domaingap.hashing import replace_atomically
 from domaingap.losses import LOSSES
 from domaingap.metrics import NormalizedMeanError
 from domaingap.provenance import Seen
 
 N_LANDMARKS = 68
+
+FIRST_SIGMA = 0.05
+"""Standard deviation that an untrained network answers, in units of the crop's side: about what the mean shape is off."""
+SIGMA_RANGE = 50.0
+"""Standard deviations stay within ``FIRST_SIGMA`` over and times this: a face learnt by heart can't drive them to zero."""
+
+
+class Answer(NamedTuple):
+    """A network's answer.
+
+    Attributes:
+        points: landmarks [B, 68, 2].
+        sigma: standard deviation of each landmark's x and y [B, 68] in the same unit; None of a network whose loss needs
+            none.
+    """
+
+    points: Tensor
+    sigma: Tensor | None
 
 
 class LandmarkRegressor(pl.LightningModule):
@@ -32,7 +52,8 @@ class LandmarkRegressor(pl.LightningModule):
         input_size: side of the square input in pixels.
         in_channels: 1 for gray, 3 for RGB, or any other number.
         pretrained: start from timm's ImageNet weights.
-        loss: a name from :data:`domaingap.losses.LOSSES`.
+        loss: a name from :data:`domaingap.losses.LOSSES`; one that needs standard deviations makes the network answer
+            them, three numbers a landmark in place of two.
         optimizer: ``adam`` or ``adamw``.
         lr: (peak) learning rate.
         weight_decay: decoupled weight decay, for ``adamw``.
@@ -41,7 +62,7 @@ class LandmarkRegressor(pl.LightningModule):
             ``<name>/loss``.
 
     Raises:
-        UserError: an unknown backbone, or pretrained weights that can't be fetched.
+        UserError: an unknown backbone or loss, or pretrained weights that can't be fetched.
     """
 
     mean_shape: Tensor
@@ -65,13 +86,15 @@ class LandmarkRegressor(pl.LightningModule):
         self.save_hyperparameters()  # makes load_from_checkpoint() work without further arguments
         self.input_size = input_size
         self.optimizer_name, self.lr, self.weight_decay, self.schedule = optimizer, lr, weight_decay, schedule
+        if loss not in LOSSES:
+            raise UserError(f"--model.loss: no loss {loss!r}; known: {', '.join(LOSSES)}")
         self.loss_per_face = LOSSES[loss]
         self.network = _create_backbone(backbone, in_channels, pretrained)
         with torch.no_grad():
             # Asked of the network itself: timm's num_features isn't the pooled width for every family.
             width = self.network.eval()(torch.zeros(1, in_channels, input_size, input_size)).shape[1]
         self.network.train().to(memory_format=torch.channels_last)
-        self.head = nn.Linear(width, 2 * N_LANDMARKS)
+        self.head = nn.Linear(width, (3 if self.loss_per_face.needs_sigma else 2) * N_LANDMARKS)
         # Small first steps: an untrained network answers the mean shape and little else.
         nn.init.normal_(self.head.weight, std=1e-3)
         nn.init.zeros_(self.head.bias)
@@ -87,21 +110,28 @@ class LandmarkRegressor(pl.LightningModule):
 
     def forward(self, image: Tensor) -> Tensor:
         """Landmarks [B, 68, 2] in crop pixels of crops [B, C, S, S], uint8 or float in 0..255."""
-        return self.relative(image) * self.input_size
+        return self.relative(image).points * self.input_size
 
-    def relative(self, image: Tensor) -> Tensor:
-        """Landmarks [B, 68, 2] in units of the crop's side."""
+    def relative(self, image: Tensor) -> Answer:
+        """The answer to crops [B, C, S, S], in units of the crop's side."""
         scaled = ((image.float() - 127.5) / 64.0).contiguous(memory_format=torch.channels_last)
         features = self.network(scaled)
         # The answer isn't computed in 16 bits, whatever the precision of the backbone: their step is a tenth of a pixel.
         with torch.autocast(features.device.type, enabled=False):
-            offsets = self.head(features.float()).view(-1, N_LANDMARKS, 2)
-        points: Tensor = self.mean_shape + 0.25 * offsets
-        return points
+            numbers = self.head(features.float()).unflatten(-1, (N_LANDMARKS, -1))
+            points: Tensor = self.mean_shape + 0.25 * numbers[..., :2]
+            if not self.loss_per_face.needs_sigma:
+                return Answer(points, None)
+            # The logarithm is learnt; bounded smoothly, since beyond a hard bound nothing would bring it back.
+            most = math.log(SIGMA_RANGE)
+            return Answer(points, FIRST_SIGMA * (most * (numbers[..., 2] / most).tanh()).exp())
 
     def batch_loss(self, batch: Batch) -> Tensor:
         """Plain mean over the batch of each face's loss."""
-        return self.loss_per_face(self.relative(batch["image"]), batch["landmarks"] / self.input_size).mean()
+        return self._loss(self.relative(batch["image"]), batch)
+
+    def _loss(self, answer: Answer, batch: Batch) -> Tensor:
+        return self.loss_per_face(answer.points, batch["landmarks"] / self.input_size, answer.sigma).mean()
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         loss = self.batch_loss(batch)
@@ -110,17 +140,22 @@ class LandmarkRegressor(pl.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
         name, metric = self.validation_names[dataloader_idx], self.validation_nme[dataloader_idx]
-        relative = self.relative(batch["image"])
-        loss = self.loss_per_face(relative, batch["landmarks"] / self.input_size).mean()
+        answer = self.relative(batch["image"])
         assert isinstance(metric, NormalizedMeanError)
-        metric.update(to_image(relative * self.input_size, batch["crop_to_image"]), batch["truth"])
+        metric.update(to_image(answer.points * self.input_size, batch["crop_to_image"]), batch["truth"])
         options: dict[str, Any] = {"add_dataloader_idx": False, "batch_size": len(batch["image"])}
-        self.log(f"{name}/loss", loss, **options)
+        self.log(f"{name}/loss", self._loss(answer, batch), **options)
         self.log(f"{name}/nme", metric, **options)  # type: ignore[arg-type]
 
-    def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
-        """Landmarks [B, 68, 2] in original-image pixels."""
-        return to_image(self(batch["image"]), batch["crop_to_image"])
+    def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Answer:
+        """The answer in original-image pixels, in double precision."""
+        points, sigma = self.relative(batch["image"])
+        to_original = batch["crop_to_image"]
+        if sigma is not None:
+            # A similarity turns a circle into a circle, as many times larger as the root of its determinant says.
+            scale = torch.linalg.det(to_original[:, :, :2].double()).abs().sqrt()
+            sigma = sigma.double() * self.input_size * scale[:, None]
+        return Answer(to_image(points * self.input_size, to_original), sigma)
 
     def configure_optimizers(self) -> Any:
         if self.optimizer_name == "adam":
@@ -183,7 +218,8 @@ def load_weights(model: LandmarkRegressor, checkpoint: Path | str) -> None:
     if wrong or set(state) - set(own):
         first = wrong[0] if wrong else f"{sorted(set(state) - set(own))[0]} isn't part of the network"
         raise UserError(
-            f"{checkpoint}: a checkpoint of another network ({first}); give its --model.backbone and --crop.channels"
+            f"{checkpoint}: a checkpoint of another network ({first}); "
+            "give its --model.backbone, --model.loss and --crop.channels"
         )
     model.load_state_dict(state)
 
@@ -215,6 +251,5 @@ def save_network(
         "pytorch-lightning_version": version("pytorch-lightning"),
         "seen": seen.plain() if seen is not None else None,
     }
-    temporary = path.with_name(f".{path.name}.tmp")
-    torch.save(content, temporary)
-    temporary.replace(path)
+    with replace_atomically(path) as temporary:
+        torch.save(content, temporary)

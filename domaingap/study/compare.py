@@ -17,6 +17,7 @@ import numpy as np
 from domaingap.errors import UserError
 from domaingap.hashing import content_key, flat
 from domaingap.statistics import Interval, cluster_bootstrap, holm, paired_t_test, t_interval
+from domaingap.study.recipe import Recipe
 from domaingap.study.record import RunRecord, by_seed, set_key
 
 NOTHING = Interval(float("nan"), float("nan"), float("nan"))
@@ -37,16 +38,16 @@ class Strategies:
     floor: str
     ceiling: str
 
+    @classmethod
+    def of(cls, recipes: Mapping[str, Recipe]) -> Strategies:
+        """What recipes say of themselves."""
+        by_role = {recipe.role: name for name, recipe in recipes.items()}
+        return cls(tuple(recipes), by_role["floor"], by_role["ceiling"])
+
     def rank(self, recipe: str) -> int:
         """A recipe's place in tables; unknown ones come last."""
         return self.order.index(recipe) if recipe in self.order else len(self.order)
 
-
-PROTOCOL = Strategies(
-    order=("synthetic_only", "label_adaptation", "data_adaptation", "mixing", "fine_tuning", "real_only"),
-    floor="synthetic_only",
-    ceiling="real_only",
-)
 
 Lengths = Literal["both", "shorter"]
 """Which baselines there were to choose from: of both lengths, or the shorter one alone."""
@@ -145,7 +146,7 @@ class Group:
         return Cell(values, Interval(value, *own), "images", left_out)
 
 
-def grouped(records: Sequence[RunRecord], strategies: Strategies = PROTOCOL) -> list[Group]:
+def grouped(records: Sequence[RunRecord], strategies: Strategies) -> list[Group]:
     """The records by everything but their seed, in the order of tables.
 
     Raises:
@@ -357,7 +358,7 @@ def difference(a: Group, b: Group, on: str) -> Difference | None:
         return None
     if len(seeds) > 1:
         return Difference(seeds, *paired_t_test([left[seed] for seed in seeds], [right[seed] for seed in seeds]))
-    from domaingap.results import load_predictions
+    from domaingap.predictions import load_predictions
 
     files = [by_seed(group.runs)[seeds[0]].folder / "predictions.npz" for group in (a, b)]
     one, other = (load_predictions(file).get(on) for file in files)
@@ -366,7 +367,7 @@ def difference(a: Group, b: Group, on: str) -> Difference | None:
     return Difference(seeds, cluster_bootstrap(one.nme() - other.nme(), one.photographs), None)
 
 
-def comparisons(groups: Sequence[Group], on: str, strategies: Strategies = PROTOCOL) -> tuple[list[Comparison], list[str]]:
+def comparisons(groups: Sequence[Group], on: str, strategies: Strategies) -> tuple[list[Comparison], list[str]]:
     """Every strategy of a family beside the floor, and beside the ceiling at its budget; and what couldn't be compared."""
     found: list[Comparison] = []
     problems: list[str] = []

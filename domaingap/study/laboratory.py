@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from domaingap.config import TargetConfig
+from domaingap.config import RunSettings, TargetConfig
 from domaingap.errors import UserError
+from domaingap.hashing import finite
 from domaingap.statistics import Interval, t_interval
-from domaingap.study.compare import PROTOCOL
+from domaingap.study.compare import Strategies
 from domaingap.study.record import RunRecord
 from domaingap.study.tables import Column, Table, interval_column, metric, number, number_column, percent, with_interval
 
@@ -30,10 +31,10 @@ GAPS = ("label_gap", "appearance_gap", "population_gap")
 
 
 class PlannedRun(Protocol):
-    """What is asked of a run of the plan: its recipe's arguments, and the key of its finished run."""
+    """What is asked of a run of the plan: its settings, and the key of its finished run."""
 
     @property
-    def values(self) -> dict[str, Any]: ...
+    def settings(self) -> RunSettings: ...
     @property
     def key(self) -> str: ...
 
@@ -117,7 +118,7 @@ def read_conditions(plan: Sequence[PlannedRun], finished: Mapping[str, RunRecord
         raise UserError(f"{folder}: none of the study's runs is finished; give the command without --check_only")
     conditions: dict[tuple[float, ...], Condition] = {}
     for run in plan:
-        dials = run.values["real"].generated
+        dials = run.settings.real.generated
         condition = conditions.setdefault(tuple(getattr(dials, name) for name in GAPS), Condition(dials, []))
         if run.key in finished:
             condition.runs.append(finished[run.key])
@@ -225,13 +226,13 @@ def movement_check(condition: str, moved: Mapping[int, tuple[float, str | None]]
     return Check(condition, asked, over_seeds(values), False, _seeds(values), "passed" if kept else "MISSED", note, values)
 
 
-def network_checks(condition: Condition) -> list[Check]:
+def network_checks(condition: Condition, strategies: Strategies) -> list[Check]:
     """What the runs of a condition should show; nothing but the gap where several dials are turned at once."""
     name, gaps = condition.name, set(condition.gaps)
     synthetic = condition.against_real("synthetic_only")
     if not gaps:
-        strategies = [recipe for recipe in PROTOCOL.order if recipe != "real_only"]
-        return [difference_check(name, recipe, condition.against_real(recipe), "equals") for recipe in strategies]
+        others = [recipe for recipe in strategies.order if recipe != strategies.ceiling]
+        return [difference_check(name, recipe, condition.against_real(recipe), "equals") for recipe in others]
     checks = [_reported(name, "the gap: synthetic_only minus real_only", differences(synthetic))]
     adapted = condition.nme("label_adaptation")
     if gaps == {"label_gap"}:
@@ -290,7 +291,7 @@ def checks_table(checks: Sequence[Check], short: bool) -> Table:
     )
 
 
-def nme_table(conditions: Sequence[Condition]) -> Table:
+def nme_table(conditions: Sequence[Condition], strategies: Strategies) -> Table:
     """NME of every strategy under every condition."""
     lines: dict[tuple[str, int], dict[str, dict[int, float]]] = {}
     for condition in conditions:
@@ -300,7 +301,7 @@ def nme_table(conditions: Sequence[Condition]) -> Table:
                 line.setdefault(condition.name, {})[run.seed] = nme
     rows = [
         [recipe, steps, *(over_seeds(lines[recipe, steps].get(condition.name, {})) for condition in conditions)]
-        for recipe, steps in sorted(lines, key=lambda line: (PROTOCOL.rank(line[0]), line[1]))
+        for recipe, steps in sorted(lines, key=lambda line: (strategies.rank(line[0]), line[1]))
     ]
     columns = [Column("strategy"), number_column("steps"), *(interval_column(c.name, metric("nme")) for c in conditions)]
     runs = [run for condition in conditions for run in condition.runs]
@@ -309,11 +310,6 @@ def nme_table(conditions: Sequence[Condition]) -> Table:
     without = sum(run.value(ON) is None for run in runs)
     notes += [f"{without} run{'s' if without > 1 else ''} without {ON} NME left out."] if without else []
     return Table("NME % on the target's test faces", columns, rows, notes)
-
-
-def finite(value: float | None) -> float | None:
-    """A number for JSON, which has no NaN."""
-    return value if value is not None and math.isfinite(value) else None
 
 
 def plain_interval(interval: Interval | None) -> dict[str, float | None] | None:

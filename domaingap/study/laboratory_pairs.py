@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from domaingap.config import AdapterConfig
 from domaingap.data.datamodules import RealDataModule, SyntheticDataModule
 from domaingap.errors import UserError
+from domaingap.hashing import finite
 from domaingap.landmarks import IBUG68
 from domaingap.models.label_adapter import AdapterFamily, LabelAdapter, frame_of, mean_shape_of
 from domaingap.statistics import Interval
-from domaingap.study.laboratory import ON, SHARE, Check, CheckVerdict, Condition, PlannedRun, finite, plain_interval
+from domaingap.study.laboratory import ON, SHARE, Check, CheckVerdict, Condition, PlannedRun, plain_interval
 from domaingap.study.tables import Column, Table, interval_column, metric, number_column, percent
 
 Points = NDArray[np.float64]
@@ -161,26 +162,27 @@ class Pairs:
         }
 
 
-def pairs_values(condition: Condition, plan: Sequence[PlannedRun]) -> dict[str, Any]:
-    """The recipe's arguments of the run whose faces and adapter settings :func:`pairs_of` takes: of the first seed, with
-    an adapter where any run of the condition has one.
+def pairs_settings(condition: Condition, plan: Sequence[PlannedRun]) -> Any:
+    """The settings of the run whose faces and adapter :func:`pairs_of` takes: of the first seed, with an adapter where any
+    run of the condition has one.
 
     Raises:
         UserError: no run of the condition has synthetic faces.
     """
-    mine = [run for run in plan if run.values["real"].generated == condition.dials and "synthetic" in run.values]
+    mine = [run.settings for run in plan if run.settings.real.generated == condition.dials]
+    mine = [settings for settings in mine if hasattr(settings, "synthetic")]
     if not mine:
         raise UserError(f"{condition.name}: no run with synthetic faces in the study, whose labels an adapter must keep")
-    return next((run.values for run in mine if "adapter" in run.values), mine[0].values)
+    return next((settings for settings in mine if hasattr(settings, "adapter")), mine[0])
 
 
-def pairs_of(condition: Condition, values: Mapping[str, Any], real: RealDataModule, synthetic: SyntheticDataModule) -> Pairs:
+def pairs_of(condition: Condition, settings: Any, real: RealDataModule, synthetic: SyntheticDataModule) -> Pairs:
     """Fit adapters on S and R labels of the training faces, and apply them and the runs' own to the S labels of the test
     faces.
 
     Args:
         condition: the finished runs, whose adapters are tried, too.
-        values: see :func:`pairs_values`.
+        settings: see :func:`pairs_settings`.
         real: target faces, set up; generated ones, which have labels of both conventions.
         synthetic: synthetic faces, set up.
     """
@@ -190,9 +192,9 @@ def pairs_of(condition: Condition, values: Mapping[str, Any], real: RealDataModu
         for name in ("landmarks_s", "landmarks_r", "landmarks_r_exact")
     )
     train, val, test = real.train_positions, real.val_positions, real.test_positions[ON]
-    chosen_on = (s[val], r[val]) if values["selection"] == "real_val" else None
-    config: AdapterConfig = values.get("adapter", AdapterConfig())
-    family = AdapterFamily(s[train], r[train], config, chosen_on, real.faces.photographs[train], values["seed"])
+    chosen_on = (s[val], r[val]) if settings.selection == "real_val" else None
+    config: AdapterConfig = getattr(settings, "adapter", AdapterConfig())
+    family = AdapterFamily(s[train], r[train], config, chosen_on, real.faces.photographs[train], settings.seed)
     fitted = {
         "fitted on S labels, any kind": [family.choose().adapter],
         "fitted on S labels, for labels": [family.choose(synthetic.faces.landmarks[synthetic.train_positions]).adapter],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from domaingap.errors import UserError
-from domaingap.study.compare import PROTOCOL, Strategies, grouped
+from domaingap.study.compare import Strategies, grouped
 from domaingap.study.record import RunRecord
 from domaingap.study.tables import Column, Table, number, number_column
 
@@ -17,7 +17,7 @@ PUBLISHED = {
 }
 
 
-def original_study_table(records: Sequence[RunRecord], strategies: Strategies = PROTOCOL) -> Table:
+def original_study_table(records: Sequence[RunRecord], strategies: Strategies) -> Table:
     """Runs of the three networks, each below the published row.
 
     Raises:

@@ -8,7 +8,6 @@ from typing import Any, get_args, get_type_hints
 
 from domaingap.config import AdapterConfig
 from domaingap.study.compare import (
-    PROTOCOL,
     Budget,
     Cell,
     Comparison,
@@ -101,7 +100,7 @@ def _partial(count: SetRecord) -> str:
 # Many runs.
 
 
-def strategies_tables(records: Sequence[RunRecord], on: str, strategies: Strategies = PROTOCOL) -> list[Table]:
+def strategies_tables(records: Sequence[RunRecord], on: str, strategies: Strategies) -> list[Table]:
     """Strategies by budgets of real images: NME on one set of faces, a table for each family."""
     groups = grouped(records, strategies)
     picked = picked_alphas(groups)
@@ -172,7 +171,7 @@ def _left_out(groups: Sequence[Group], on: str, cells: Mapping[Group, Cell] | No
     return notes
 
 
-def pairs_tables(records: Sequence[RunRecord], on: str, strategies: Strategies = PROTOCOL) -> list[Table]:
+def pairs_tables(records: Sequence[RunRecord], on: str, strategies: Strategies) -> list[Table]:
     """Differences in pairs: every strategy against synthetic data alone, and against real data alone at the same budget;
     a table, and a family of comparisons for Holm's correction, for each family."""
     groups = grouped(records, strategies)
@@ -233,7 +232,7 @@ def _pairs_table(title: str, compared: Sequence[Comparison], left_out: Sequence[
     return Table(title, columns, rows, [*notes, *left_out])
 
 
-def adapters_tables(records: Sequence[RunRecord], strategies: Strategies = PROTOCOL) -> list[Table]:
+def adapters_tables(records: Sequence[RunRecord], strategies: Strategies) -> list[Table]:
     """What label adapters do: how far they move predictions and exact labels, and whether these keep their spread."""
     groups = [group for group in grouped(records, strategies) if group.first.adapter is not None]
     if not groups:
@@ -291,7 +290,7 @@ def _region_means(movements: Sequence[Mapping[str, float]]) -> dict[str, float]:
     return {region: sum(of[region] for of in movements) / len(movements) for region in movements[0]}
 
 
-def runs_table(records: Sequence[RunRecord], strategies: Strategies = PROTOCOL) -> Table:
+def runs_table(records: Sequence[RunRecord], strategies: Strategies) -> Table:
     """A row for each group: NME on validation and every test set, with intervals."""
     groups = grouped(records, strategies)
     picked = picked_alphas(groups)

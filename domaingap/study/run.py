@@ -17,8 +17,7 @@ from domaingap.data.datamodules import MixedDataModule, RealDataModule, Syntheti
 from domaingap.data.faces import FaceDataset
 from domaingap.data.prepare import FORMAT as PARTS_FORMAT
 from domaingap.errors import UserError
-from domaingap.hashing import content_key, link, plain, write_atomically, write_json
-from domaingap.results import finite
+from domaingap.hashing import content_key, finite, link, plain, write_atomically, write_json
 from domaingap.models.adapter_diagnosis import mean_movement
 from domaingap.models.label_adapter import LabelAdapter
 from domaingap.models.regressor import LandmarkRegressor
@@ -388,13 +387,10 @@ def score_sets(
     network: LandmarkRegressor, adapter: LabelAdapter | None, sets: Mapping[str, FaceDataset]
 ) -> dict[str, Predictions]:
     """A network's answers on sets of faces, moved by an adapter for predictions where there is one."""
-    scored = {}
-    for name, dataset in sets.items():
-        answer = predict(network, dataset)
-        scored[name] = Predictions.of(
-            dataset, adapter.adapt(answer.points) if adapter is not None else answer.points, answer.sigma
-        )
-    return scored
+    scored = {name: predict(network, dataset) for name, dataset in sets.items()}
+    if adapter is None:
+        return scored
+    return {name: replace(answer, prediction=adapter.adapt(answer.prediction)) for name, answer in scored.items()}
 
 
 def _describe_stage(used: Used) -> StageRecord:

@@ -120,7 +120,13 @@ def _write_faces(runs: Mapping[str, RunRecord], real: RealDataModule, path: Path
     import numpy as np
     from domaingap.predictions import load_predictions
 
+<<<<<<< HEAD:experiments/commands/demo.py
     from domaingap.pictures import draw_prediction, save_picture, sheet
+=======
+    from domaingap.data.crops import apply_transform
+    from domaingap.pictures import GREEN, RED, draw_face, sheet
+    from domaingap.predictions import load_predictions
+>>>>>>> model:experiments/demo.py
 
     answers = {name: load_predictions(runs[name].folder / "predictions.npz")[ON] for name in STRATEGIES}
     nme = {name: predictions.nme() for name, predictions in answers.items()}

@@ -13,7 +13,6 @@ from experiments.recipes import RECIPES
 
 if TYPE_CHECKING:
     from domaingap.predictions import Predictions
-
     from domaingap.study.record import RunRecord
 
 
@@ -27,7 +26,6 @@ def evaluate(
 ) -> int:
     """Score a run's network on sets of faces; print and keep the figures below ``RUN/evaluation/``."""
     from domaingap.predictions import load_predictions, save_predictions
-
     from domaingap.study.record import read_record
     from domaingap.study.tables import terminal
 

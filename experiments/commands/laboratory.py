@@ -9,6 +9,7 @@ from pathlib import Path
 from domaingap.errors import UserError
 from domaingap.hashing import write_atomically, write_json
 from domaingap.progress import console
+from domaingap.study.environment import git_commit
 from domaingap.study.laboratory import (
     checks_table,
     network_checks,
@@ -17,11 +18,13 @@ from domaingap.study.laboratory import (
     plain_condition,
     read_conditions,
 )
-from domaingap.study.laboratory_pairs import pairs_of, pairs_values
-from domaingap.study.record import RunRecord, read_records
+from domaingap.study.laboratory_pairs import pairs_of, pairs_settings
+from domaingap.study.plan import finished_runs, planned_runs
+from domaingap.study.run import open_real, open_synthetic
 from domaingap.study.tables import markdown, print_tables
-from experiments.run import git_commit, open_real, open_synthetic
-from experiments.sweep import Planned, finished_runs, key_of, planned_runs, run_all
+from domaingap.study.workers import run_all
+from experiments.commands.report import STRATEGIES
+from experiments.recipes import RECIPES
 
 SHORT = (
     "--finetune.steps=2", "--synthetic.generated.n=240", "--synthetic.val_split=0.1667", "--real.generated.n_train=240",
@@ -46,33 +49,30 @@ def laboratory(file: Path, short: bool, check_only: bool, overrides: Sequence[st
         0, whatever the checks say, as a miss is a finding; 1 where some runs failed.
     """
     small = [*SHORT, f"--runs_dir={Path('runs') / f'{file.stem}-short'}"] if short else []
-    plan = planned_runs(file, [*small, *overrides])
+    plan = planned_runs(file, [*small, *overrides], RECIPES)
     if short:
-        seeds = sorted({run.values["seed"] for run in plan})[:SHORT_SEEDS]
-        plan = [run for run in plan if run.values["seed"] in seeds]
+        seeds = sorted({run.settings.seed for run in plan})[:SHORT_SEEDS]
+        plan = [run for run in plan if run.settings.seed in seeds]
     for run in plan:
-        if run.values["real"].source != "generated_target":
+        if run.settings.real.source != "generated_target":
             raise UserError(f"{file}: a laboratory is of generated faces; set real.source to generated_target")
-    folder = Path(plan[0].values["runs_dir"])
+    folder = plan[0].settings.runs_dir
     failed = []
     if not check_only:
         before = finished_runs(folder)
         done = sum(run.key in before for run in plan)
         console.print(f"{file}: {len(plan)} runs, {done} of them finished before; files go to {folder}", markup=False)
         failed = run_all(plan, before)
-    conditions = read_conditions(plan, finished(plan, folder), folder)
+    finished = finished_runs(folder)
+    conditions = read_conditions(plan, {run.key: finished[run.key] for run in plan if run.key in finished}, folder)
     checks, pairs = [], []
     for condition in conditions:
-        checks += network_checks(condition)
+        checks += network_checks(condition, STRATEGIES)
         if set(condition.gaps) == {"label_gap"}:
-            values = pairs_values(condition, plan)
-            roots = (values["data_root"], values["prepared_dir"])
-            common = (values["seed"], values["crop"], values["augment"])
-            real = open_real(*roots, values["real"], values.get("n_real"), *common)
-            synthetic = open_synthetic(*roots, values["synthetic"], values["n_synthetic"], *common)
-            pairs.append(pairs_of(condition, values, real, synthetic))
+            settings = pairs_settings(condition, plan)
+            pairs.append(pairs_of(condition, settings, open_real(settings), open_synthetic(settings)))
             checks += pairs[-1].checks()
-    tables = [checks_table(checks, short), nme_table(conditions), *(of.table() for of in pairs)]
+    tables = [checks_table(checks, short), nme_table(conditions, STRATEGIES), *(of.table() for of in pairs)]
     content = {
         "file": str(file),
         "short": short,
@@ -90,13 +90,3 @@ def laboratory(file: Path, short: bool, check_only: bool, overrides: Sequence[st
     print_tables(tables)
     console.print(f"written to {folder / 'laboratory.json'} and {folder / 'laboratory.md'}", markup=False)
     return 1 if failed else 0
-
-
-def finished(plan: Sequence[Planned], folder: Path) -> dict[str, RunRecord]:
-    """Records of the plan's finished runs by the plan's key."""
-    keys = {run.key for run in plan}
-    records = read_records(folder).records if folder.is_dir() else []
-    # The newest last: where the generator has changed, runs on the faces of before may lie beside those on today's.
-    records.sort(key=lambda record: (record.folder / "result.json").stat().st_mtime)
-    by_key = {key_of({"recipe": record.recipe, "config": record.config}): record for record in records}
-    return {key: record for key, record in by_key.items() if key in keys}

@@ -9,6 +9,7 @@ from typing import Literal
 from domaingap.errors import UserError
 from domaingap.hashing import write_atomically
 from domaingap.progress import console
+from domaingap.study.compare import Strategies
 from domaingap.study.original_study import original_study_table
 from domaingap.study.record import RunRecord, read_records
 from domaingap.study.report_tables import (
@@ -19,8 +20,10 @@ from domaingap.study.report_tables import (
     strategies_tables,
 )
 from domaingap.study.tables import Format, Table, print_tables, render
+from experiments.recipes import RECIPES
 
 Style = Literal["gap", "strategies", "pairs", "adapters", "runs", "original_study"]
+STRATEGIES = Strategies.of(RECIPES)
 GAP: tuple[Style, ...] = ("strategies", "pairs", "adapters", "runs")
 NOTHING = {
     "pairs": "no two runs here can be compared (a strategy, and real_only or synthetic_only with the same seeds)",
@@ -64,12 +67,12 @@ def report(runs_dir: Path, format: Format, style: Style, out: Path | None, on: s
 
 def _tables(records: Sequence[RunRecord], style: Style, on: str) -> list[Table]:
     if style == "strategies":
-        return strategies_tables(records, on)
+        return strategies_tables(records, on, STRATEGIES)
     if style == "pairs":
-        return pairs_tables(records, on)
+        return pairs_tables(records, on, STRATEGIES)
     if style == "adapters":
-        return adapters_tables(records)
-    return [runs_table(records) if style == "runs" else original_study_table(records)]
+        return adapters_tables(records, STRATEGIES)
+    return [runs_table(records, STRATEGIES) if style == "runs" else original_study_table(records, STRATEGIES)]
 
 
 def _scored(records: Sequence[RunRecord], on: str) -> str:

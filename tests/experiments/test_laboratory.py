@@ -7,13 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from experiments.run import open_real, open_synthetic
+from experiments.sweep import planned_runs
 
 from domaingap.config import TargetConfig
 from domaingap.models.label_adapter import LabelAdapter
 from domaingap.study.laboratory import Condition
 from domaingap.study.laboratory_pairs import pairs_of, pairs_values
-from experiments.run import open_real, open_synthetic
-from experiments.sweep import planned_runs
 from tests.conftest import Answer
 from tests.experiments.test_cli import fails
 from tests.study.records import run_record

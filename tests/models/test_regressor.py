@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,6 @@ import pytest
 import torch
 
 from domaingap.errors import UserError
-from domaingap.losses import LOSSES, l1, rmse, smooth_l1, wing
 from domaingap.models.regressor import LandmarkRegressor, load_weights, save_network, to_image
 from domaingap.stages import load_network
 from tests.conftest import MEAN_FACE
@@ -34,37 +34,68 @@ def test_any_number_of_channels() -> None:
     assert model.eval()(torch.zeros(1, 5, 32, 32, dtype=torch.uint8)).shape == (1, 68, 2)
 
 
-def test_losses_by_hand() -> None:
-    truth = torch.zeros(2, 1, 2)
-    prediction = torch.tensor([[[0.3, 0.4]], [[0.0, 0.001]]])
-    assert rmse(prediction, truth).tolist() == pytest.approx([(0.25 / 2) ** 0.5, 0.001 / 2**0.5], rel=1e-5)
-    assert l1(prediction, truth).tolist() == pytest.approx([0.35, 0.0005])
-    # Above beta: |x| - beta / 2; below: x² / (2 beta).
-    assert smooth_l1(prediction, truth).tolist() == pytest.approx([0.345, 0.001**2 / 0.02 / 2])
-    w, e = 10 / 256, 2 / 256
-    c = w - w * np.log(1 + w / e)
-    assert wing(prediction, truth).tolist() == pytest.approx([0.35 - c, w * np.log(1 + 0.001 / e) / 2], rel=1e-5)
-
-
-@pytest.mark.parametrize("name", LOSSES)
-def test_losses_are_means_over_the_batch_and_smooth_at_zero(name: str) -> None:
-    torch.manual_seed(0)
-    prediction, truth = torch.rand(6, 68, 2, requires_grad=True), torch.rand(6, 68, 2)
-    values = LOSSES[name](prediction, truth)
-    assert values.shape == (6,)
-    halves = [LOSSES[name](prediction[i : i + 3], truth[i : i + 3]).mean() for i in (0, 3)]
-    assert values.mean().item() == pytest.approx(sum(half.item() for half in halves) / 2)
-    exact = truth.clone().requires_grad_()
-    LOSSES[name](exact, truth).mean().backward()
-    assert exact.grad is not None and torch.isfinite(exact.grad).all()
-
-
 def test_16_bit_backbones_answer_in_32_bits() -> None:
     model = LandmarkRegressor("test_resnet", input_size=32)
     with torch.autocast("cpu", torch.bfloat16):
         points = model.eval()(torch.randint(0, 256, (4, 1, 32, 32), dtype=torch.uint8))
     assert points.dtype == torch.float32
     assert not torch.equal(points, points.bfloat16().float())
+
+
+def test_standard_deviations_are_bounded_and_in_the_pictures_pixels() -> None:
+    model = LandmarkRegressor("test_resnet", input_size=32, loss="gaussian_nll").eval()
+    image = torch.randint(0, 256, (2, 1, 32, 32), dtype=torch.uint8)
+    # A turn by 30 degrees and a scale of 3: the first face's pixels are thrice as large in the picture.
+    turn = torch.tensor([[math.cos(0.5236), -math.sin(0.5236), 9.0], [math.sin(0.5236), math.cos(0.5236), -4.0]])
+    transform = torch.stack([turn * torch.tensor([3.0, 3.0, 1.0]), torch.eye(3)[:2]]).double()
+    answer = model.predict_step({"image": image, "crop_to_image": transform}, 0)
+    in_crop = model.relative(image).sigma
+    assert answer.sigma is not None and in_crop is not None and answer.sigma.shape == (2, 68)
+    torch.testing.assert_close(answer.sigma, in_crop.double() * 32 * torch.tensor([[3.0], [1.0]]))
+    torch.testing.assert_close(answer.points, to_image(model(image), transform))
+    torch.testing.assert_close(in_crop, torch.full((2, 68), 0.05), rtol=0.1, atol=0.0, msg="untrained, all the same")
+    for bias, bound in ((1e4, 2.5), (-1e4, 0.001)):
+        torch.nn.init.constant_(model.head.bias, bias)
+        torch.testing.assert_close(model.relative(image).sigma, torch.full((2, 68), bound))
+
+
+def test_a_network_learns_how_sure_it_can_be() -> None:
+    """Jaw points are annotated four times as loosely as all others; the answer tells them apart."""
+    torch.manual_seed(0)
+    model = LandmarkRegressor("test_resnet", input_size=32, loss="gaussian_nll")
+    model.set_mean_shape(MEAN_FACE / 3)
+    features = torch.ones(64, model.head.in_features)
+    model.network = torch.nn.Identity()  # what the head learns is asked here
+    model.network.forward = lambda image: features  # type: ignore[method-assign]
+    spread = torch.full((68, 1), 0.5)
+    spread[:17] = 2.0
+    image, truth = torch.zeros(64, 1, 32, 32), torch.from_numpy(MEAN_FACE / 3).float()
+    optimizer = torch.optim.Adam(model.head.parameters(), lr=1e-2)
+    for _ in range(200):
+        optimizer.zero_grad()
+        landmarks = truth + torch.randn(64, 68, 2) * spread
+        model.batch_loss({"image": image, "landmarks": landmarks}).backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    sigma = model.relative(image).sigma
+    assert sigma is not None
+    # In units of the crop's side, of 32 pixels.
+    assert sigma[:, :17].mean().item() * 32 == pytest.approx(2.0, rel=0.1)
+    assert sigma[:, 17:].mean().item() * 32 == pytest.approx(0.5, rel=0.1)
+
+
+def test_only_a_loss_that_needs_them_changes_the_head(tmp_path: Path) -> None:
+    plain = LandmarkRegressor("test_resnet", input_size=32, loss="l1")
+    assert plain.head.out_features == 136
+    assert plain.eval().relative(torch.zeros(1, 1, 32, 32, dtype=torch.uint8)).sigma is None
+    unsure = LandmarkRegressor("test_resnet", input_size=32, loss="gaussian_nll")
+    assert unsure.head.out_features == 204
+    save_network(unsure, tmp_path / "a.ckpt")
+    image = torch.randint(0, 256, (2, 1, 32, 32), dtype=torch.uint8)
+    assert torch.equal(load_network(tmp_path / "a.ckpt").eval().relative(image).sigma, unsure.eval().relative(image).sigma)
+    with pytest.raises(UserError, match=r"head\.weight is \(204.*--model\.loss"):
+        load_weights(plain, tmp_path / "a.ckpt")
+    with pytest.raises(UserError, match="no loss 'l3'; known: rmse, "):
+        LandmarkRegressor("test_resnet", loss="l3")
 
 
 def test_points_map_to_the_picture() -> None:

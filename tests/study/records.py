@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from domaingap.hashing import content_key
-from domaingap.results import Predictions, save_predictions
+from domaingap.predictions import Predictions, save_predictions
+from domaingap.study.compare import Strategies
 from domaingap.study.record import (
     SCHEMA,
     AdapterRecord,
@@ -22,8 +23,10 @@ from domaingap.study.record import (
     StartRecord,
     set_key,
 )
+from experiments.recipes import RECIPES
 from tests.conftest import MEAN_FACE
 
+STRATEGIES = Strategies.of(RECIPES)
 FIT: dict[str, Any] = {
     "steps": 4, "batch_size": 4, "optimizer": "adamw", "lr": 0.002, "weight_decay": 0.05, "schedule": "one_cycle",
     "ema": 0.995, "val_every": 2, "monitor": "nme", "precision": "32",

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from domaingap.errors import UserError
+from domaingap.study import compare, report_tables
 from domaingap.study.compare import (
     Strategies,
     Verdict,
-    comparisons,
     difference,
     families,
-    grouped,
     picked_alphas,
     told_apart,
 )
 from domaingap.study.record import RunRecord, StartRecord, read_records
-from domaingap.study.report_tables import run_table, runs_table, strategies_tables
-from tests.study.records import run_record, seeds, write
+from domaingap.study.report_tables import run_table
+from tests.study.records import STRATEGIES, run_record, seeds, write
+
+grouped = partial(compare.grouped, strategies=STRATEGIES)
+comparisons = partial(compare.comparisons, strategies=STRATEGIES)
+strategies_tables = partial(report_tables.strategies_tables, strategies=STRATEGIES)
+runs_table = partial(report_tables.runs_table, strategies=STRATEGIES)
 
 KNOWN = StartRecord("seen.ckpt", True, 907, 100)
 UNKNOWN = StartRecord("found.ckpt", False, 0, 0)

@@ -23,7 +23,7 @@ from domaingap.study.laboratory import (
     shares_closed,
 )
 from domaingap.study.record import RunRecord
-from tests.study.records import adapter_record, run_record
+from tests.study.records import STRATEGIES, adapter_record, run_record
 
 T_3 = 4.302652729911275
 """0.975 quantile of Student's t with two degrees of freedom: three seeds."""
@@ -101,7 +101,7 @@ def study(seed: int, off: float = 0.0) -> list[RunRecord]:
 
 
 def verdicts(condition: Condition) -> dict[str, tuple[str, str]]:
-    return {check.asked: (check.text, check.verdict) for check in network_checks(condition)}
+    return {check.asked: (check.text, check.verdict) for check in network_checks(condition, STRATEGIES)}
 
 
 def test_each_strategy_is_compared_with_real_only_of_as_many_steps() -> None:
@@ -131,7 +131,7 @@ def test_appearance_gap_alone() -> None:
     assert found["the adapter for predictions would move true labels by"] == ("+2.00 [+2.00, +2.00]", "reported")
     assert found["fine_tuning minus real_only below +0.3"] == ("+0.00 [+0.00, +0.00]", "passed")
     assert found["fine_tuning closes a share of synthetic_only minus real_only"] == ("100% [100%, 100%]", "reported")
-    assert any("repair of the network's errors" in check.note for check in network_checks(condition))
+    assert any("repair of the network's errors" in check.note for check in network_checks(condition, STRATEGIES))
     behind = Condition(condition.dials, [*study(0, 0.5), *study(1, 0.5)])
     found = verdicts(behind)
     assert found["fine_tuning minus real_only below +0.3"] == ("+0.50 [+0.50, +0.50]", "MISSED")
@@ -144,7 +144,7 @@ def test_table_of_strategies() -> None:
         Condition(TargetConfig(10, 10, 1, 0, 0, 0), study(0)),
         Condition(TargetConfig(10, 10, 1, 1, 0, 0), study(0)[:1]),
     )
-    table = nme_table([zero, gap])
+    table = nme_table([zero, gap], STRATEGIES)
     assert table.header == ["strategy", "steps", "all dials 0", "label_gap 1"]
     assert table.cells()[-2:] == [["real_only", "8", "5.00", "5.00"], ["real_only", "10", "4.50", "-"]]
 
@@ -153,9 +153,9 @@ def test_a_run_without_a_value_is_left_out() -> None:
     """It was NaN in every figure; a missing one is no figure."""
     runs = [*study(0), *study(1), run("real_only", 2, 5.0), run("synthetic_only", 2, None)]
     condition = Condition(TargetConfig(10, 10, 1, 1, 0, 0), runs)
-    gap = network_checks(condition)[0]
+    gap = network_checks(condition, STRATEGIES)[0]
     assert (gap.text, gap.over) == ("+4.00 [+4.00, +4.00]", "2 seeds")
-    table = nme_table([condition])
+    table = nme_table([condition], STRATEGIES)
     assert (
         table.cells()[0] == ["synthetic_only", "8", "9.00 [9.00, 9.00]"] and "1 run without generated NME" in table.notes[-1]
     )

@@ -1,0 +1,65 @@
+"""The file of predictions: whole or not there, with or without standard deviations."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from domaingap.errors import UserError
+from domaingap.predictions import Predictions, load_predictions, save_predictions
+from tests.conftest import MEAN_FACE
+
+
+def predictions(n: int, sigma: bool = False) -> Predictions:
+    rng = np.random.default_rng(n)
+    truth = MEAN_FACE + rng.normal(0, 1, (n, 68, 2))
+    names = np.array([f"face{i}" for i in range(n)])
+    boxes = np.full(n, "mtcnn")
+    spread = rng.uniform(1, 3, (n, 68)) if sigma else None
+    return Predictions(names, names, truth + rng.normal(0, 2, truth.shape), truth, boxes, spread)
+
+
+def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
+    sets = {"common": predictions(5), "val": predictions(7, sigma=True)}
+    save_predictions(tmp_path / "predictions.npz", sets)
+    loaded = load_predictions(tmp_path / "predictions.npz")
+    assert list(loaded) == ["common", "val"] and loaded["common"].sigma is None
+    for name, kept in sets.items():
+        for field, value in vars(kept).items():
+            np.testing.assert_array_equal(getattr(loaded[name], field), value, err_msg=field)
+    with np.load(tmp_path / "predictions.npz") as arrays:
+        assert "val/sigma" in arrays and "common/sigma" not in arrays
+        np.testing.assert_array_equal(arrays["val/nme"], sets["val"].nme())
+    assert os.listdir(tmp_path) == ["predictions.npz"], "nothing temporary is left"
+
+
+def test_a_failed_write_leaves_the_file_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "predictions.npz"
+    save_predictions(path, {"val": predictions(5)})
+    before, seen = path.read_bytes(), []
+
+    def full(file: object, **arrays: object) -> None:
+        seen.extend(os.listdir(tmp_path))
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(np, "savez_compressed", full)
+    with pytest.raises(OSError, match="No space left"):
+        save_predictions(path, {"val": predictions(6)})
+    assert path.read_bytes() == before and os.listdir(tmp_path) == [path.name]
+    assert any(str(os.getpid()) in name for name in seen), "two processes write under names of their own"
+
+
+@pytest.mark.parametrize("content", [b"", b"not a zip", b"PK\x03\x04 cut off"])
+def test_damaged_files_are_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "predictions.npz").write_bytes(content)
+    with pytest.raises(UserError, match=r"predictions\.npz: can't be read as predictions"):
+        load_predictions(tmp_path / "predictions.npz")
+
+
+def test_a_set_without_its_truth_is_named(tmp_path: Path) -> None:
+    np.savez(tmp_path / "predictions.npz", **{"val/names": np.array(["a"])})
+    with pytest.raises(UserError, match=r"val/photographs"):
+        load_predictions(tmp_path / "predictions.npz")
