@@ -202,7 +202,8 @@ def build_parser() -> argparse.ArgumentParser:
     data_commands = data.add_subparsers(title="commands", metavar="COMMAND", dest="data_command")
     data.set_defaults(group_parser=data)
     generate = add(
-        "generate", "experiments.commands.generate:generate", "Make faces with exact labels, as files in FaceSynthetics' layout.",
+        "generate", "experiments.commands.generate:generate",
+        "Make faces with exact labels, as files in FaceSynthetics' layout.",
         "domaingap data generate --domain synthetic --n 10000 --out data/generated --seed 1\n"
         "  domaingap data generate --domain target --appearance_gap 0.5 --label_gap 1.0 --preview faces.png", data_commands,
     )  # fmt: skip

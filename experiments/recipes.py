@@ -1,4 +1,4 @@
-"""The six strategies, every stage from top to bottom. Imports nothing heavy: their settings are the command line's schema."""
+"""The six strategies, every stage from top to bottom. Nothing heavy is imported: help reads their settings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Seeded interleavings of several commands over one stage, one part and one run, some killed; every one must end as if alone.
+"""Seeded interleavings of commands over one stage, one part and one run, some killed; each must end as if it were alone.
 
 ``python -m tests.stress_stores --interleavings 20`` runs them all (about fifteen minutes on two cores) and prints a line
 each; the tests run the first few.

@@ -171,9 +171,14 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
 def test_files_are_whole_or_not_there(tmp_path: Path) -> None:
     path = tmp_path / "f"
     write_atomically(path, "old")
-    with pytest.raises(ZeroDivisionError), replace_atomically(path) as temporary:
-        temporary.write_text("half")
-        raise ZeroDivisionError
+
+    def fail_halfway() -> None:
+        with replace_atomically(path) as temporary:
+            temporary.write_text("half")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail_halfway()
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
     with replace_atomically(path) as one, replace_atomically(path) as other:
         assert one != other, "two that write the same file don't share a temporary one"

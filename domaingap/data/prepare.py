@@ -115,7 +115,7 @@ def prepare_part(
 
 
 def _contents(reader: Reader, part: str, store: Store, place: str) -> str:
-    """Identity of a part's files by content. They are read where their sizes or times are new, which ``seen.jsonl`` keeps."""
+    """Identity of a part's files by content. They are read where sizes or times are new; ``seen.jsonl`` keeps the known."""
     seen, signature = store.root / place / "seen.jsonl", reader.stat_signature(part)
     for line in read_lines(seen):
         if line["state"] == signature:

@@ -15,7 +15,9 @@ from domaingap.data.datamodules import RealDataModule, SyntheticDataModule
 from domaingap.errors import UserError
 from domaingap.hashing import finite
 from domaingap.landmarks import IBUG68
-from domaingap.models.label_adapter import AdapterFamily, LabelAdapter, frame_of, mean_shape_of
+from domaingap.models.adapter_choice import AdapterFamily
+from domaingap.models.label_adapter import LabelAdapter
+from domaingap.shapes import frame_of, mean_shape_of
 from domaingap.statistics import Interval
 from domaingap.study.laboratory import ON, SHARE, Check, CheckVerdict, Condition, PlannedRun, plain_interval
 from domaingap.study.tables import Column, Table, interval_column, metric, number_column, percent

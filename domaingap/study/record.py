@@ -118,7 +118,7 @@ class StartRecord:
     known: bool
     n_real: int
     steps: int
-    overlap: dict[str, int]
+    overlap: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -270,9 +270,8 @@ def read_record(path: Path) -> RunRecord:
     if not isinstance(content, dict) or "recipe" not in content or "metrics" not in content:
         raise UserError(f"{path}: not a result of this suite; move it away")
     if content.get("schema") != SCHEMA:
-        raise UserError(
-            f"{path}: a result of schema {content.get('schema', 0)}, this version reads {SCHEMA}; give the run's command again"
-        )
+        found = content.get("schema", 0)
+        raise UserError(f"{path}: a result of schema {found}, this version reads {SCHEMA}; give the run's command again")
     return typed(RunRecord, {**content, "folder": path.parent}, str(path))
 
 
@@ -323,11 +322,11 @@ def distinct(records: Iterable[RunRecord]) -> list[RunRecord]:
     once: dict[str, RunRecord] = {}
     for record in records:
         kept = once.setdefault(record.key, record)
-        for name in kept.metrics.keys() & record.metrics.keys():
+        for name in sorted(kept.metrics.keys() & record.metrics.keys()):
             if kept.metrics[name] != record.metrics[name]:
+                both = f"{kept.metrics[name]} and {record.metrics[name]}"
                 raise UserError(
-                    f"{kept.folder} and {record.folder} are results of one run, but their {name} is {kept.metrics[name]} and "
-                    f"{record.metrics[name]}; move one of them away"
+                    f"{kept.folder} and {record.folder} are results of one run, but their {name} is {both}; move one away"
                 )
         if len(record.metrics) > len(kept.metrics):
             once[record.key] = record

@@ -118,15 +118,9 @@ def demo(runs_dir: Path | None, prepared_dir: Path, seed: int, quick: bool, wand
 def _write_faces(runs: Mapping[str, RunRecord], real: RealDataModule, path: Path) -> None:
     """A sheet: a test face a row, from an easy to a hard one; truth green, each strategy's prediction red."""
     import numpy as np
-    from domaingap.predictions import load_predictions
 
-<<<<<<< HEAD:experiments/commands/demo.py
     from domaingap.pictures import draw_prediction, save_picture, sheet
-=======
-    from domaingap.data.crops import apply_transform
-    from domaingap.pictures import GREEN, RED, draw_face, sheet
     from domaingap.predictions import load_predictions
->>>>>>> model:experiments/demo.py
 
     answers = {name: load_predictions(runs[name].folder / "predictions.npz")[ON] for name in STRATEGIES}
     nme = {name: predictions.nme() for name, predictions in answers.items()}
@@ -153,10 +147,11 @@ def sentences(
     """
     gap = _difference(runs["synthetic_only"], runs["real_only"])
     worse, better = (_nme(runs[name]) for name in ("synthetic_only", "real_only"))
+    n_test = runs["real_only"].counts[f"test/{ON}"].images
     first = (
-        f"The gap: on {runs['real_only'].counts[f'test/{ON}'].images} target faces, which stand in for real photographs, the "
-        f"points of a network trained on synthetic faces alone are off by {worse:.2f}% of the distance between the outer eye "
-        f"corners, those of one trained on {runs['real_only'].n_real_train:,} target faces by {better:.2f}%"
+        f"The gap: on {n_test} target faces, which stand in for real photographs, the points of a network trained on "
+        f"synthetic faces alone are off by {worse:.2f}% of the distance between the outer eye corners, those of one trained "
+        f"on {runs['real_only'].n_real_train:,} target faces by {better:.2f}%"
     )
     if gap.low > 0:
         first += f": a gap of {_points(gap)}."

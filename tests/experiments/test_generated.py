@@ -17,9 +17,9 @@ from domaingap.data.boxes import box_from_landmarks
 from domaingap.data.generated import Dials, FaceGenerator
 from domaingap.data.readers.face_synthetics import FaceSyntheticsReader
 from domaingap.statistics import Interval
-from experiments import demo as demo_module
-from experiments import judge as judge_module
-from experiments.__main__ import RECIPES
+from experiments.commands import demo as demo_module
+from experiments.commands import judge as judge_module
+from experiments.recipes import RECIPES
 from tests.conftest import Answer
 from tests.experiments.test_cli import fails
 

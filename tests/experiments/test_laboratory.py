@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-from experiments.run import open_real, open_synthetic
-from experiments.sweep import planned_runs
 
 from domaingap.config import TargetConfig
 from domaingap.models.label_adapter import LabelAdapter
 from domaingap.study.laboratory import Condition
-from domaingap.study.laboratory_pairs import pairs_of, pairs_values
+from domaingap.study.laboratory_pairs import pairs_of, pairs_settings
+from domaingap.study.plan import alongside, planned_runs
+from domaingap.study.run import open_real, open_synthetic
+from experiments.recipes import RECIPES
 from tests.conftest import Answer
 from tests.experiments.test_cli import fails
 from tests.study.records import run_record
@@ -24,24 +26,32 @@ ROOT = Path(__file__).parents[2]
 
 def test_the_study_is_fair(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    runs = planned_runs(Path("configs/laboratory.yaml"), [])
+    runs = planned_runs(Path("configs/laboratory.yaml"), [], RECIPES)
     # Three, five and six strategies, with their companions: another selection rule, a longer real_only.
-    assert len(runs) == 5 * (4 + 7 + 8) and {run.values["seed"] for run in runs} == {0, 1, 2, 3, 4}
+    assert len(runs) == 5 * (4 + 7 + 8) and {run.settings.seed for run in runs} == {0, 1, 2, 3, 4}
     dials = {
-        tuple(getattr(run.values["real"].generated, g) for g in ("label_gap", "appearance_gap", "population_gap"))
+        tuple(getattr(run.settings.real.generated, g) for g in ("label_gap", "appearance_gap", "population_gap"))
         for run in runs
     }
     assert dials == {(0, 0, 0), (1, 0, 0), (0, 1, 0)}
     for planned in runs:
-        values = planned.values
-        real = values["real"].generated.n_train - values["real"].n_val
-        assert values["n_real"] is None if "n_real" in values else planned.recipe == "synthetic_only"
-        if "synthetic" in values:
-            synthetic, split = values["synthetic"].generated.n, values["synthetic"].val_split
+        settings: Any = planned.settings
+        real = settings.real.generated.n_train - settings.real.n_val
+        assert settings.n_real is None if hasattr(settings, "n_real") else planned.recipe.name == "synthetic_only"
+        if hasattr(settings, "synthetic"):
+            synthetic, split = settings.synthetic.generated.n, settings.synthetic.val_split
             assert synthetic - round(split * synthetic) == real == 2700
-    steps = {(run.recipe, run.values["fit"].steps) for run in runs}
+    steps = {(run.recipe.name, run.settings.fit.steps) for run in runs}
     assert {n for recipe, n in steps if recipe != "real_only"} == {480}
     assert {n for recipe, n in steps if recipe == "real_only"} == {480, 480 + 240}
+    # One synthetic network a seed for all three conditions, validated on the faces of each.
+    firsts = {run.outline.stages[0].key for run in runs if run.outline.stages[0].title == "synthetic"}
+    assert len(firsts) == 5
+    assert {
+        len(configs)
+        for run, configs in zip(runs, map(alongside(runs).get, [r.key for r in runs]), strict=True)
+        if run.outline.stages[0].title == "synthetic" and configs
+    } == {3}
 
 
 TINY = [
@@ -54,17 +64,17 @@ def test_check_only_and_pairs_without_a_network(cli: Cli, tmp_path: Path, monkey
     monkeypatch.chdir(ROOT)
     folders = [f"--runs_dir={tmp_path / 'runs'}", f"--prepared_dir={tmp_path / 'prepared'}"]
     fails(cli("laboratory", "--short", "--check-only", *TINY, *folders), "none of the study's runs", "without --check_only")
-    plan = planned_runs(Path("configs/laboratory.yaml"), [*TINY, "--crop.size=32", "--adapter.kind=linear", *folders])
+    plan = planned_runs(
+        Path("configs/laboratory.yaml"), [*TINY, "--crop.size=32", "--adapter.kind=linear", *folders], RECIPES
+    )
     dials = TargetConfig(24, 8, 1, 1.0, 0.0, 0.0)
     adapter = tmp_path / "mixing" / "checkpoints"
     adapter.mkdir(parents=True)
     LabelAdapter().double().save(adapter / "adapter_labels.ckpt")
     condition = Condition(dials, [run_record("mixing", folder=tmp_path / "mixing")])
-    values = pairs_values(condition, plan)
-    assert values["adapter"].kind == "linear"
-    roots, common = (values["data_root"], values["prepared_dir"]), (values["seed"], values["crop"], values["augment"])
-    real = open_real(*roots, values["real"], values["n_real"], *common)
-    pairs = pairs_of(condition, values, real, open_synthetic(*roots, values["synthetic"], values["n_synthetic"], *common))
+    settings = pairs_settings(condition, plan)
+    assert settings.adapter.kind == "linear"
+    pairs = pairs_of(condition, settings, open_real(settings), open_synthetic(settings))
     assert (pairs.n_train, pairs.n_test) == (18, 8) and [row.judged for row in pairs.rows] == [True, False, False]
     free, _, identity = (row.removed for row in pairs.rows)
     assert free.distance.mean > 0 and identity.distance == (0, 0, 0)

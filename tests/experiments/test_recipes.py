@@ -97,7 +97,7 @@ def test_recipe(
     assert metrics["test/full/nme"] == pytest.approx(full)
     assert result["counts"]["test/common"] == {  # type: ignore[index]
         "images": 11, "photographs": 8, "fallback_boxes": 0, "partial": True,
-        "parts": {"helen/testset": 7, "lfpw/testset": 4}, "published": 554,
+        "parts": {"helen/testset": 7, "lfpw/testset": 4}, "published": 554, "boxes": "oracle (landmarks)",
     }  # fmt: skip
     assert f"{metrics['test/common/nme']:.2f}" in answer.out and "partial: 11 of 554" in answer.out
     assert str(folder) in answer.out

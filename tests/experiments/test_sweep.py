@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from domaingap.study.plan import planned_runs
+from experiments.recipes import RECIPES
 from tests.conftest import Answer
 from tests.experiments.test_cli import fails
 
@@ -55,7 +57,7 @@ def test_plan(cli: Cli, tmp_path: Path) -> None:
 
 
 def test_the_first_parameter_changes_slowest_and_nesting_is_dots() -> None:
-    from experiments.sweep import _grid
+    from domaingap.study.plan import _grid
 
     document = {"parameters": {"a": {"values": [1, 2]}, "fit": {"parameters": {"steps": {"values": [3, 4]}}}}}
     cells = [tuple(cell.items()) for cell in _grid(Path("f"), document)]
@@ -133,13 +135,11 @@ def test_a_mistake_in_all_runs_is_said_once(cli: Cli, quick: list[str], tmp_path
 
 
 def test_runs_go_below_the_files_name_by_default(tmp_path: Path) -> None:
-    from experiments.sweep import planned_runs
-
     file = write(tmp_path / "mine.yaml", grid(recipe="real_only", seed=[0, 1]))
-    runs = planned_runs(file, ["--data-root".replace("-r", "_r"), "elsewhere"])
-    assert {str(run.values["runs_dir"]) for run in runs} == {"runs/mine"}
-    assert {run.values["wandb"].group for run in runs} == {"mine"}
-    assert {str(run.values["data_root"]) for run in runs} == {"elsewhere"}
+    runs = planned_runs(file, ["--data-root".replace("-r", "_r"), "elsewhere"], RECIPES)
+    assert {str(run.settings.runs_dir) for run in runs} == {"runs/mine"}
+    assert {run.settings.wandb.group for run in runs} == {"mine"}
+    assert {str(run.settings.data_root) for run in runs} == {"elsewhere"}
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_runs_go_below_the_files_name_by_default(tmp_path: Path) -> None:
     [
         ("method: grid\nparameters: {recipe: {value: real_only}, seeed: {value: 1}}", ["seeed", "not a setting of"]),
         ("method: bayes\nparameters: {recipe: {value: real_only}}", ["bayes", "only grid"]),
-        ("method: grid\nparameters: {recipe: {value: distillation}}", ["distillation", "known: real_only"]),
+        ("method: grid\nparameters: {recipe: {value: distillation}}", ["distillation", "known: synthetic_only"]),
         ("method: grid\nparameters: {seed: {values: [0]}}", ["no recipe"]),
         ("method: grid\nparameters: {recipe: real_only}", ["value: real_only"]),
         ("method: grid\nparameters: {recipe: {value: real_only}, fit.lr: {min: 0, max: 1}}", ["fit.lr", "values"]),

@@ -113,6 +113,7 @@ def run_record(
     content: dict[str, Any] = {
         "schema": SCHEMA,
         "key": content_key([recipe, identity, seed]),
+        "request": content_key([recipe, identity, seed, "asked"]),
         "recipe": recipe,
         "name": f"{recipe}-s{seed}-{content_key([recipe, identity, seed], 8)}",
         "seed": seed,
@@ -143,6 +144,7 @@ def run_record(
         "wandb": "off",
         "hardware": {},
         "versions": {},
+        "files": {},
         "folder": folder,
     }  # fmt: skip
     return RunRecord(**{**content, **fields})

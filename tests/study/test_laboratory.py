@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from domaingap.config import TargetConfig
+from domaingap.config import RealConfig, RunSettings, TargetConfig
 from domaingap.errors import UserError
 from domaingap.study.laboratory import (
     Condition,
@@ -170,7 +170,8 @@ class Planned:
 
     def __init__(self, key: str, label_gap: float) -> None:
         self.key = key
-        self.values = {"real": type("Real", (), {"generated": TargetConfig(10, 10, 1, label_gap, 0, 0)})}
+        real = RealConfig(source="generated_target", generated=TargetConfig(10, 10, 1, label_gap, 0, 0))
+        self.settings = RunSettings(real=real)
 
 
 def test_conditions_are_read_by_the_faces_gaps() -> None:
