@@ -130,4 +130,5 @@ def _synthetic(config: dict[str, Any]) -> SyntheticConfig:
 def _real(config: dict[str, Any]) -> RealConfig:
     values = config["real"]
     generated = TargetConfig(**values.get("generated", {}))
-    return RealConfig(**{**values, "root": Path(values["root"]), "generated": generated})
+    root = Path(values["root"]) if values["root"] is not None else None
+    return RealConfig(**{**values, "root": root, "generated": generated})
