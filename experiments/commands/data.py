@@ -61,12 +61,13 @@ def _open_sources(data_root: Path, name: str | None, config: Path | None) -> lis
         chosen = {role: section["source"] for role, section in sections.items() if "source" in section}
         wanted = [sources.source(chosen[role], setting=f"{role}.source") for role in chosen]
         wanted = [about for about in wanted if about.folder is None]
-        if len(wanted) < len(sections):
-            wanted += sources_in(data_root)
     try:
-        return [open_source(s.name, data_root, generated=sections[s.role].get("generated")) for s in wanted]
+        opened = [open_source(s.name, data_root, generated=sections[s.role].get("generated")) for s in wanted]
     except TypeError as error:
         raise UserError(f"{config}: {error}") from error
+    if name is None and len(opened) < len(sections):
+        opened += [open_source(about.name, data_root) for about in sources_in(data_root)]
+    return opened
 
 
 def prepare(
