@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import ast
-import importlib
 import inspect
 import re
 import tomllib
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
-from experiments.sweep import planned_runs
 
-from domaingap.config import AugmentConfig, CropConfig, RealConfig, SyntheticConfig, read_settings
+from domaingap.config import AugmentConfig, CropConfig, RealConfig, SyntheticConfig, determining
 from domaingap.data.datamodules import RealDataModule, SyntheticDataModule
-from experiments.__main__ import RECIPES, docstring_of, parse_recipe
+from domaingap.study.arguments import parse_settings
+from domaingap.study.outline import Outline
+from domaingap.study.plan import planned_runs
+from domaingap.study.recipe import Recipe
+from domaingap.study.record import request_key
+from experiments.recipes import RECIPES
 
 ROOT = Path(__file__).parents[1]
 
@@ -41,57 +46,99 @@ def test_every_configuration_is_valid_and_names_its_command(path: Path, monkeypa
     data_root = "" if path.name == "generated.yaml" else " --data_root data"
     if path.parent.name == "sweeps":
         assert first == f"# domaingap sweep {path.relative_to(ROOT)}{data_root}"
-        assert len(planned_runs(path.relative_to(ROOT), [])) > 1
+        assert len(planned_runs(path.relative_to(ROOT), [], RECIPES)) > 1
         return
     if path.name == "laboratory.yaml":
         # A sweep with a command of its own.
         assert first == "# domaingap laboratory"
-        assert len(planned_runs(path.relative_to(ROOT), [])) > 1
+        assert len(planned_runs(path.relative_to(ROOT), [], RECIPES)) > 1
         return
     match = re.fullmatch(r"# domaingap run (\w+) --config (\S+)" + data_root, first)
     assert match and match[1] in RECIPES and ROOT / match[2] == path
-    function = getattr(importlib.import_module(f"experiments.{match[1]}"), match[1])
-    values = parse_recipe(match[1], function, [f"--config={path}"])
-    assert values["crop"].size == yaml.safe_load(path.read_text())["crop"]["size"]
+    settings = parse_settings(RECIPES[match[1]], [f"--config={path}"])
+    assert settings.crop.size == yaml.safe_load(path.read_text())["crop"]["size"]
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
-def test_one_configuration_serves_all_recipes(recipe: str) -> None:
-    function = getattr(importlib.import_module(f"experiments.{recipe}"), recipe)
-    values = parse_recipe(recipe, function, [f"--config={ROOT / 'configs' / '300w.yaml'}"])
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
+def test_one_configuration_serves_all_recipes(recipe: Recipe) -> None:
     # The file spells out the recommended setting, which is also the default.
-    defaults = parse_recipe(recipe, function, [])
-    assert values == defaults
+    assert parse_settings(recipe, [f"--config={ROOT / 'configs' / '300w.yaml'}"]) == parse_settings(recipe, [])
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
-def test_generated_faces_serve_all_recipes(recipe: str) -> None:
-    function = getattr(importlib.import_module(f"experiments.{recipe}"), recipe)
-    values = parse_recipe(recipe, function, [f"--config={ROOT / 'configs' / 'generated.yaml'}"])
-    assert (values["real"].source, values["model"].backbone) == ("generated_target", "resnet10t")
-    assert recipe == "real_only" or values["synthetic"].source == "generated"
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
+def test_generated_faces_serve_all_recipes(recipe: Recipe) -> None:
+    settings: Any = parse_settings(recipe, [f"--config={ROOT / 'configs' / 'generated.yaml'}"])
+    assert (settings.real.source, settings.model.backbone) == ("generated_target", "resnet10t")
+    assert recipe.name == "real_only" or settings.synthetic.source == "generated"
 
 
-def test_settings_of_generated_faces_tell_no_runs_on_releases_apart() -> None:
-    from experiments.mixing import mixing
-
-    values = read_settings(parse_recipe("mixing", mixing, []))
-    assert values["synthetic"] == {"source": "face_synthetics", "val_split": 0.1, "root": None}
-    assert values["real"] == {"parts": None, "n_val": 300, "root": None, "source": "300w"}
-    both = read_settings(parse_recipe("mixing", mixing, [f"--config={ROOT / 'configs' / 'generated.yaml'}"]))
+def test_what_determines_figures_and_what_does_not() -> None:
+    settings: Any = parse_settings(RECIPES["mixing"], [])
+    values = determining(settings)
+    assert {"data_root", "prepared_dir", "runs_dir", "wandb", "score_test"}.isdisjoint(values)
+    assert "generated" not in values["real"] and "generated" not in values["synthetic"], (
+        "nothing is made where files are read"
+    )
+    both = determining(parse_settings(RECIPES["mixing"], [f"--config={ROOT / 'configs' / 'generated.yaml'}"]))
     assert both["synthetic"]["generated"]["n"] == 3000 and both["real"]["generated"]["label_gap"] == 1.0
+    # A path whose content counts is part of what is asked for, but its content is what is hashed for a run.
+    for section in (values["real"], values["synthetic"]):
+        assert "root" in section
+    assert "init_from" in values["model"]
+    without = determining(settings, by_content=False)
+    assert "root" not in without["real"] and "root" not in without["synthetic"] and "init_from" not in without["model"]
+    same = replace(settings, runs_dir=Path("x"), score_test=False)
+    assert request_key("mixing", settings) == request_key("mixing", same)
+
+
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
+def test_every_setting_tells_requests_apart_or_is_a_place(recipe: Recipe) -> None:
+    """A setting that no key holds would let two unlike runs be taken for one."""
+    settings: Any = parse_settings(recipe, ["--real.source=generated_target"])
+
+    def changed(value: Any) -> Any:
+        for old, new in ((True, False), (False, True), (None, 7), ("auto", "other")):
+            if value is old or value == old:
+                return new
+        return (
+            Path("elsewhere")
+            if isinstance(value, Path)
+            else value * 0.5
+            if isinstance(value, float)
+            else value + type(value)(1)
+        )
+
+    def others(part: Any) -> Any:
+        for item in fields(part):
+            value = getattr(part, item.name)
+            if item.metadata.get("determines") == "nothing" or (
+                item.name == "generated" and "synthetic" in str(type(part)).lower()
+            ):
+                continue
+            if is_dataclass(value):
+                yield from ((f"{item.name}.{name}", replace(part, **{item.name: other})) for name, other in others(value))
+            elif item.name not in ("source", "kind"):  # checked against what is known
+                other = changed(value) if not isinstance(value, str) or value == "auto" else value + "x"
+                if item.name == "kind" or (item.name in ("label_gap", "appearance_gap", "population_gap", "min_spread")):
+                    other = 0.5
+                yield item.name, replace(part, **{item.name: other})
+
+    known = {request_key(recipe.name, settings)}
+    for name, other in others(settings):
+        key = request_key(recipe.name, other)
+        assert key not in known, name
+        known.add(key)
+    assert len(known) > 30
 
 
 def test_original_study_is_as_published() -> None:
-    from experiments.synthetic_only import synthetic_only
-
     for name, backbone, pretrained, lr in (
         ("resnet18", "resnet18", True, 1e-4),
         ("resnet50", "resnet50", True, 1e-4),
         ("xception", "legacy_xception", False, 8e-4),
     ):
-        values = parse_recipe("synthetic_only", synthetic_only, [f"--config={ROOT}/configs/original_study/{name}.yaml"])
-        model, fit, crop = values["model"], values["fit"], values["crop"]
+        settings: Any = parse_settings(RECIPES["synthetic_only"], [f"--config={ROOT}/configs/original_study/{name}.yaml"])
+        model, fit, crop = settings.model, settings.fit, settings.crop
         assert (model.backbone, model.pretrained, model.loss) == (backbone, pretrained, "rmse")
         assert (fit.optimizer, fit.lr, fit.batch_size, fit.epochs, fit.schedule, fit.ema) == (
             "adam",
@@ -101,8 +148,8 @@ def test_original_study_is_as_published() -> None:
             "constant",
             0,
         )
-        assert (values["n_synthetic"], values["synthetic"].val_split, crop.size, crop.channels) == (10000, 0.1, 128, "gray")
-        assert (crop.box, values["selection"], fit.monitor) == ("mtcnn", "source_val", "loss")
+        assert (settings.n_synthetic, settings.synthetic.val_split, crop.size, crop.channels) == (10000, 0.1, 128, "gray")
+        assert (crop.box, settings.selection, fit.monitor) == ("mtcnn", "source_val", "loss")
 
 
 @pytest.mark.parametrize(("module", "config"), [(RealDataModule, RealConfig), (SyntheticDataModule, SyntheticConfig)])
@@ -116,12 +163,30 @@ def test_modules_and_settings_have_the_same_defaults(module: type, config: type)
     assert parameters["crop"].default == CropConfig() and parameters["augment"].default == AugmentConfig()
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
-def test_recipes_are_documented_flat_functions(recipe: str) -> None:
-    assert docstring_of(recipe).startswith(f"{recipe}: ")
-    function = getattr(importlib.import_module(f"experiments.{recipe}"), recipe)
-    documented = set(re.findall(r"^        (\w+):", inspect.getdoc(function) and function.__doc__, re.MULTILINE))
-    assert documented == set(inspect.signature(function).parameters)
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
+def test_recipes_are_short_and_their_settings_documented(recipe: Recipe) -> None:
+    assert recipe.summary.endswith(".") and len(inspect.getsource(recipe.body).splitlines()) <= 15
+    documented = {
+        name for kind in recipe.settings.__mro__ for name in re.findall(r"^        (\w+):", kind.__doc__ or "", re.MULTILINE)
+    }
+    assert set(recipe.settings.__dataclass_fields__) <= documented
+
+
+def test_outlines_name_the_networks_that_runs_share() -> None:
+    outlines = {name: Outline(recipe, parse_settings(recipe, [])) for name, recipe in RECIPES.items()}
+    titles = {name: [stage.title for stage in outline.stages] for name, outline in outlines.items()}
+    assert titles["mixing"] == ["synthetic", "mixed"] and outlines["mixing"].answering == 1
+    assert titles["label_adaptation"] == ["synthetic"] and outlines["label_adaptation"].answering == 0
+    firsts = {outline.stages[0].key for name, outline in outlines.items() if name != "real_only"}
+    assert len(firsts) == 1, "one synthetic network"
+
+    def last(name: str, *options: str) -> str:
+        return Outline(RECIPES[name], parse_settings(RECIPES[name], options)).stages[-1].key
+
+    assert last("mixing", "--alpha=0") == last("real_only") != last("mixing", "--alpha=0.5")
+    assert last("mixing", "--alpha=1") == last("data_adaptation") != last("data_adaptation", "--n_real=9")
+    assert last("synthetic_only", "--selection=source_val") == last("synthetic_only", "--real.n_val=5")
+    assert last("fine_tuning") != last("real_only")
 
 
 def test_pins_are_one_list_and_name_no_host() -> None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from domaingap.metrics import score
-from tests.conftest import Answer
+from tests.conftest import Answer, write_300w, write_face_synthetics
+from tests.experiments.test_cli import fails
 
 Cli = Callable[..., Answer]
 
@@ -345,3 +347,144 @@ def test_absent_parts_make_a_release_partial(
     assert result["data"]["real"]["absent_parts"] == ["lfpw/trainset", "lfpw/testset", "ibug"]  # type: ignore[index]
     assert "partial: 7 of 231" in answer.out
     assert "absent: lfpw/trainset" in answer.err
+
+
+def checkpoint_of(folder: Path) -> Path:
+    return folder / "checkpoints" / "answering.ckpt"
+
+
+def test_a_start_brings_what_it_has_seen(cli: Cli, quick: list[str], tmp_path: Path) -> None:
+    """Images, steps and licences of the checkpoint that the first stage starts from count; the second network is new."""
+    assert cli("run", "real_only", *quick, "--n_real=9").code == 0
+    start = checkpoint_of(run_of(tmp_path, "real_only"))
+    options = [f"--model.init_from={start}", f"--runs_dir={tmp_path / 'more'}"]
+    assert cli("run", "synthetic_only", *quick, *options, "--selection=source_val").code == 0
+    (path,) = (tmp_path / "more").glob("synthetic_only-*/result.json")
+    result = json.loads(path.read_text())
+    first = result_of(tmp_path, "real_only")
+    picked = first["stages"][0]["picked_step"]  # type: ignore[index]
+    assert result["n_real_train"] == 9 and result["n_real_selection"] == 6, "the start's, though no real image was used here"
+    assert (result["steps_answering"], result["steps_total"]) == (picked + 4, picked + 4)
+    assert result["start"] == {"checkpoint": str(start), "known": True, "n_real": 9, "steps": picked, "overlap": {}}
+    assert len(result["licences"]) == 2 and set(first["licences"]) < set(result["licences"])  # type: ignore[arg-type]
+    # The union: 9 of the start are among the 12 of this seed's order.
+    assert cli("run", "data_adaptation", *quick, *options, "--n_real=12", "--adapter.kind=linear").code == 0
+    (path,) = (tmp_path / "more").glob("data_adaptation-*/result.json")
+    result = json.loads(path.read_text())
+    assert result["n_real_train"] == 12
+    assert result["steps_answering"] == 4, "the answering network is a new one"
+    assert result["steps_total"] == picked + 8
+    fresh = [f"--runs_dir={tmp_path / 'fresh'}", "--n_real=12", "--adapter.kind=identity"]
+    for more in ([], options[:1]):
+        assert cli("run", "data_adaptation", *quick, *fresh, *more).code == 0
+    weights = [
+        torch.load(checkpoint_of(folder), weights_only=True)["state_dict"]
+        for folder in (tmp_path / "fresh").glob("data_adaptation-*")
+    ]
+    # Without an adapter the labels are the same, and so is the second network, whatever the first started from.
+    assert len(weights) == 2 and all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
+
+
+def test_an_unknown_start_is_said(cli: Cli, quick: list[str], tmp_path: Path) -> None:
+    assert cli("run", "real_only", *quick, "--n_real=9").code == 0
+    content = torch.load(checkpoint_of(run_of(tmp_path, "real_only")), weights_only=True)
+    del content["seen"]
+    start = tmp_path / "found.ckpt"
+    torch.save(content, start)
+    answer = cli("run", "fine_tuning", *quick, "--n_real=5", f"--model.init_from={start}")
+    assert answer.code == 0 and "unknown start" in answer.out
+    result = result_of(tmp_path, "fine_tuning")
+    assert result["start"]["known"] is False and result["n_real_train"] == 5  # type: ignore[index]
+    assert any("unknown" in licence for licence in result["licences"])  # type: ignore[union-attr]
+    assert ">= 5 + 6" in cli("report", tmp_path / "runs", "--style", "runs").out
+    # Another content behind the same path is another run.
+    content["state_dict"]["head.bias"] = content["state_dict"]["head.bias"] + 1e-3
+    torch.save(content, start)
+    again = cli("run", "fine_tuning", *quick, "--n_real=5", f"--model.init_from={start}")
+    assert again.code == 0 and "finished before" not in again.err
+    assert len(list((tmp_path / "runs").glob("fine_tuning-*"))) == 2
+
+
+def test_a_start_that_saw_test_faces_is_called_out(cli: Cli, quick: list[str], tmp_path: Path) -> None:
+    assert cli("run", "real_only", *quick).code == 0
+    start = checkpoint_of(run_of(tmp_path, "real_only"))
+    # Under other parts some of its training faces validate.
+    answer = cli("run", "real_only", *quick, "--real.n_val=8", f"--model.init_from={start}", f"--runs_dir={tmp_path / 'b'}")
+    assert answer.code == 0 and "was trained on 2 faces of val" in answer.err
+    (path,) = (tmp_path / "b").glob("real_only-*/result.json")
+    assert json.loads(path.read_text())["start"]["overlap"] == {"val": 2}
+
+
+def test_a_test_photograph_under_another_name_does_not_train(cli: Cli, quick: list[str], tmp_path: Path) -> None:
+    """Whatever its name, part and format: the pixels tell."""
+    root = tmp_path / "data" / "300w"
+    write_300w(root)
+    tested = root / "helen" / "testset" / "300_1.jpg"
+    with Image.open(tested) as image:
+        image.convert("RGB").save(root / "lfpw" / "trainset" / "image_0999.png")
+    shutil.copy(tested.with_suffix(".pts"), root / "lfpw" / "trainset" / "image_0999.pts")
+    write_face_synthetics(tmp_path / "data" / "face_synthetics")
+    options = [f"--data_root={tmp_path / 'data'}", f"--prepared_dir={tmp_path / 'p'}"]
+    answer = cli("run", "real_only", *quick, *options)
+    assert answer.code == 0, answer.err
+    text = " ".join(answer.err.split())
+    assert "lfpw/trainset/image_0999 (as helen/testset/300_1)" in text and "left out of training" in text
+    result = result_of(tmp_path, "real_only")
+    assert result["data"]["real"]["moved"] == {"lfpw/trainset/image_0999": "helen/testset/300_1"}  # type: ignore[index]
+    assert result["n_real_train"] == 28, "as many as without it"
+    split = json.loads((run_of(tmp_path, "real_only") / "split.json").read_text())["real"]
+    assert "lfpw/trainset/image_0999" not in [*split["train"]["names"], *split["val"]["names"]]
+
+
+def test_equal_training_photographs_stay_on_one_side(cli: Cli, quick: list[str], tmp_path: Path) -> None:
+    root = tmp_path / "data" / "300w"
+    write_300w(root)
+    for i in range(8):  # every LFPW face also lies in HELEN, under another name
+        for suffix in (".png", ".pts"):
+            source = root / "lfpw" / "trainset" / f"image_{i:04d}{suffix}"
+            shutil.copy(source, root / "helen" / "trainset" / f"{900 + i}_1{suffix}")
+    options = [f"--data_root={tmp_path / 'data'}", f"--prepared_dir={tmp_path / 'p'}"]
+    assert cli("run", "real_only", *quick, *options).code == 0
+    split = json.loads((run_of(tmp_path, "real_only") / "split.json").read_text())["real"]
+    for i in range(8):
+        pair = {f"lfpw/trainset/image_{i:04d}", f"helen/trainset/{900 + i}_1"}
+        assert pair <= set(split["train"]["names"]) or pair <= set(split["val"]["names"]), pair
+
+
+def test_tests_are_scored_when_they_are_asked_for(cli: Cli, quick: list[str], tmp_path: Path) -> None:
+    assert cli("run", "label_adaptation", *quick, *ADAPTER, "--score_test=false").code == 0
+    folder = run_of(tmp_path, "label_adaptation")
+    before = result_of(tmp_path, "label_adaptation")
+    assert set(before["counts"]) == {"val", "source_val"}  # type: ignore[call-overload]
+    answer = cli("run", "label_adaptation", *quick, *ADAPTER)
+    assert answer.code == 0 and "scored now" in answer.err and "steps of" not in answer.err
+    after = result_of(tmp_path, "label_adaptation")
+    assert set(after["counts"]) - set(before["counts"]) == {"test/common", "test/challenging", "test/full"}  # type: ignore[call-overload]
+    assert before["metrics"].items() <= after["metrics"].items() and after["key"] == before["key"]  # type: ignore[union-attr]
+    whole = [*quick, *ADAPTER, f"--runs_dir={tmp_path / 'whole'}"]
+    assert cli("run", "label_adaptation", *whole).code == 0
+    (path,) = (tmp_path / "whole").glob("label_adaptation-*/result.json")
+    assert json.loads(path.read_text())["metrics"] == after["metrics"], "later is as good as at once"
+    with np.load(folder / "predictions.npz") as arrays, np.load(path.parent / "predictions.npz") as others:
+        assert all(np.array_equal(arrays[key], others[key]) for key in others.files)
+
+
+def test_a_damaged_run_is_finished_once_more(cli: Cli, quick: list[str], tmp_path: Path) -> None:
+    assert cli("run", "real_only", *quick).code == 0
+    folder, before = run_of(tmp_path, "real_only"), result_of(tmp_path, "real_only")
+    for name, damage in (("predictions.npz", b"x"), ("checkpoints/answering.ckpt", b"x"), ("result.json", b"{")):
+        # Not in place: checkpoints are links to the store's.
+        (folder / name).unlink()
+        (folder / name).write_bytes(damage)
+        answer = cli("run", "real_only", *quick)
+        assert answer.code == 0 and "finished once more" in answer.err and "trained before" in answer.err, answer.err
+        assert result_of(tmp_path, "real_only")["metrics"] == before["metrics"]
+
+
+def test_gaussian_networks_say_how_sure_they_are(cli: Cli, quick: list[str], tmp_path: Path) -> None:
+    options = ["--model.loss=gaussian_nll", *ADAPTER]
+    assert cli("run", "label_adaptation", *quick, *options).code == 0
+    with np.load(run_of(tmp_path, "label_adaptation") / "predictions.npz") as arrays:
+        sigma = arrays["common/sigma"]
+    assert sigma.shape == (11, 68) and np.isfinite(sigma).all() and (sigma > 0).all()
+    fails(cli("run", "real_only", *quick, "--model.loss=l3"), "model.loss", "l3", "gaussian_nll")
