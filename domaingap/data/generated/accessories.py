@@ -9,18 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from domaingap.data.generated.geometry import (
-    CLOTH,
-    GLASSES,
-    HAIR,
-    HAT,
-    LENS,
-    OCCLUDER,
-    SEG,
-    SKIN,
-    FaceGeometry,
-    Mesh,
-)
+from domaingap.data.generated.geometry import FaceGeometry
+from domaingap.data.generated.mesh import CLOTH, GLASSES, HAIR, HAT, LENS, OCCLUDER, SEG, SKIN, Mesh
 from domaingap.data.generated.population import FaceParameters
 
 Array = NDArray[Any]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from domaingap.data.generated import head
-from domaingap.data.generated.raster import (
+from domaingap.data.generated.shader import (
     A_BAGS,
     A_BEARD,
     A_BROW_U,

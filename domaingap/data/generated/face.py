@@ -16,10 +16,12 @@ from domaingap.data.boxes import landmark_box
 from domaingap.data.crops import crop_transform
 from domaingap.data.generated import accessories, raster
 from domaingap.data.generated.appearance import background, develop, meter, noise_bank, photograph, skin_atlas
-from domaingap.data.generated.geometry import EYE, LENS, SKIN, FaceGeometry, Mesh, concatenate, rotation
+from domaingap.data.generated.geometry import FaceGeometry, rotation
 from domaingap.data.generated.head import parametric_head
 from domaingap.data.generated.labels import annotator_noise, people_labels
+from domaingap.data.generated.mesh import EYE, LENS, SKIN, Mesh, concatenate
 from domaingap.data.generated.population import FaceParameters, draw_face
+from domaingap.data.generated.shader import shade, shader_parameters
 from domaingap.errors import UserError
 from domaingap.hashing import content_key, digest
 
@@ -224,9 +226,9 @@ class FaceGenerator:
             behind, to_view, (view_size, view_size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT
         )
         segments = np.zeros(ids.shape, np.uint8)
-        colours = raster.shade(
+        colours = shade(
             ids, on_view, mesh.vertices, normals, mesh.triangles, mesh.material, mesh.segment, mesh.uv, mesh.attributes,
-            _shader_parameters(look), skin_atlas(), noise_bank(), shadow, to_shadow, face.distance, behind,
+            shader_parameters(look), skin_atlas(), noise_bank(), shadow, to_shadow, face.distance, behind,
             lens_near, near, segments,
         )  # fmt: skip
         return develop(raster.halve(colours), meter(look) + look["exposure"]), segments[::2, ::2].copy()
@@ -281,62 +283,3 @@ def _shadow_map(mesh: Mesh, direction: NDArray[np.float64], size: int = 144) -> 
     points = mesh.vertices @ to_shadow[:, :3].T + to_shadow[:, 3]
     _, near = raster.rasterise(points, mesh.triangles, mesh.material, size, size, False)
     return near, to_shadow
-
-
-def _shader_parameters(look: dict[str, Any]) -> NDArray[np.float32]:
-    p = np.zeros(raster.N_PARAMETERS, np.float32)
-    colours = {
-        raster.P_SKIN: look["skin"],
-        raster.P_LIP: look["lip"],
-        raster.P_HAIR: look["hair"],
-        raster.P_BROW: look["brow"],
-        raster.P_CLOTH: look["cloth"],
-        raster.P_CLOTH2: look["cloth2"],
-        raster.P_FRAME: look["frame"],
-        raster.P_HAT: look["hat_colour"],
-        raster.P_IRIS: look["iris"],
-        raster.P_BEARD: look["beard"],
-        raster.P_OCCLUDER: look["skin"] if look["occluder"] == 0 else look["occluder_colour"],
-        raster.P_LIGHT: look["light"],
-        raster.P_LIGHT_DIR: look["light_dir"],
-        raster.P_FILL: look["fill"],
-        raster.P_FILL_DIR: look["fill_dir"],
-        raster.P_SKY: look["sky"],
-        raster.P_GROUND: look["ground"],
-        raster.P_LENS: look["lens"] if look["sunglasses"] else look["sky"] * 0.8,
-    }
-    for start, colour in colours.items():
-        p[start : start + 3] = colour
-    numbers = {
-        raster.P_LIP_SHARE: look["lip_share"],
-        raster.P_BROW_HALF: look["brow_half"],
-        raster.P_BROW_DENSITY: look["brow_density"],
-        raster.P_BROW_TAPER: look["brow_taper"],
-        raster.P_BEARD_FULL: look["beard_full"],
-        raster.P_MOUSTACHE: look["moustache"],
-        raster.P_STUBBLE: look["stubble"],
-        raster.P_REDNESS: look["redness"],
-        raster.P_BLOTCH: look["blotch"],
-        raster.P_FRECKLES: look["freckles"],
-        raster.P_WRINKLES: look["wrinkles"],
-        raster.P_LASH: look["lash"],
-        raster.P_SPECULAR: look["specular"],
-        raster.P_GLOSS: look["gloss"],
-        raster.P_NOISE_X: look["noise"][0],
-        raster.P_NOISE_Y: look["noise"][1],
-        raster.P_HAIR_FINE: look["hair_fine"],
-        raster.P_HAIR_CONTRAST: look["hair_contrast"],
-        raster.P_IRIS_R: look["iris_r"],
-        raster.P_PUPIL_R: look["pupil_r"],
-        raster.P_SHADOW: look["shadow"],
-        raster.P_LENS_ALPHA: look["lens_dark"] if look["sunglasses"] else look["lens_alpha"],
-        raster.P_CLOTH_FREQ: look["cloth_frequency"],
-        raster.P_CLOTH_MIX: look["cloth_mix"],
-        raster.P_TEETH: look["teeth"],
-        raster.P_BAGS: look["bags"],
-        raster.P_HAIR_WAVE: look["hair_wave"],
-        raster.P_SCALP: look["scalp"],
-    }
-    for index, number in numbers.items():
-        p[index] = number
-    return p

@@ -15,17 +15,8 @@ from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline, PchipInterpolator
 from scipy.spatial import Delaunay, cKDTree
 
-from domaingap.data.generated.geometry import (
-    EYE,
-    MOUTH,
-    SEG,
-    SKIN,
-    TEETH,
-    FaceGeometry,
-    Indices,
-    Mesh,
-    concatenate,
-)
+from domaingap.data.generated.geometry import FaceGeometry
+from domaingap.data.generated.mesh import EYE, MOUTH, SEG, SKIN, TEETH, Indices, Mesh, concatenate
 
 Array = NDArray[Any]
 SIDE = 75.0
