@@ -33,7 +33,7 @@ _S_SKIN, _S_NECK, _S_BEARD, _S_GLASSES = SEG["skin"], SEG["neck"], SEG["beard"],
 _S_BROWS, _S_EARS = (SEG["right_brow"], SEG["left_brow"]), (SEG["right_ear"], SEG["left_ear"])
 
 # Without counts of references to arrays, which cost 5% of the speed of making faces.
-_inlined: Callable[[Function], Function] = njit(forceinline=True, fastmath=True, _nrt=False)
+_inlined: Callable[[Function], Function] = njit(forceinline=True, fastmath=True, _nrt=False)  # type: ignore[call-overload]
 
 
 @_inlined
@@ -82,8 +82,7 @@ def _skin(u: float, v: float, first: float, second: float, segment: int, p: Any,
         specular += 0.10 * lip
     row = int((ATLAS_TOP - v) * ATLAS_SCALE)
     column = int((u - ATLAS_LEFT) * ATLAS_SCALE)
-    ear = segment == _S_EARS[0] or segment == _S_EARS[1]
-    if 0 <= row < atlas.shape[0] and 0 <= column < atlas.shape[1] and not ear:
+    if 0 <= row < atlas.shape[0] and 0 <= column < atlas.shape[1] and segment not in _S_EARS:
         here = atlas[row, column]
         colour = _blemished(colour, u, v, here, p, bank)
         colour, specular, segment = _bearded(colour, specular, segment, u, v, n0, n1, lip, here, p, bank)
@@ -129,7 +128,7 @@ def _bearded(
         share = min(1.0, cover) * ragged * (0.72 + 0.28 * hairs) * (1 - 0.9 * lip)
         colour = _covered(colour, p, P_BEARD, 0.5 + 0.9 * hairs, share)
         specular *= 1 - share
-        if share > 0.5 and (segment == _S_SKIN or segment == _S_NECK):
+        if share > 0.5 and segment in (_S_SKIN, _S_NECK):
             segment = _S_BEARD
     stubble = max(beard, moustache) * p[P_STUBBLE] * (0.45 + 0.4 * hairs) * (1 - lip)
     r, g, b = colour
@@ -199,7 +198,7 @@ def _cloth(u: float, v: float, p: Any, bank: Any) -> Any:
 
 
 @_inlined
-def _lit(place: Any, normal: Any, p: Any, shadow: Any, to_shadow: Any) -> float:
+def _lit(place: Any, normal: Any, p: Any, shadow: Any, to_shadow: Any) -> Any:
     """Share of the key light that arrives: four samples of the light's depth buffer."""
     if p[P_SHADOW] > 0:
         x, y, z = place[0] + normal[0] * 2.5, place[1] + normal[1] * 2.5, place[2] + normal[2] * 2.5
@@ -223,7 +222,7 @@ def _reflect(
     out: Any, y: int, x: int, colour: Any, specular: float, gloss: float, wrap: float, openness: float, rim: float,
     lit: float, normal: Any, eye: Any, p: Any,
 ) -> None:  # fmt: skip
-    """Write a pixel's light towards the eye: key light, fill, sky and ground, highlight, and a rim of sky at grazing angles."""
+    """Write a pixel's light towards the eye: key light, fill, sky and ground, a highlight, and at grazing angles sky."""
     nx, ny, nz = normal
     ex, ey, ez = eye
     lx, ly, lz = p[P_LIGHT_DIR], p[P_LIGHT_DIR + 1], p[P_LIGHT_DIR + 2]
@@ -251,10 +250,20 @@ def _put_lens(out: Any, y: int, x: int, p: Any) -> None:
 
 
 @_inlined
-def _mixed(values: Any, column: int, corners: Any, weights: Any) -> float:
-    """A column of vertices' values at a place in a triangle."""
+def _mixed2(values: Any, corners: Any, weights: Any) -> Any:
+    """Vertices' values [V, 2] at a place in a triangle."""
     (a, b, c), (wa, wb, wc) = corners, weights
-    return wa * values[a, column] + wb * values[b, column] + wc * values[c, column]
+    return (
+        wa * values[a, 0] + wb * values[b, 0] + wc * values[c, 0],
+        wa * values[a, 1] + wb * values[b, 1] + wc * values[c, 1],
+    )
+
+
+@_inlined
+def _mixed3(values: Any, corners: Any, weights: Any) -> Any:
+    first, second = _mixed2(values, corners, weights)
+    (a, b, c), (wa, wb, wc) = corners, weights
+    return first, second, wa * values[a, 2] + wb * values[b, 2] + wc * values[c, 2]
 
 
 @_inlined
@@ -295,15 +304,10 @@ def shade(
                 continue
             corners = triangles[t, 0], triangles[t, 1], triangles[t, 2]
             weights = _weights(points, corners, x, y)
-            u, v = _mixed(uv, 0, corners, weights), _mixed(uv, 1, corners, weights)
-            first, second = _mixed(attributes, 0, corners, weights), _mixed(attributes, 1, corners, weights)
-            nx, ny, nz = (
-                _mixed(normals, 0, corners, weights), _mixed(normals, 1, corners, weights), _mixed(normals, 2, corners, weights)
-            )  # fmt: skip
-            px, py, pz = (
-                _mixed(vertices, 0, corners, weights), _mixed(vertices, 1, corners, weights),
-                _mixed(vertices, 2, corners, weights),
-            )  # fmt: skip
+            u, v = _mixed2(uv, corners, weights)
+            first, second = _mixed2(attributes, corners, weights)
+            nx, ny, nz = _mixed3(normals, corners, weights)
+            px, py, pz = _mixed3(vertices, corners, weights)
             ex, ey, ez = -px, -py, eye_z - pz
             length = 1.0 / np.sqrt(ex * ex + ey * ey + ez * ez)
             ex, ey, ez = ex * length, ey * length, ez * length
