@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from domaingap.data.generated import head
+from domaingap.data.generated.geometries.builtin.template import BROWS, SIDE, azimuth_of, eye_curve
 from domaingap.data.generated.shader import (
     A_BAGS,
     A_BEARD,
@@ -94,8 +94,8 @@ def skin_atlas() -> Float:
     atlas[..., A_WRINKLES] = np.clip(wrinkles, 0, 1)
 
     # Template positions of the lids and brows: the front's x unrolled.
-    eye = head._eye_curve()
-    eye_side = head._azimuth_of(eye[:, 0], eye[:, 1]) * head.SIDE
+    eye = eye_curve()
+    eye_side = azimuth_of(eye[:, 0], eye[:, 1]) * SIDE
     n = len(eye) // 2
     crease = np.zeros_like(u)
     lash = np.zeros_like(u)
@@ -112,8 +112,8 @@ def skin_atlas() -> Float:
     crease += np.exp(-(((v - top_at - 5.0) / 1.1) ** 2)) * inside
     atlas[..., A_LASH] = np.clip(lash + 0.30 * crease, 0, 1)
     atlas[..., A_BAGS] = np.exp(-(((v - bottom_at + 7) / 3.5) ** 2)) * (a > 12) * (a < 44) + 0.5 * spot(15, 1, 5, 6)
-    brow = np.array(head._BROWS)[::-1]
-    brow_side = -head._azimuth_of(brow[:, 0], brow[:, 1]) * head.SIDE
+    brow = np.array(BROWS)[::-1]
+    brow_side = -azimuth_of(brow[:, 0], brow[:, 1]) * SIDE
     centre = np.interp(a, brow_side, brow[:, 1], left=brow[0, 1] - 0.3, right=brow[-1, 1])
     centre = np.where(a > brow_side[-1], brow[-1, 1] - 0.9 * (a - brow_side[-1]), centre)
     atlas[..., A_BROW_V] = v - cv2.GaussianBlur(centre, (0, 0), 3)

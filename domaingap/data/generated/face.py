@@ -16,8 +16,8 @@ from domaingap.data.boxes import landmark_box
 from domaingap.data.crops import crop_transform
 from domaingap.data.generated import accessories, raster
 from domaingap.data.generated.appearance import background, develop, meter, noise_bank, photograph, skin_atlas
+from domaingap.data.generated.geometries.builtin import parametric_head
 from domaingap.data.generated.geometry import FaceGeometry, rotation
-from domaingap.data.generated.head import parametric_head
 from domaingap.data.generated.labels import annotator_noise, people_labels
 from domaingap.data.generated.mesh import EYE, LENS, SKIN, Mesh, concatenate
 from domaingap.data.generated.population import FaceParameters, draw_face

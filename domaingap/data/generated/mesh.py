@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -58,3 +59,26 @@ def concatenate(meshes: list[Mesh]) -> Mesh:
         np.concatenate([mesh.uv for mesh in meshes]),
         np.concatenate([mesh.attributes for mesh in meshes]),
     )
+
+
+def uniform(
+    vertices: NDArray[Any], triangles: NDArray[Any], material: int, segment: int, uv: NDArray[Any],
+    attributes: NDArray[Any] | None = None,
+) -> Mesh:  # fmt: skip
+    """A mesh of one material and class; attributes are 1 where none are given."""
+    n = len(triangles)
+    return Mesh(
+        np.asarray(vertices, np.float32), np.asarray(triangles, np.int32), np.full(n, material, np.int32),
+        np.full(n, segment, np.int32), np.asarray(uv, np.float32),
+        np.ones((len(vertices), 2), np.float32) if attributes is None else np.asarray(attributes, np.float32),
+    )  # fmt: skip
+
+
+@cache
+def grid(rows: int, columns: int, closed: bool = False) -> Indices:
+    """Triangles of rows × columns vertices; closed: the last column is joined to the first."""
+    a = np.arange(rows * columns).reshape(rows, columns)
+    right = np.roll(a, -1, axis=1) if closed else a[:, 1:]
+    left = a if closed else a[:, :-1]
+    quads = np.stack([left[:-1], right[:-1], left[1:], right[1:]], -1).reshape(-1, 4)
+    return np.concatenate([quads[:, [0, 1, 2]], quads[:, [1, 3, 2]]]).astype(np.int32)

@@ -352,57 +352,25 @@ def shader_parameters(look: dict[str, Any]) -> NDArray[np.float32]:
     """A face's look as the shader's numbers [N_PARAMETERS]."""
     p = np.zeros(N_PARAMETERS, np.float32)
     colours = {
-        P_SKIN: look["skin"],
-        P_LIP: look["lip"],
-        P_HAIR: look["hair"],
-        P_BROW: look["brow"],
-        P_CLOTH: look["cloth"],
-        P_CLOTH2: look["cloth2"],
-        P_FRAME: look["frame"],
-        P_HAT: look["hat_colour"],
-        P_IRIS: look["iris"],
-        P_BEARD: look["beard"],
-        P_OCCLUDER: look["skin"] if look["occluder"] == 0 else look["occluder_colour"],
-        P_LIGHT: look["light"],
-        P_LIGHT_DIR: look["light_dir"],
-        P_FILL: look["fill"],
-        P_FILL_DIR: look["fill_dir"],
-        P_SKY: look["sky"],
-        P_GROUND: look["ground"],
-        P_LENS: look["lens"] if look["sunglasses"] else look["sky"] * 0.8,
-    }
+        P_SKIN: look["skin"], P_LIP: look["lip"], P_HAIR: look["hair"], P_BROW: look["brow"], P_CLOTH: look["cloth"],
+        P_CLOTH2: look["cloth2"], P_FRAME: look["frame"], P_HAT: look["hat_colour"], P_IRIS: look["iris"],
+        P_BEARD: look["beard"], P_OCCLUDER: look["skin"] if look["occluder"] == 0 else look["occluder_colour"],
+        P_LIGHT: look["light"], P_LIGHT_DIR: look["light_dir"], P_FILL: look["fill"], P_FILL_DIR: look["fill_dir"],
+        P_SKY: look["sky"], P_GROUND: look["ground"], P_LENS: look["lens"] if look["sunglasses"] else look["sky"] * 0.8,
+    }  # fmt: skip
     for start, colour in colours.items():
         p[start : start + 3] = colour
     numbers = {
-        P_LIP_SHARE: look["lip_share"],
-        P_BROW_HALF: look["brow_half"],
-        P_BROW_DENSITY: look["brow_density"],
-        P_BROW_TAPER: look["brow_taper"],
-        P_BEARD_FULL: look["beard_full"],
-        P_MOUSTACHE: look["moustache"],
-        P_STUBBLE: look["stubble"],
-        P_REDNESS: look["redness"],
-        P_BLOTCH: look["blotch"],
-        P_FRECKLES: look["freckles"],
-        P_WRINKLES: look["wrinkles"],
-        P_LASH: look["lash"],
-        P_SPECULAR: look["specular"],
-        P_GLOSS: look["gloss"],
-        P_NOISE_X: look["noise"][0],
-        P_NOISE_Y: look["noise"][1],
-        P_HAIR_FINE: look["hair_fine"],
-        P_HAIR_CONTRAST: look["hair_contrast"],
-        P_IRIS_R: look["iris_r"],
-        P_PUPIL_R: look["pupil_r"],
-        P_SHADOW: look["shadow"],
-        P_LENS_ALPHA: look["lens_dark"] if look["sunglasses"] else look["lens_alpha"],
-        P_CLOTH_FREQ: look["cloth_frequency"],
-        P_CLOTH_MIX: look["cloth_mix"],
-        P_TEETH: look["teeth"],
-        P_BAGS: look["bags"],
-        P_HAIR_WAVE: look["hair_wave"],
-        P_SCALP: look["scalp"],
-    }
+        P_LIP_SHARE: look["lip_share"], P_BROW_HALF: look["brow_half"], P_BROW_DENSITY: look["brow_density"],
+        P_BROW_TAPER: look["brow_taper"], P_BEARD_FULL: look["beard_full"], P_MOUSTACHE: look["moustache"],
+        P_STUBBLE: look["stubble"], P_REDNESS: look["redness"], P_BLOTCH: look["blotch"], P_FRECKLES: look["freckles"],
+        P_WRINKLES: look["wrinkles"], P_LASH: look["lash"], P_SPECULAR: look["specular"], P_GLOSS: look["gloss"],
+        P_NOISE_X: look["noise"][0], P_NOISE_Y: look["noise"][1], P_HAIR_FINE: look["hair_fine"],
+        P_HAIR_CONTRAST: look["hair_contrast"], P_IRIS_R: look["iris_r"], P_PUPIL_R: look["pupil_r"],
+        P_SHADOW: look["shadow"], P_LENS_ALPHA: look["lens_dark"] if look["sunglasses"] else look["lens_alpha"],
+        P_CLOTH_FREQ: look["cloth_frequency"], P_CLOTH_MIX: look["cloth_mix"], P_TEETH: look["teeth"],
+        P_BAGS: look["bags"], P_HAIR_WAVE: look["hair_wave"], P_SCALP: look["scalp"],
+    }  # fmt: skip
     for index, number in numbers.items():
         p[index] = number
     return p

@@ -10,9 +10,10 @@ from domaingap.config import CropConfig
 from domaingap.data.boxes import iou, landmark_box
 from domaingap.data.crops import apply_transform, crop_transform
 from domaingap.data.generated import Dials, FaceGenerator
-from domaingap.data.generated.geometry import EYE, SEG, SKIN, FaceGeometry, Mesh, rotation
-from domaingap.data.generated.head import parametric_head
+from domaingap.data.generated.geometries.builtin import parametric_head
+from domaingap.data.generated.geometry import FaceGeometry, rotation
 from domaingap.data.generated.labels import annotator_noise, noise_covariance
+from domaingap.data.generated.mesh import EYE, SEG, SKIN, Mesh
 from domaingap.data.generated.population import draw_face
 from domaingap.data.generated.raster import rasterise
 from domaingap.errors import UserError
