@@ -32,7 +32,9 @@ class Mesh:
         triangles: [T, 3] vertex indices, either winding.
         material: [T] one of the materials of this module.
         segment: [T] FaceSynthetics' class.
-        uv: [V, 2] where a vertex lies in its material's texture; for skin the template's (side, height) in mm.
+        uv: [V, 2] where a vertex lies in its material's texture. Skin: the template's (side, height), azimuth · 75 mm to
+            the image's right and mm above the eye line. Eyes: x and y of the direction from the ball's centre, in radii.
+            Teeth: x in mm. Others: any mm.
         attributes: [V, 2] two numbers for the shader: for skin the share of lip and how open the surface is to light.
     """
 

@@ -72,13 +72,13 @@ def test_identity_and_expression_move_every_landmark_beyond_what_a_pose_could():
     people = [head.shape(rng.standard_normal(len(head.identity)), {})[head.landmarks[:68]] for _ in range(60)]
     assert np.mean([residual(p) for p in people], axis=0).min() > 1.0
     faces = [
-        head.shape(np.zeros(len(head.identity)), draw_face(np.random.default_rng(i), 62, 0, 0).expression)[
+        head.shape(np.zeros(len(head.identity)), draw_face(np.random.default_rng(i), head, 0, 0).expression)[
             head.landmarks[:68]
         ]
         for i in range(60)
     ]
     assert np.mean([residual(f) for f in faces], axis=0).min() > 0.5
-    assert len({name for i in range(60) for name in draw_face(np.random.default_rng(i), 62, 0, 0).expression}) > 12
+    assert len({name for i in range(60) for name in draw_face(np.random.default_rng(i), head, 0, 0).expression}) > 12
 
 
 @pytest.mark.parametrize(("name", "up", "down"), [("jaw_open", 62, 66), ("blink_right", 37, 41), ("blink_left", 43, 47)])
@@ -221,7 +221,7 @@ def test_annotators_noise_has_the_stated_covariance(synthetic):
 
 def test_dials_at_zero_make_the_domains_one_distribution():
     """One stream of draws gives one picture in both domains; different faces of both are alike in distribution."""
-    a = draw_face(np.random.default_rng(5), 62, 0.0, 0.0)
+    a = draw_face(np.random.default_rng(5), parametric_head(), 0.0, 0.0)
     other = FaceGenerator("target", 0)
     other.parameters = lambda _: a
     same = FaceGenerator("synthetic", 0)

@@ -13,6 +13,25 @@ from domaingap.data.generated.geometries.builtin.template import EYE_R, EYE_X, E
 from domaingap.data.generated.geometry import FaceGeometry
 from domaingap.data.generated.mesh import SEG, Indices, concatenate
 
+# Identity fields by number, see Fields.identity. A child: high forehead, short chin and nose, round cheeks, large eyes.
+_CHILD = {
+    1: -0.9,
+    3: -0.4,
+    4: -1.0,
+    7: 0.8,
+    11: 1.3,
+    12: 0.3,
+    13: -1.0,
+    15: -0.9,
+    16: -1.1,
+    19: -0.7,
+    27: -1.0,
+    29: 1.2,
+    31: -1.5,
+}
+# Another population: longer, narrower faces, larger noses and lower brows, on average.
+_OTHER_POPULATION = {0: -0.7, 1: 0.6, 3: -0.6, 4: 0.6, 13: 0.8, 14: 0.6, 24: -0.6, 29: 0.7}
+
 
 @cache
 def parametric_head() -> FaceGeometry:
@@ -52,7 +71,15 @@ def parametric_head() -> FaceGeometry:
         lid_vertices=(_around_eye(-1, vertices[: starts[0]]), _around_eye(1, vertices[: starts[0]])),
         contours=tuple(layout.contours),
         brow_edges=layout.brow_edges,
+        child=_coefficients(_CHILD, len(identity)),
+        other_population=_coefficients(_OTHER_POPULATION, len(identity)),
     )
+
+
+def _coefficients(amounts: dict[int, float], n: int) -> Array:
+    coefficients = np.zeros(n)
+    coefficients[list(amounts)] = list(amounts.values())
+    return coefficients
 
 
 def _around_eye(sign: int, vertices: Array) -> Indices:
