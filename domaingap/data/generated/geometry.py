@@ -76,7 +76,9 @@ class FaceGeometry:
         }
         for name, (array, allowed) in shapes.items():
             if np.shape(array) not in allowed:
-                raise self._wrong(f"{name} has shape {list(np.shape(array))}; give {' or '.join(str(list(s)) for s in allowed)}")
+                raise self._wrong(
+                    f"{name} has shape {list(np.shape(array))}; give {' or '.join(str(list(s)) for s in allowed)}"
+                )
         indices = {"mesh.triangles": mesh.triangles, "landmarks": self.landmarks, "brow_edges": self.brow_edges}
         for name in ("eye_vertices", "lid_vertices", "contours"):
             indices |= {f"{name}[{k}]": part for k, part in enumerate(getattr(self, name))}
@@ -92,7 +94,7 @@ class FaceGeometry:
                 there = array[self.landmarks[corner]]
                 if not (np.abs(there - np.array(expected)) < _TOLERANCE).all():
                     raise self._wrong(
-                        f"mesh.{name} of landmark {corner} (outer eye corner) is {np.round(there, 2).tolist()}; give mm as "
+                        f"mesh.{name} of landmark {corner} (outer eye corner) is {there.astype(float).round(2).tolist()}; give mm as "
                         f"on the built-in head, within {_TOLERANCE} of {list(expected)}"
                     )
 
