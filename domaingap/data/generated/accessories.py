@@ -208,16 +208,8 @@ def body(face: FaceParameters) -> Mesh:
     look = face.look
     columns = 28
     turn = np.linspace(0, 2 * np.pi, columns, endpoint=False)
-    rows = [
-        (0, 66, 70),
-        (4, 72, 74),
-        (-18, 80, 78),
-        (-38, 128, 80),
-        (-58, 180, 92),
-        (-90, 205, 104),
-        (-170, 215, 112),
-        (-330, 215, 118),
-    ]
+    rows = [(0, 66, 70), (4, 72, 74), (-18, 80, 78), (-38, 128, 80), (-58, 180, 92), (-90, 205, 104), (-170, 215, 112),
+            (-330, 215, 118)]  # fmt: skip
     y = np.array([look["collar"] + dy for dy, _, _ in rows])[:, None] + 0 * turn
     half = np.array([w * (look["shoulders"] if w > 100 else 1) for _, w, _ in rows])[:, None]
     depth = np.array([z for _, _, z in rows])[:, None]
@@ -278,15 +270,8 @@ def occluder(geometry: FaceGeometry, vertices: Array, face: FaceParameters) -> l
         parts.append(uniform(points, grid(3, columns, True), OCCLUDER, 0, points[:, :2]))
     else:  # a telephone, or any flat thing
         corners = np.array([[-38, 70, 0], [38, 70, 0], [-38, -70, 0], [38, -70, 0]]) * size
-        parts.append(
-            uniform(
-                corners @ turn.T + at + np.array([30 * u, -20, 0]),
-                np.array([[0, 1, 2], [1, 3, 2]]),
-                OCCLUDER,
-                0,
-                corners[:, :2],
-            )
-        )
+        placed = corners @ turn.T + at + np.array([30 * u, -20, 0])
+        parts.append(uniform(placed, np.array([[0, 1, 2], [1, 3, 2]]), OCCLUDER, 0, corners[:, :2]))
     return parts
 
 

@@ -42,12 +42,8 @@ def _tiling_noise(rng: np.random.Generator, size: int, low: float, high: float, 
 def noise_bank() -> Float:
     """Tiling noises [512, 512, 4]: blotches, grain, streaks along the second axis, spots."""
     rng = np.random.default_rng(12)
-    layers = [
-        _tiling_noise(rng, 512, 4, 14),
-        _tiling_noise(rng, 512, 24, 110),
-        _tiling_noise(rng, 512, 12, 150, stretch=2.6),
-        _tiling_noise(rng, 512, 30, 60),
-    ]
+    bands = ((4, 14, 1.0), (24, 110, 1.0), (12, 150, 2.6), (30, 60, 1.0))
+    layers = [_tiling_noise(rng, 512, *band) for band in bands]
     return np.ascontiguousarray(np.stack(layers, -1), dtype=np.float32)
 
 
@@ -152,17 +148,8 @@ def background(seed: int, kind: float, tone: float, size: int, appearance: float
             px, py = rng.uniform(-10, small + 10, 2)
             w, h = np.exp(rng.uniform(np.log(2), np.log(40), 2))
             if kind > 0.75:
-                cv2.ellipse(
-                    image,
-                    (int(px), int(py)),
-                    (int(w / 2) + 1, int(h / 2) + 1),
-                    float(rng.uniform(0, 180)),
-                    0,
-                    360,
-                    paint,
-                    -1,
-                    cv2.LINE_AA,
-                )
+                centre, axes = (int(px), int(py)), (int(w / 2) + 1, int(h / 2) + 1)
+                cv2.ellipse(image, centre, axes, float(rng.uniform(0, 180)), 0, 360, paint, -1, cv2.LINE_AA)
             else:
                 turn = rng.normal(0, 0.15)
                 corner = np.array([[-w, -h], [w, -h], [w, h], [-w, h]]) / 2
@@ -219,14 +206,8 @@ def photograph(image: Float, seed: int, strength: float, eye_distance: float) ->
             length = max(2, round(eye_distance * 0.06 * draws[5]))
             kernel = np.zeros((2 * length + 1, 2 * length + 1), np.float32)
             dx, dy = np.cos(draws[6] * np.pi) * length, np.sin(draws[6] * np.pi) * length
-            cv2.line(
-                kernel,
-                (round(length - dx), round(length - dy)),
-                (round(length + dx), round(length + dy)),
-                1.0,
-                1,
-                cv2.LINE_AA,
-            )
+            start, end = ((round(length + s * dx), round(length + s * dy)) for s in (-1, 1))
+            cv2.line(kernel, start, end, 1.0, 1, cv2.LINE_AA)
             image = cv2.filter2D(image, -1, kernel / kernel.sum())
         noise = strength * 0.035 * draws[7] ** 2
         if noise > 0.002:

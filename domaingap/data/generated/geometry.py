@@ -91,11 +91,11 @@ class FaceGeometry:
             raise self._wrong("eye_vertices is empty; give the mesh two eyeballs")
         for corner, sign in ((36, -1), (45, 1)):
             for name, array, expected in (("vertices", mesh.vertices, (sign * 45, 0, 75)), ("uv", mesh.uv, (sign * 40, 0))):
-                there = array[self.landmarks[corner]]
-                if not (np.abs(there - np.array(expected)) < _TOLERANCE).all():
+                there = array[self.landmarks[corner]].astype(float)
+                if not (np.abs(there - expected) < _TOLERANCE).all():
                     raise self._wrong(
-                        f"mesh.{name} of landmark {corner} (outer eye corner) is {there.astype(float).round(2).tolist()}; give mm as "
-                        f"on the built-in head, within {_TOLERANCE} of {list(expected)}"
+                        f"mesh.{name} of landmark {corner} (outer eye corner) is {there.round(2).tolist()}; give mm as on "
+                        f"the built-in head, within {_TOLERANCE} of {list(expected)}"
                     )
 
     def _wrong(self, problem: str) -> UserError:

@@ -1,7 +1,7 @@
 """Shader, compiled by numba: a rasterised scene → linear RGB and classes. A function for each material, then light.
 
 All that :func:`shade` calls stands in this module: numba compiles a cached function anew when its own file changes,
-and doesn't look at the files of what it calls.
+not when another does. After a change of the numbers in mesh.py delete ``__pycache__``.
 """
 
 from __future__ import annotations

@@ -25,6 +25,8 @@ from domaingap.data.generated.population import LIMIT, POSE, draw_face
 from domaingap.data.generated.raster import rasterise
 from domaingap.errors import UserError
 
+ROOT = Path(__file__).parents[3]
+
 
 @pytest.fixture(scope="module")
 def synthetic():
@@ -248,18 +250,15 @@ def test_keys_hold_what_determines_the_faces():
         replace(head, contours=head.contours[::-1]),
         replace(head, child=-head.child),
     ]
-    assert (
-        len({geometry.key() for geometry in geometries})
-        == len({FaceGenerator("target", 0, geometry=g).key() for g in geometries})
-        == 5
-    )
+    assert len({geometry.key() for geometry in geometries}) == 5
+    assert len({FaceGenerator("target", 0, geometry=geometry).key() for geometry in geometries}) == 5
     assert replace(head, name="other").key() == head.key()
     assert FaceGenerator("target", 0).key() == FaceGenerator("target", 0, geometry=head).key()
     others = [FaceGenerator("target", 1), FaceGenerator("synthetic", 0), FaceGenerator("target", 0, Dials(label_gap=0.1))]
     assert len({generator.key() for generator in (FaceGenerator("target", 0), *others)}) == 4
     # In another process they are the same.
     code = "from tests.data.generated.test_faces import *; print(foreign().key(), FaceGenerator('target', 0).key())"
-    there = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    there = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert there.stdout.split() == [foreign().key(), FaceGenerator("target", 0).key()]
 
 
@@ -270,7 +269,7 @@ def test_the_key_holds_the_version(monkeypatch):
 
 
 def test_readme_states_the_poses_that_are_drawn():
-    text = " ".join((Path(__file__).parents[3] / "README.md").read_text().split())
+    text = " ".join((ROOT / "README.md").read_text().split())
     sentence = re.search(
         r"yaw within ±([\d.]+)°, pitch ±([\d.]+)°, roll ±([\d.]+)°; at `population_gap` 1 pitch (-?[\d.]+)° to ([\d.]+)°, "
         r"roll ±([\d.]+)°",

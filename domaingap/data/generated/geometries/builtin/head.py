@@ -15,20 +15,8 @@ from domaingap.data.generated.mesh import SEG, Indices, concatenate
 
 # Identity fields by number, see Fields.identity. A child: high forehead, short chin and nose, round cheeks, large eyes.
 _CHILD = {
-    1: -0.9,
-    3: -0.4,
-    4: -1.0,
-    7: 0.8,
-    11: 1.3,
-    12: 0.3,
-    13: -1.0,
-    15: -0.9,
-    16: -1.1,
-    19: -0.7,
-    27: -1.0,
-    29: 1.2,
-    31: -1.5,
-}
+    1: -0.9, 3: -0.4, 4: -1.0, 7: 0.8, 11: 1.3, 12: 0.3, 13: -1.0, 15: -0.9, 16: -1.1, 19: -0.7, 27: -1.0, 29: 1.2, 31: -1.5,
+}  # fmt: skip
 # Another population: longer, narrower faces, larger noses and lower brows, on average.
 _OTHER_POPULATION = {0: -0.7, 1: 0.6, 3: -0.6, 4: 0.6, 13: 0.8, 14: 0.6, 24: -0.6, 29: 0.7}
 
