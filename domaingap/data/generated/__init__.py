@@ -3,5 +3,7 @@
 from __future__ import annotations
 
 from domaingap.data.generated.face import Dials, FaceGenerator, GeneratedFace
+from domaingap.data.generated.geometry import FaceGeometry
+from domaingap.data.generated.mesh import Mesh
 
-__all__ = ["Dials", "FaceGenerator", "GeneratedFace"]
+__all__ = ["Dials", "FaceGenerator", "FaceGeometry", "GeneratedFace", "Mesh"]

@@ -9,18 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from domaingap.data.generated.geometry import (
-    CLOTH,
-    GLASSES,
-    HAIR,
-    HAT,
-    LENS,
-    OCCLUDER,
-    SEG,
-    SKIN,
-    FaceGeometry,
-    Mesh,
-)
+from domaingap.data.generated.geometry import FaceGeometry
+from domaingap.data.generated.mesh import CLOTH, GLASSES, HAIR, HAT, LENS, OCCLUDER, SEG, SKIN, Mesh, grid, uniform
 from domaingap.data.generated.population import FaceParameters
 
 Array = NDArray[Any]
@@ -28,26 +18,6 @@ Array = NDArray[Any]
 # Styles of hair.
 BALD, SHORT, MEDIUM, CURLY, LONG = range(5)
 BEANIE, CAP, BRIM, SCARF = range(4)
-
-
-def _mesh(
-    vertices: Array, triangles: Array, material: int, segment: int, uv: Array, attributes: Array | None = None
-) -> Mesh:
-    n = len(triangles)
-    return Mesh(
-        np.asarray(vertices, np.float32), np.asarray(triangles, np.int32), np.full(n, material, np.int32),
-        np.full(n, segment, np.int32), np.asarray(uv, np.float32),
-        np.ones((len(vertices), 2), np.float32) if attributes is None else np.asarray(attributes, np.float32),
-    )  # fmt: skip
-
-
-@cache
-def _grid(rows: int, columns: int, closed: bool = False) -> Array:
-    a = np.arange(rows * columns).reshape(rows, columns)
-    right = np.roll(a, -1, axis=1) if closed else a[:, 1:]
-    left = a if closed else a[:, :-1]
-    quads = np.stack([left[:-1], right[:-1], left[1:], right[1:]], -1).reshape(-1, 4)
-    return np.concatenate([quads[:, [0, 1, 2]], quads[:, [1, 3, 2]]]).astype(np.int32)
 
 
 _LINE_AT = np.array([0, 38, 68, 86, 98, 110, 124, 140, 240], float)
@@ -77,7 +47,7 @@ def _shell(
     renumber[used_index] = np.arange(len(used_index))
     moved = vertices[used_index] + normals[used_index] * thickness[used_index, None]
     depth = np.clip(above[used_index] / 12, 0, 1)
-    return _mesh(
+    return uniform(
         moved, renumber[triangles], material, segment, mesh.uv[used_index], np.stack([depth, 0.6 + 0.4 * depth], -1)
     )
 
@@ -137,7 +107,7 @@ def _curtain(
     x, z = width * np.sin(turn), depth * np.cos(turn) - 6 - 8 * down
     uv = np.stack([turn * 75 + 0 * y, y], -1).reshape(-1, 2)
     attributes = np.stack([1 + 0 * y, np.clip(1.05 - 0.45 * down, 0, 1) + 0 * y], -1).reshape(-1, 2)
-    return _mesh(np.stack([x, y, z], -1).reshape(-1, 3), _grid(rows, columns), material, segment, uv, attributes)
+    return uniform(np.stack([x, y, z], -1).reshape(-1, 3), grid(rows, columns), material, segment, uv, attributes)
 
 
 def glasses(geometry: FaceGeometry, vertices: Array, face: FaceParameters) -> list[Mesh]:
@@ -169,11 +139,11 @@ def glasses(geometry: FaceGeometry, vertices: Array, face: FaceParameters) -> li
         outer = centre + outline * np.array([half_width + look["rim"], half_height + look["rim"]])
         layers = [(inner, 0.0), (outer, 0.0), (outer, -3.0), (inner, -3.0), (inner, 0.0)]
         ring = np.stack([np.concatenate([p, (curve(p[:, 0]) + dz)[:, None]], -1) for p, dz in layers])
-        meshes.append(_mesh(ring.reshape(-1, 3), _grid(5, 26, True), GLASSES, SEG["glasses"], ring.reshape(-1, 3)[:, :2]))
+        meshes.append(uniform(ring.reshape(-1, 3), grid(5, 26, True), GLASSES, SEG["glasses"], ring.reshape(-1, 3)[:, :2]))
         lens = np.concatenate([np.concatenate([inner, (curve(inner[:, 0]) - 1.5)[:, None]], -1),
                                [[*centre, float(curve(centre[0])) - 1.0]]])  # fmt: skip
         fan = np.stack([np.arange(26), (np.arange(26) + 1) % 26, np.full(26, 26)], -1)
-        meshes.append(_mesh(lens, fan, LENS, SEG["glasses"], lens[:, :2]))
+        meshes.append(uniform(lens, fan, LENS, SEG["glasses"], lens[:, :2]))
         hinge = np.array([sign * (spacing + half_width + look["rim"]), middle_y + half_height * 0.45])
         start = np.array([*hinge, float(curve(hinge[0]))])
         ear = ears[0 if sign < 0 else 1]
@@ -195,7 +165,7 @@ def _bar(start: Array, end: Array, half: float, material: int, segment: int) -> 
     up = up / (np.linalg.norm(up) + 1e-9)
     corners = [half * (a * side + b * up) for a, b in ((1, 1), (1, -1), (-1, -1), (-1, 1))]
     points = np.array([[start + c for c in corners], [end + c for c in corners]])
-    return _mesh(points.reshape(-1, 3), _grid(2, 4, True), material, segment, points.reshape(-1, 3)[:, :2])
+    return uniform(points.reshape(-1, 3), grid(2, 4, True), material, segment, points.reshape(-1, 3)[:, :2])
 
 
 def hat(geometry: FaceGeometry, vertices: Array, normals: Array, face: FaceParameters, bank: Array) -> list[Mesh]:
@@ -229,7 +199,7 @@ def hat(geometry: FaceGeometry, vertices: Array, normals: Array, face: FaceParam
         z = (np.where(np.cos(turn) > 0, ahead, behind) + 4 + reach) * np.cos(turn)
         y = look["hat_line"] + 6 - reach * (0.28 if kind == CAP else 0.12) + look["hat_tilt"] * x
         points = np.stack([x, y + 0 * x, z], -1).reshape(-1, 3)
-        meshes.append(_mesh(points, _grid(4, columns), HAT, SEG["headwear"], points[:, [0, 2]]))
+        meshes.append(uniform(points, grid(4, columns), HAT, SEG["headwear"], points[:, [0, 2]]))
     return meshes
 
 
@@ -238,36 +208,28 @@ def body(face: FaceParameters) -> Mesh:
     look = face.look
     columns = 28
     turn = np.linspace(0, 2 * np.pi, columns, endpoint=False)
-    rows = [
-        (0, 66, 70),
-        (4, 72, 74),
-        (-18, 80, 78),
-        (-38, 128, 80),
-        (-58, 180, 92),
-        (-90, 205, 104),
-        (-170, 215, 112),
-        (-330, 215, 118),
-    ]
+    rows = [(0, 66, 70), (4, 72, 74), (-18, 80, 78), (-38, 128, 80), (-58, 180, 92), (-90, 205, 104), (-170, 215, 112),
+            (-330, 215, 118)]  # fmt: skip
     y = np.array([look["collar"] + dy for dy, _, _ in rows])[:, None] + 0 * turn
     half = np.array([w * (look["shoulders"] if w > 100 else 1) for _, w, _ in rows])[:, None]
     depth = np.array([z for _, _, z in rows])[:, None]
     x, z = half * np.sin(turn), depth * np.cos(turn) - 12
     points = np.stack([x, y, z], -1).reshape(-1, 3)
     uv = np.stack([np.broadcast_to(turn * 100, x.shape), y], -1).reshape(-1, 2)
-    return _mesh(points, _grid(len(rows), columns, True), CLOTH, SEG["clothing"], uv)
+    return uniform(points, grid(len(rows), columns, True), CLOTH, SEG["clothing"], uv)
 
 
 @cache
 def _unit_sphere() -> tuple[Array, Array]:
     polar, turn = np.meshgrid(np.linspace(0, np.pi, 9), np.linspace(0, 2 * np.pi, 14, endpoint=False), indexing="ij")
     points = np.stack([np.sin(polar) * np.cos(turn), np.cos(polar), np.sin(polar) * np.sin(turn)], -1).reshape(-1, 3)
-    return points, _grid(9, 14, True)
+    return points, grid(9, 14, True)
 
 
 def _ellipsoid(centre: Array, radii: Array, turn: Array, material: int, segment: int) -> Mesh:
     points, triangles = _unit_sphere()
     placed = (points * radii) @ turn.T + centre
-    return _mesh(placed, triangles, material, segment, points[:, :2] * 40)
+    return uniform(placed, triangles, material, segment, points[:, :2] * 40)
 
 
 def occluder(geometry: FaceGeometry, vertices: Array, face: FaceParameters) -> list[Mesh]:
@@ -305,18 +267,11 @@ def occluder(geometry: FaceGeometry, vertices: Array, face: FaceParameters) -> l
         heights = np.array([0, -45, -90.0])[:, None] * size
         radius = np.array([38, 34, 28])[:, None] * size
         points = np.stack([radius * np.sin(ring), heights + 0 * ring, radius * np.cos(ring)], -1).reshape(-1, 3) + at
-        parts.append(_mesh(points, _grid(3, columns, True), OCCLUDER, 0, points[:, :2]))
+        parts.append(uniform(points, grid(3, columns, True), OCCLUDER, 0, points[:, :2]))
     else:  # a telephone, or any flat thing
         corners = np.array([[-38, 70, 0], [38, 70, 0], [-38, -70, 0], [38, -70, 0]]) * size
-        parts.append(
-            _mesh(
-                corners @ turn.T + at + np.array([30 * u, -20, 0]),
-                np.array([[0, 1, 2], [1, 3, 2]]),
-                OCCLUDER,
-                0,
-                corners[:, :2],
-            )
-        )
+        placed = corners @ turn.T + at + np.array([30 * u, -20, 0])
+        parts.append(uniform(placed, np.array([[0, 1, 2], [1, 3, 2]]), OCCLUDER, 0, corners[:, :2]))
     return parts
 
 

@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from domaingap.data.generated import head
-from domaingap.data.generated.raster import (
+from domaingap.data.generated.geometries.builtin.template import BROWS, SIDE, azimuth_of, eye_curve
+from domaingap.data.generated.shader import (
     A_BAGS,
     A_BEARD,
     A_BROW_U,
@@ -42,12 +42,8 @@ def _tiling_noise(rng: np.random.Generator, size: int, low: float, high: float, 
 def noise_bank() -> Float:
     """Tiling noises [512, 512, 4]: blotches, grain, streaks along the second axis, spots."""
     rng = np.random.default_rng(12)
-    layers = [
-        _tiling_noise(rng, 512, 4, 14),
-        _tiling_noise(rng, 512, 24, 110),
-        _tiling_noise(rng, 512, 12, 150, stretch=2.6),
-        _tiling_noise(rng, 512, 30, 60),
-    ]
+    bands = ((4, 14, 1.0), (24, 110, 1.0), (12, 150, 2.6), (30, 60, 1.0))
+    layers = [_tiling_noise(rng, 512, *band) for band in bands]
     return np.ascontiguousarray(np.stack(layers, -1), dtype=np.float32)
 
 
@@ -94,8 +90,8 @@ def skin_atlas() -> Float:
     atlas[..., A_WRINKLES] = np.clip(wrinkles, 0, 1)
 
     # Template positions of the lids and brows: the front's x unrolled.
-    eye = head._eye_curve()
-    eye_side = head._azimuth_of(eye[:, 0], eye[:, 1]) * head.SIDE
+    eye = eye_curve()
+    eye_side = azimuth_of(eye[:, 0], eye[:, 1]) * SIDE
     n = len(eye) // 2
     crease = np.zeros_like(u)
     lash = np.zeros_like(u)
@@ -112,8 +108,8 @@ def skin_atlas() -> Float:
     crease += np.exp(-(((v - top_at - 5.0) / 1.1) ** 2)) * inside
     atlas[..., A_LASH] = np.clip(lash + 0.30 * crease, 0, 1)
     atlas[..., A_BAGS] = np.exp(-(((v - bottom_at + 7) / 3.5) ** 2)) * (a > 12) * (a < 44) + 0.5 * spot(15, 1, 5, 6)
-    brow = np.array(head._BROWS)[::-1]
-    brow_side = -head._azimuth_of(brow[:, 0], brow[:, 1]) * head.SIDE
+    brow = np.array(BROWS)[::-1]
+    brow_side = -azimuth_of(brow[:, 0], brow[:, 1]) * SIDE
     centre = np.interp(a, brow_side, brow[:, 1], left=brow[0, 1] - 0.3, right=brow[-1, 1])
     centre = np.where(a > brow_side[-1], brow[-1, 1] - 0.9 * (a - brow_side[-1]), centre)
     atlas[..., A_BROW_V] = v - cv2.GaussianBlur(centre, (0, 0), 3)
@@ -152,17 +148,8 @@ def background(seed: int, kind: float, tone: float, size: int, appearance: float
             px, py = rng.uniform(-10, small + 10, 2)
             w, h = np.exp(rng.uniform(np.log(2), np.log(40), 2))
             if kind > 0.75:
-                cv2.ellipse(
-                    image,
-                    (int(px), int(py)),
-                    (int(w / 2) + 1, int(h / 2) + 1),
-                    float(rng.uniform(0, 180)),
-                    0,
-                    360,
-                    paint,
-                    -1,
-                    cv2.LINE_AA,
-                )
+                centre, axes = (int(px), int(py)), (int(w / 2) + 1, int(h / 2) + 1)
+                cv2.ellipse(image, centre, axes, float(rng.uniform(0, 180)), 0, 360, paint, -1, cv2.LINE_AA)
             else:
                 turn = rng.normal(0, 0.15)
                 corner = np.array([[-w, -h], [w, -h], [w, h], [-w, h]]) / 2
@@ -219,14 +206,8 @@ def photograph(image: Float, seed: int, strength: float, eye_distance: float) ->
             length = max(2, round(eye_distance * 0.06 * draws[5]))
             kernel = np.zeros((2 * length + 1, 2 * length + 1), np.float32)
             dx, dy = np.cos(draws[6] * np.pi) * length, np.sin(draws[6] * np.pi) * length
-            cv2.line(
-                kernel,
-                (round(length - dx), round(length - dy)),
-                (round(length + dx), round(length + dy)),
-                1.0,
-                1,
-                cv2.LINE_AA,
-            )
+            start, end = ((round(length + s * dx), round(length + s * dy)) for s in (-1, 1))
+            cv2.line(kernel, start, end, 1.0, 1, cv2.LINE_AA)
             image = cv2.filter2D(image, -1, kernel / kernel.sum())
         noise = strength * 0.035 * draws[7] ** 2
         if noise > 0.002:

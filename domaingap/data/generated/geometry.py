@@ -2,82 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from domaingap.data.generated.mesh import Indices, Mesh, Vectors
 from domaingap.data.generated.raster import combine
+from domaingap.errors import UserError
+from domaingap.hashing import digest
 
-Vectors = NDArray[np.float32]
-Indices = NDArray[np.int32]
-
-# Materials of triangles; what the shader does with a surface.
-SKIN, EYE, MOUTH, TEETH, HAIR, CLOTH, GLASSES, LENS, HAT, OCCLUDER = range(10)
-
-# FaceSynthetics' segmentation classes (its README).
-SEG = {
-    "background": 0, "skin": 1, "nose": 2, "right_eye": 3, "left_eye": 4, "right_brow": 5, "left_brow": 6,
-    "right_ear": 7, "left_ear": 8, "mouth_interior": 9, "top_lip": 10, "bottom_lip": 11, "neck": 12, "hair": 13,
-    "beard": 14, "clothing": 15, "glasses": 16, "headwear": 17, "facewear": 18,
-}  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Mesh:
-    """Triangles in space, in mm: x to the image's right, y up, z towards the camera of a face that looks into it.
-
-    Args:
-        vertices: [V, 3].
-        triangles: [T, 3] vertex indices, either winding.
-        material: [T] one of the materials of this module.
-        segment: [T] FaceSynthetics' class.
-        uv: [V, 2] where a vertex lies in its material's texture; for skin the template's (side, height) in mm.
-        attributes: [V, 2] two numbers for the shader: for skin the share of lip and how open the surface is to light.
-    """
-
-    vertices: Vectors
-    triangles: Indices
-    material: Indices
-    segment: Indices
-    uv: Vectors
-    attributes: Vectors
-
-    def moved(self, vertices: NDArray[Any]) -> Mesh:
-        """The same mesh with other vertices [V, 3]."""
-        return Mesh(np.asarray(vertices, np.float32), self.triangles, self.material, self.segment, self.uv, self.attributes)
-
-
-def concatenate(meshes: list[Mesh]) -> Mesh:
-    """Several meshes as one, in their order."""
-    starts = np.cumsum([0] + [len(mesh.vertices) for mesh in meshes])
-    return Mesh(
-        np.concatenate([mesh.vertices for mesh in meshes]),
-        np.concatenate([mesh.triangles + start for mesh, start in zip(meshes, starts, strict=False)]).astype(np.int32),
-        np.concatenate([mesh.material for mesh in meshes]),
-        np.concatenate([mesh.segment for mesh in meshes]),
-        np.concatenate([mesh.uv for mesh in meshes]),
-        np.concatenate([mesh.attributes for mesh in meshes]),
-    )
+_NONE: Indices = np.empty(0, np.int32)
+_TOLERANCE = 25  # mm by which eye corners may lie elsewhere than the built-in head's
 
 
 @dataclass(frozen=True)
 class FaceGeometry:
     """A linear morphable face: ``neutral + identity · bases + expression · bases``.
 
+    Textures, hair and things worn are the same for all geometries, so that all share the built-in head's measures: mm,
+    outer eye corners near (±45, 0, 75), and uv as :class:`~domaingap.data.generated.mesh.Mesh` says. Brows, lids and
+    beards are painted where the built-in head has them: its ``mesh.uv[landmarks]`` says where.
+
     Args:
-        name: of the geometry, with a version; part of the identity of generated faces.
-        mesh: the neutral face.
+        name: for messages.
+        mesh: the neutral face with its eyeballs.
         landmarks: [70] vertices of the iBUG 68 and, for the pupils, of both eyes' corneas.
         identity: [K, V, 3] displacements per unit of standard deviation.
-        expression: displacements [V, 3] by name, at full strength.
+        expression: displacements [V, 3] by name, at full strength. Faces are drawn with the built-in head's names; those
+            that are missing here are left out, others stay at rest.
         eye_vertices: the eyeballs' vertices, of the eye with points 36-41 first; the cornea's middle is the first of each.
         eye_radius: of an eyeball in mm.
         lid_vertices: skin around each eye, kept outside of the eyeball whatever moves it.
         contours: per jaw point the vertices, from itself inwards, among which the visible outline is looked for;
             empty where a geometry has none (R labels then are S labels plus noise).
         brow_edges: [10] vertices on the upper edge of the brows, beside points 17-26; empty where there are none.
+        child: [K] what makes an identity a child's, added to it; empty where there is nothing to add.
+        other_population: [K] what another population's mean identity adds (the population dial at 1); or empty.
+
+    Raises:
+        UserError: what is missing or doesn't fit.
     """
 
     name: str
@@ -87,9 +53,57 @@ class FaceGeometry:
     expression: dict[str, Vectors]
     eye_vertices: tuple[Indices, Indices]
     eye_radius: float
-    lid_vertices: tuple[Indices, Indices] = field(default_factory=lambda: (np.empty(0, np.int32), np.empty(0, np.int32)))
+    lid_vertices: tuple[Indices, Indices] = field(default_factory=lambda: (_NONE, _NONE))
     contours: tuple[Indices, ...] = ()
-    brow_edges: Indices = field(default_factory=lambda: np.empty(0, np.int32))
+    brow_edges: Indices = field(default_factory=lambda: _NONE)
+    child: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    other_population: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+
+    def __post_init__(self) -> None:
+        mesh, n, n_identity = self.mesh, len(self.mesh.vertices), len(self.identity)
+        shapes: dict[str, tuple[Any, list[tuple[int, ...]]]] = {
+            "mesh.vertices": (mesh.vertices, [(n, 3)]),
+            "mesh.uv": (mesh.uv, [(n, 2)]),
+            "mesh.attributes": (mesh.attributes, [(n, 2)]),
+            "mesh.material": (mesh.material, [(len(mesh.triangles),)]),
+            "mesh.segment": (mesh.segment, [(len(mesh.triangles),)]),
+            "landmarks": (self.landmarks, [(70,)]),
+            "identity": (self.identity, [(n_identity, n, 3)]),
+            "brow_edges": (self.brow_edges, [(10,), (0,)]),
+            "child": (self.child, [(n_identity,), (0,)]),
+            "other_population": (self.other_population, [(n_identity,), (0,)]),
+            **{f"expression {name}": (moved, [(n, 3)]) for name, moved in self.expression.items()},
+        }
+        for name, (array, allowed) in shapes.items():
+            if np.shape(array) not in allowed:
+                raise self._wrong(
+                    f"{name} has shape {list(np.shape(array))}; give {' or '.join(str(list(s)) for s in allowed)}"
+                )
+        indices = {"mesh.triangles": mesh.triangles, "landmarks": self.landmarks, "brow_edges": self.brow_edges}
+        for name in ("eye_vertices", "lid_vertices", "contours"):
+            indices |= {f"{name}[{k}]": part for k, part in enumerate(getattr(self, name))}
+        for name, part in indices.items():
+            if np.size(part) and not 0 <= np.min(part) <= np.max(part) < n:
+                raise self._wrong(f"{name} names vertices that aren't among the {n}")
+        if len(self.contours) not in (0, 17):
+            raise self._wrong(f"there are {len(self.contours)} contours; give one for each of the 17 jaw points, or none")
+        if not all(len(eye) for eye in self.eye_vertices):
+            raise self._wrong("eye_vertices is empty; give the mesh two eyeballs")
+        for corner, sign in ((36, -1), (45, 1)):
+            for name, array, expected in (("vertices", mesh.vertices, (sign * 45, 0, 75)), ("uv", mesh.uv, (sign * 40, 0))):
+                there = array[self.landmarks[corner]].astype(float)
+                if not (np.abs(there - expected) < _TOLERANCE).all():
+                    raise self._wrong(
+                        f"mesh.{name} of landmark {corner} (outer eye corner) is {there.round(2).tolist()}; give mm as on "
+                        f"the built-in head, within {_TOLERANCE} of {list(expected)}"
+                    )
+
+    def _wrong(self, problem: str) -> UserError:
+        return UserError(f"geometry {self.name}: {problem}")
+
+    def key(self) -> str:
+        """Identity by content: of all its arrays to the last bit, whatever its name."""
+        return digest(_content({name: value for name, value in vars(self).items() if name != "name"}))
 
     def shape(self, identity: NDArray[Any], expression: dict[str, float], gaze: tuple[float, float] = (0.0, 0.0)) -> Vectors:
         """Vertices [V, 3] of one face.
@@ -126,3 +140,22 @@ def rotation(yaw: float, pitch: float, roll: float) -> NDArray[np.float64]:
     about_x = np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]])
     about_z = np.array([[cr, -sr, 0], [sr, cr, 0], [0, 0, 1]])
     return np.asarray(about_z @ about_x @ about_y)
+
+
+def _content(value: Any) -> Iterator[bytes]:
+    """Arrays of nested mappings and tuples as bytes, whatever the mappings' order."""
+    if isinstance(value, Mesh):
+        value = vars(value)
+    if isinstance(value, dict):
+        for name in sorted(value):
+            yield name.encode()
+            yield from _content(value[name])
+    elif isinstance(value, tuple):
+        yield str(len(value)).encode()
+        for item in value:
+            yield from _content(item)
+    elif isinstance(value, np.ndarray):
+        yield f"{value.dtype.str} {value.shape}".encode()
+        yield np.ascontiguousarray(value).tobytes()
+    else:
+        yield repr(value).encode()

@@ -12,6 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from domaingap.data.generated.geometry import FaceGeometry
+
+LIMIT = 2.5
+"""Standard deviations at which normal draws are cut, unless said otherwise."""
+POSE = {"yaw": ((0, 17), (0, 17)), "pitch": ((0, 8.5), (-2, 9)), "roll": ((0, 9), (0, 11))}
+"""Mean and standard deviation in degrees with the population dial at 0 and at 1; drawn in this order."""
+
 
 class Draws:
     """Seeded draws as Python numbers; dials blend their ranges (:func:`blend`)."""
@@ -22,7 +29,7 @@ class Draws:
     def uniform(self, low: float, high: float) -> float:
         return float(low + (high - low) * self.rng.random())
 
-    def normal(self, mean: float = 0.0, sd: float = 1.0, limit: float = 2.5) -> float:
+    def normal(self, mean: float = 0.0, sd: float = 1.0, limit: float = LIMIT) -> float:
         return float(mean + sd * np.clip(self.rng.standard_normal(), -limit, limit))
 
     def chance(self, share: float) -> bool:
@@ -55,11 +62,6 @@ _HAIR_COLOURS = np.array(
 _IRISES = np.array([[0.06, 0.028, 0.012], [0.10, 0.05, 0.02], [0.14, 0.16, 0.09], [0.14, 0.22, 0.30], [0.20, 0.24, 0.26]])
 
 
-# The head's identity fields (head.py) by what makes a child's face.
-_CHILD = ((1, -0.9), (3, -0.4), (4, -1.0), (7, 0.8), (11, 1.3), (12, 0.3), (13, -1.0), (15, -0.9), (16, -1.1), (19, -0.7),
-          (27, -1.0), (29, 1.2), (31, -1.5))  # fmt: skip
-
-
 def skin_colour(melanin: float, blood: float) -> NDArray[np.float64]:
     """Linear RGB of skin from its two pigments' amounts, 0 to 1 each: a smooth fit by eye to photographs' range."""
     light, dark = np.array([0.72, 0.50, 0.40]), np.array([0.075, 0.036, 0.022])
@@ -67,40 +69,33 @@ def skin_colour(melanin: float, blood: float) -> NDArray[np.float64]:
     return np.asarray(colour * np.array([1.0, 1 - 0.22 * blood, 1 - 0.20 * blood]))
 
 
-def draw_face(rng: np.random.Generator, n_identity: int, appearance: float, population: float) -> FaceParameters:
+def draw_face(rng: np.random.Generator, geometry: FaceGeometry, appearance: float, population: float) -> FaceParameters:
     """One face.
 
     Args:
         rng: the face's own generator.
-        n_identity: number of the geometry's identity fields.
+        geometry: whose identities and expressions are drawn.
         appearance: the appearance dial, 0 to 1.
         population: the population dial.
     """
     d = Draws(rng)
     spread = blend(population, 0.85, 1.0)
-    identity = np.clip(rng.standard_normal(n_identity), -2.2, 2.2).astype(np.float32) * np.float32(spread)
-    # A fifth are children: high foreheads, short chins and noses, round cheeks, large eyes.
+    identity = np.clip(rng.standard_normal(len(geometry.identity)), -2.2, 2.2).astype(np.float32) * np.float32(spread)
+    # A fifth are children.
     young = d.uniform(0.4, 1.3) if d.chance(0.2) else 0.0
-    # Another population: longer, narrower faces, larger noses and lower brows, on average.
-    shift = np.zeros(n_identity, np.float32)
-    for k, amount in ((0, -0.7), (1, 0.6), (3, -0.6), (4, 0.6), (13, 0.8), (14, 0.6), (24, -0.6), (29, 0.7)):
-        if k < n_identity:
-            shift[k] = amount
-    identity += np.float32(population) * shift
-    for k, amount in _CHILD:
-        if k < n_identity:
-            identity[k] += np.float32(young * amount)
-    expression = _expression(d, population)
+    if len(geometry.other_population):
+        identity += np.float32(population) * geometry.other_population.astype(np.float32)
+    if len(geometry.child):
+        identity += (young * geometry.child).astype(np.float32)
+    expression = {name: strength for name, strength in _expression(d, population).items() if name in geometry.expression}
     gaze = (d.normal(0, 0.16), d.normal(-0.03, 0.10))
-    pose = (
-        float(np.clip(d.normal(0, 17), -45, 45)),
-        float(np.clip(d.normal(blend(population, 0, -2), blend(population, 8.5, 9)), -25, 25)),
-        float(np.clip(d.normal(0, blend(population, 9, 11)), -30, 30)),
+    yaw, pitch, roll = (
+        d.normal(*(blend(population, *at) for at in zip(*parameters, strict=True))) for parameters in POSE.values()
     )
     distance = float(np.exp(d.uniform(np.log(520), np.log(3000))))
     face_share = d.uniform(0.20, 0.30)
     centre = (0.5 + d.normal(0, 0.03), 0.44 + d.normal(0, 0.03))
-    face = FaceParameters(identity, expression, gaze, pose, distance, face_share, centre)
+    face = FaceParameters(identity, expression, gaze, (yaw, pitch, roll), distance, face_share, centre)
     face.look = {
         **_person(d, population, young),
         **_things(d, population),

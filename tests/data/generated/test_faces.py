@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -9,13 +15,17 @@ from scipy import stats
 from domaingap.config import CropConfig
 from domaingap.data.boxes import iou, landmark_box
 from domaingap.data.crops import apply_transform, crop_transform
-from domaingap.data.generated import Dials, FaceGenerator
-from domaingap.data.generated.geometry import EYE, SEG, SKIN, FaceGeometry, Mesh, rotation
-from domaingap.data.generated.head import parametric_head
+from domaingap.data.generated import Dials, FaceGenerator, FaceGeometry, Mesh
+from domaingap.data.generated.face import VERSION
+from domaingap.data.generated.geometries.builtin import parametric_head
+from domaingap.data.generated.geometry import rotation
 from domaingap.data.generated.labels import annotator_noise, noise_covariance
-from domaingap.data.generated.population import draw_face
+from domaingap.data.generated.mesh import SEG, SKIN
+from domaingap.data.generated.population import LIMIT, POSE, draw_face
 from domaingap.data.generated.raster import rasterise
 from domaingap.errors import UserError
+
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")
@@ -71,13 +81,15 @@ def test_identity_and_expression_move_every_landmark_beyond_what_a_pose_could():
     people = [head.shape(rng.standard_normal(len(head.identity)), {})[head.landmarks[:68]] for _ in range(60)]
     assert np.mean([residual(p) for p in people], axis=0).min() > 1.0
     faces = [
-        head.shape(np.zeros(len(head.identity)), draw_face(np.random.default_rng(i), 62, 0, 0).expression)[
+        head.shape(np.zeros(len(head.identity)), draw_face(np.random.default_rng(i), head, 0, 0).expression)[
             head.landmarks[:68]
         ]
         for i in range(60)
     ]
     assert np.mean([residual(f) for f in faces], axis=0).min() > 0.5
-    assert len({name for i in range(60) for name in draw_face(np.random.default_rng(i), 62, 0, 0).expression}) > 12
+    # Every movement that the head has is drawn.
+    drawn = (draw_face(np.random.default_rng(i), head, 0, 0).expression.items() for i in range(60))
+    assert {name for face in drawn for name, strength in face if strength} == set(head.expression)
 
 
 @pytest.mark.parametrize(("name", "up", "down"), [("jaw_open", 62, 66), ("blink_right", 37, 41), ("blink_left", 43, 47)])
@@ -97,7 +109,7 @@ def test_jaw_opens_and_lids_close(name, up, down):
 
 
 def test_s_labels_are_the_projected_points_of_any_mesh():
-    """Another geometry plugs in: an egg with 70 of its vertices for landmarks; the pinhole is worked out here."""
+    """An egg with 70 of its vertices for landmarks, which makes no faces; the pinhole is worked out here."""
     polar, turn = np.meshgrid(np.linspace(0.05, np.pi - 0.05, 24), np.linspace(-np.pi, np.pi, 40), indexing="ij")
     unit = np.stack([np.sin(polar) * np.sin(turn), np.cos(polar), np.sin(polar) * np.cos(turn)], -1).reshape(-1, 3)
     vertices = (unit * [70, 110, 85]).astype(np.float32)
@@ -115,13 +127,10 @@ def test_s_labels_are_the_projected_points_of_any_mesh():
         np.stack([turn.ravel() * 75, vertices[:, 1]], -1).astype(np.float32),
         np.tile(np.float32([0, 1]), (len(vertices), 1)),
     )  # fmt: skip
-    names = parametric_head().expression
     egg = FaceGeometry(
-        "egg-1", mesh, landmarks, np.zeros((3, len(vertices), 3), np.float32),
-        {name: np.zeros_like(vertices) for name in names}, (landmarks[68:69], landmarks[69:70]), 12.0,
-    )  # fmt: skip
+        "egg-1", mesh, landmarks, np.zeros((3, len(vertices), 3), np.float32), {}, (landmarks[68:69], landmarks[69:70]), 12.0
+    )
     generator = FaceGenerator("synthetic", 3, geometry=egg)
-    assert generator.key() != FaceGenerator("synthetic", 3).key()
     face = generator.parameters(5)
     result = generator.photograph(5, 200)
 
@@ -141,6 +150,145 @@ def test_s_labels_are_the_projected_points_of_any_mesh():
     head = [SEG["skin"], SEG["left_brow"], SEG["right_brow"], SEG["hair"]]
     assert result.visible.sum() > 40 and np.isin(result.segmentation[y, x], head).all()
     assert (result.segmentation[y, x] == SEG["skin"]).mean() > 0.6
+
+
+def foreign(**changes):
+    """The built-in head as somebody else's mesh would be: vertices and triangles in another order."""
+    head, rng = parametric_head(), np.random.default_rng(0)
+    order = rng.permutation(len(head.mesh.vertices))
+    t = rng.permutation(len(head.mesh.triangles))
+    new = np.argsort(order).astype(np.int32)
+    mesh = Mesh(
+        head.mesh.vertices[order], new[head.mesh.triangles[t]], head.mesh.material[t], head.mesh.segment[t],
+        head.mesh.uv[order], head.mesh.attributes[order],
+    )  # fmt: skip
+    return replace(head, **{
+        "mesh": mesh, "landmarks": new[head.landmarks], "identity": head.identity[:, order],
+        "expression": {name: moved[order] for name, moved in head.expression.items()},
+        "eye_vertices": tuple(new[eye] for eye in head.eye_vertices), "brow_edges": new[head.brow_edges],
+        "lid_vertices": tuple(new[lids] for lids in head.lid_vertices), "contours": tuple(new[p] for p in head.contours),
+        **changes,
+    })  # fmt: skip
+
+
+def test_another_mesh_of_the_same_head_draws_the_same_faces():
+    dials = Dials(1, 1, 1)
+    for i in range(3):
+        one, two = (FaceGenerator("target", 3, dials, mesh).photograph(i, 128) for mesh in (None, foreign()))
+        np.testing.assert_allclose(two.landmarks_s, one.landmarks_s, atol=1e-3)
+        np.testing.assert_allclose(two.landmarks_r, one.landmarks_r, atol=1e-2)
+        assert np.abs(two.image.astype(int) - one.image).mean() < 0.5
+        assert (two.segmentation == one.segmentation).mean() > 0.998
+
+
+def test_a_mesh_with_other_fields_than_ours_is_drawn_with_what_it_has():
+    """Five identities, one movement that we know, one that we don't; nothing about lids, outlines, brows, children."""
+    none = np.empty(0, np.int32)
+    whole = foreign()
+    movements = {"jaw_open": whole.expression["jaw_open"], "dimple": whole.expression["smile"]}
+    few = foreign(
+        identity=whole.identity[:5], expression=movements,
+        lid_vertices=(none, none), contours=(), brow_edges=none, child=np.empty(0), other_population=np.empty(0),
+    )  # fmt: skip
+    generator = FaceGenerator("target", 3, Dials(1, 1, 1), few)
+    faces = [generator.parameters(i) for i in range(400)]
+    assert {name for face in faces for name in face.expression} == {"jaw_open"}
+    # Nobody's identity is moved by fields that mean something else here.
+    assert np.abs(np.mean([face.identity for face in faces], axis=0)).max() < 0.2
+    open_mouth = next(i for i, face in enumerate(faces) if face.expression.get("jaw_open", 0) > 0.9)
+    one = generator.photograph(open_mouth, 128)
+    shape = few.shape(faces[open_mouth].identity, {"jaw_open": 1.0})[few.landmarks]
+    assert shape[62, 1] - shape[66, 1] > 15
+    assert one.visible.sum() > 30 and {SEG["skin"], SEG["nose"], SEG["mouth_interior"]} <= set(np.unique(one.segmentation))
+    np.testing.assert_allclose(one.landmarks_r_exact[36:], one.landmarks_s[36:])
+
+
+def test_children_and_another_population_differ_by_the_geometrys_own_fields():
+    head = parametric_head()
+    plain = replace(head, child=np.empty(0), other_population=np.empty(0))
+
+    def people(geometry, population):
+        generator = FaceGenerator("target", 2, Dials(population_gap=population), geometry)
+        return np.array([generator.parameters(i).identity for i in range(300)])
+
+    young = people(head, 0) - people(plain, 0)
+    strength = young @ head.child / (head.child @ head.child)
+    np.testing.assert_allclose(young, strength[:, None] * head.child, atol=1e-5)
+    grown = np.abs(strength) < 1e-6
+    assert 0.14 < 1 - grown.mean() < 0.26 and 0.39 < strength[~grown].min() < 0.6 and 1.1 < strength.max() < 1.31
+    moved = people(replace(head, child=np.empty(0)), 0.5) - people(plain, 0.5)
+    np.testing.assert_allclose(moved, np.tile(0.5 * head.other_population, (300, 1)), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (lambda g: {"mesh": replace(g.mesh, uv=g.mesh.uv / 100)}, r"mesh\.uv of landmark 36 .* is \[-0\.4, .* give mm"),
+        (lambda g: {"mesh": g.mesh.moved(g.mesh.vertices / 10)}, r"mesh\.vertices of landmark 36 .* give mm"),
+        (lambda g: {"mesh": replace(g.mesh, uv=None)}, r"mesh\.uv has shape \[\]; give \[\d+, 2\]"),
+        (lambda g: {"landmarks": g.landmarks[:68]}, r"landmarks has shape \[68\]; give \[70\]"),
+        (lambda g: {"landmarks": g.landmarks + 10_000}, "landmarks names vertices"),
+        (lambda g: {"identity": g.identity[:5]}, r"child has shape \[62\]; give \[5\] or \[0\]"),
+        (lambda g: {"expression": {"smile": g.expression["smile"][:9]}}, r"expression smile has shape \[9, 3\]"),
+        (lambda g: {"contours": g.contours[:3]}, "3 contours; .* 17"),
+        (lambda g: {"eye_vertices": (g.eye_vertices[0], g.eye_vertices[1][:0])}, "eye_vertices is empty"),
+    ],
+)
+def test_what_a_mesh_lacks_is_named(changes, message):
+    with pytest.raises(UserError, match=f"^geometry parametric-head-1: .*{message}"):
+        replace(parametric_head(), **changes(parametric_head()))
+
+
+def test_keys_hold_what_determines_the_faces():
+    head = parametric_head()
+    moved = head.mesh.vertices.copy()
+    moved[7, 1] += 1e-5
+    geometries = [
+        head,
+        replace(head, mesh=head.mesh.moved(moved)),
+        replace(head, expression={**head.expression, "smile": head.expression["frown"]}),
+        replace(head, contours=head.contours[::-1]),
+        replace(head, child=-head.child),
+    ]
+    assert len({geometry.key() for geometry in geometries}) == 5
+    assert len({FaceGenerator("target", 0, geometry=geometry).key() for geometry in geometries}) == 5
+    assert replace(head, name="other").key() == head.key()
+    assert FaceGenerator("target", 0).key() == FaceGenerator("target", 0, geometry=head).key()
+    others = [FaceGenerator("target", 1), FaceGenerator("synthetic", 0), FaceGenerator("target", 0, Dials(label_gap=0.1))]
+    assert len({generator.key() for generator in (FaceGenerator("target", 0), *others)}) == 4
+    # In another process they are the same.
+    code = "from tests.data.generated.test_faces import *; print(foreign().key(), FaceGenerator('target', 0).key())"
+    there = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert there.stdout.split() == [foreign().key(), FaceGenerator("target", 0).key()]
+
+
+def test_the_key_holds_the_version(monkeypatch):
+    before = FaceGenerator("target", 0).key()
+    monkeypatch.setattr("domaingap.data.generated.face.VERSION", VERSION + 1)
+    assert FaceGenerator("target", 0).key() != before
+
+
+def test_readme_states_the_poses_that_are_drawn():
+    text = " ".join((ROOT / "README.md").read_text().split())
+    sentence = re.search(
+        r"yaw within ±([\d.]+)°, pitch ±([\d.]+)°, roll ±([\d.]+)°; at `population_gap` 1 pitch (-?[\d.]+)° to ([\d.]+)°, "
+        r"roll ±([\d.]+)°",
+        text,
+    )
+    yaw, pitch, roll, lowest, highest, other_roll = map(float, sentence.groups())
+    stated = {
+        0: [(-yaw, yaw), (-pitch, pitch), (-roll, roll)],
+        1: [(-yaw, yaw), (lowest, highest), (-other_roll, other_roll)],
+    }
+    for dial, ranges in stated.items():
+        bounds = [(mean - LIMIT * sd, mean + LIMIT * sd) for mean, sd in (both[dial] for both in POSE.values())]
+        np.testing.assert_allclose(ranges, bounds)
+        generator = FaceGenerator("target", 1, Dials(population_gap=dial))
+        poses = np.array([generator.parameters(i).pose for i in range(2000)])
+        low, high = np.transpose(bounds)
+        assert (poses >= low - 1e-9).all() and (poses <= high + 1e-9).all()
+        # One draw in eighty is cut, so that both ends are reached.
+        np.testing.assert_allclose([poses.min(0), poses.max(0)], [low, high])
 
 
 def test_pose_angles_have_the_stated_signs(synthetic):
@@ -220,7 +368,7 @@ def test_annotators_noise_has_the_stated_covariance(synthetic):
 
 def test_dials_at_zero_make_the_domains_one_distribution():
     """One stream of draws gives one picture in both domains; different faces of both are alike in distribution."""
-    a = draw_face(np.random.default_rng(5), 62, 0.0, 0.0)
+    a = draw_face(np.random.default_rng(5), parametric_head(), 0.0, 0.0)
     other = FaceGenerator("target", 0)
     other.parameters = lambda _: a
     same = FaceGenerator("synthetic", 0)
@@ -252,11 +400,20 @@ def test_dials_at_zero_make_the_domains_one_distribution():
 
 def test_each_dial_turns_what_its_name_says_and_nothing_else():
     plain = FaceGenerator("target", 2).photograph(1, 128)
+    labels = FaceGenerator("target", 2, Dials(label_gap=1)).photograph(1, 128)
     camera = FaceGenerator("target", 2, Dials(appearance_gap=1)).photograph(1, 128)
-    np.testing.assert_allclose(camera.landmarks, plain.landmarks)
-    assert np.abs(camera.image.astype(int) - plain.image).mean() > 4
     people = FaceGenerator("target", 2, Dials(population_gap=1)).photograph(1, 128)
+    for name in ("image", "segmentation", "landmarks_s", "landmarks_r", "visible", "pose", "box"):
+        assert np.array_equal(getattr(labels, name), getattr(plain, name)), name
+        assert np.array_equal(getattr(camera, name), getattr(plain, name)) == (name != "image"), name
+    assert np.linalg.norm(labels.landmarks - plain.landmarks, axis=1).mean() > 0.5
+    assert np.abs(camera.image.astype(int) - plain.image).mean() > 4
     assert np.linalg.norm(people.landmarks - plain.landmarks, axis=1).mean() > 1
+    # Another population stands in the same light, before the same backgrounds, and is labelled as S labels say.
+    np.testing.assert_array_equal(people.landmarks, people.landmarks_s)
+    looks = [[FaceGenerator("target", 2, Dials(population_gap=p)).parameters(i).look for i in range(300)] for p in (0, 1)]
+    for name in ("shadow", "exposure", "background", "background_tone"):
+        assert stats.ks_2samp(*([look[name] for look in both] for both in looks)).pvalue > 0.01, name
 
 
 @pytest.mark.parametrize("name", ["label_gap", "appearance_gap", "population_gap"])
@@ -287,16 +444,20 @@ def test_a_crop_shows_what_the_photograph_shows_there(synthetic, channels):
 
 
 def test_boxes_are_where_a_detector_would_put_them(synthetic):
-    faces = [synthetic.photograph(i, 64) for i in range(40)]
-    overlap = [iou(face.box, landmark_box(face.landmarks_s[:68])) for face in faces]
-    assert min(overlap) > 0.5
-    centres = np.array(
+    faces = [synthetic.photograph(i, 64) for i in range(60)]
+    boxes, landmarks = (np.array(b) for b in zip(*((f.box, landmark_box(f.landmarks_s[:68])) for f in faces), strict=True))
+    assert min(iou(*pair) for pair in zip(boxes, landmarks, strict=True)) > 0.5
+    size = landmarks[:, 2:] - landmarks[:, :2]
+    measured = np.hstack(
         [
-            (f.box[:2] + f.box[2:]) / 2 - (landmark_box(f.landmarks_s)[:2] + landmark_box(f.landmarks_s)[2:]) / 2
-            for f in faces
+            (boxes[:, 2:] - boxes[:, :2]) / size,
+            ((boxes[:, 2:] + boxes[:, :2]) - (landmarks[:, 2:] + landmarks[:, :2])) / 2 / size,
         ]
     )
-    assert centres[:, 1].mean() < 0 and centres.std() > 0.1
+    # MTCNN's on generated faces: mean and spread of both sides' ratios, and of the centre's offset in units of the sides.
+    means, spreads = np.array([0.957, 1.258, 0.0, -0.13]), np.array([0.058, 0.10, 0.047, 0.043])
+    assert (np.abs(measured.mean(0) - means) < 4 * spreads / np.sqrt(60)).all()
+    assert (np.abs(measured.std(0) / spreads - 0.95) < 0.3).all()
 
 
 def test_segmentation_knows_eyes_and_mouth(synthetic):
@@ -306,4 +467,3 @@ def test_segmentation_knows_eyes_and_mouth(synthetic):
     mx, my = ((face.landmarks_s[62] + face.landmarks_s[66]) / 2).round().astype(int)
     assert face.segmentation[my, mx] == SEG["mouth_interior"]
     assert {SEG["skin"], SEG["nose"], SEG["top_lip"], SEG["bottom_lip"], SEG["neck"]} <= set(np.unique(face.segmentation))
-    assert EYE != SKIN
