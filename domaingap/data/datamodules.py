@@ -196,7 +196,7 @@ class RealDataModule(_FacesDataModule):
         names, photographs = faces.names.tolist(), faces.photographs.tolist()
         train_part = np.isin(faces.parts, self.about.train_parts)
         # A photograph that is also in a test set doesn't train (none is in the releases, but copies get mixed up).
-        tested = dict(zip(faces.photographs[~train_part].tolist(), faces.names[~train_part].tolist(), strict=True))
+        tested = {photographs[i]: names[i] for i in np.flatnonzero(~train_part)[::-1]}  # the first of its faces there
         self.moved = {names[i]: tested[photographs[i]] for i in np.flatnonzero(train_part) if photographs[i] in tested}
         train_part &= ~np.isin(faces.names, list(self.moved))
         pool = np.flatnonzero(train_part)

@@ -105,6 +105,7 @@ def prepare_part(
             "n_published": count.published,
             "partial": count.partial,
             "skipped": count.skipped,
+            "doubts": {},
             "crop": asdict(crop),
             **made,
         }
@@ -170,7 +171,7 @@ def _cut(reader: Reader, part: str, crop: CropConfig, folder: Path, place: Path,
     """The part's faces found and cut out."""
     records = reader.records(part)
     # All annotations first: a malformed one is found in seconds, not after an hour of detection.
-    landmarks = np.stack([reader.read(record).landmarks for record in records])
+    landmarks = reader.landmarks(part)
     boxes_file = place / f"boxes-{content_key([FORMAT, DETECTOR])}.jsonl"
     rows = _prepare_rows(reader, part, records, landmarks, crop, folder, boxes_file, workers)
     boxes = np.array([row["box"] for row in rows])
@@ -193,6 +194,7 @@ def _cut(reader: Reader, part: str, crop: CropConfig, folder: Path, place: Path,
     return {
         "fingerprint": digest([str(FORMAT).encode(), *contents]),
         "box_sources": dict(Counter(row["source"] for row in rows)),
+        "doubts": dict(reader.doubts),
     }
 
 

@@ -19,6 +19,7 @@ def describe(data: DataRecord) -> str:
     for name, part in data.parts.items():
         count = f"{part.n_faces}" + (f" of {part.n_published}" if part.n_published else "")
         notes = [f"{n} {why} passed over" for why, n in part.skipped.items()]
+        notes += [f"{n} doubtful: {why}" for why, n in part.doubts.items()]
         if part.box_sources.get("fallback"):
             notes.append(f"{part.box_sources['fallback']} fell back to the landmarks' box")
         parts.append(f"{name} {count}" + (f" ({', '.join(notes)})" if notes else ""))

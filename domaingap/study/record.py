@@ -37,12 +37,13 @@ class SetRecord:
 
 @dataclass(frozen=True)
 class PartRecord:
-    """A prepared part of a data set."""
+    """A prepared part of a data set; ``doubts`` counts annotations that look wrong, by what looks wrong."""
 
     n_faces: int
     n_published: int | None
     partial: bool
     skipped: dict[str, int]
+    doubts: dict[str, int]
     box_sources: dict[str, int]
     fingerprint: str
 

@@ -282,7 +282,7 @@ class Run:
             interval_rule="95%, bootstrap over photographs",
             counts={},
             data=self.data,
-            box_rule=self.real.box_rule(),
+            box_rule=self._box_rule(),
             stages=[_describe_stage(s) for s in self._stages],
             adapter_stages=[
                 AdapterStageRecord(f.entry.key, f.entry.reused, f.entry.record["n_pairs"], f.entry.record["seconds"])
@@ -333,6 +333,11 @@ class Run:
         record = replace(record, metrics=metrics, intervals=intervals, counts=counts, files=files, folder=self.folder)
         record.write()
         return record
+
+    def _box_rule(self) -> str:
+        """Where boxes come from, at test and, where that differs, in the synthetic faces."""
+        rules = [module.box_rule() for module in self.modules.values()]
+        return rules[0] + (f"; synthetic faces: {rules[1]}" if rules[0] != rules[-1] else "")
 
     def _start_record(self) -> StartRecord | None:
         if self.start is None:

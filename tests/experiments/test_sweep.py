@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -174,3 +175,66 @@ def test_wrong_options(cli: Cli, tmp_path: Path) -> None:
     fails(cli("sweep", file, "more"), "more")
     fails(cli("sweep", file, "--fit.steps", "x"), "fit.steps")
     fails(cli("report", "--unknown"), "--unknown")
+
+
+def test_only_the_alpha_that_validation_picks_is_scored_on_test(cli: Cli, quick: list[str], tmp_path: Path) -> None:
+    file = write(
+        tmp_path / "s.yaml",
+        grid(recipe="mixing", alpha=[0, 0.5, 1], n_real=9, seed=[0, 1]),
+        grid(recipe="real_only", n_real=9, seed=[0, 1]),
+    )
+    options = [*quick, "--adapter.kind=shift"]
+
+    def results() -> dict[tuple[str, int, float | None], dict[str, Any]]:
+        contents = [json.loads(path.read_text()) for path in (tmp_path / "runs").rglob("result.json")]
+        return {(c["recipe"], c["seed"], c["alpha"]): c for c in contents}
+
+    answer = cli("sweep", file, *options)
+    assert answer.code == 0, answer.err
+    found = results()
+    assert len(found) == 8
+    for seed in (0, 1):
+        mixed = {alpha: content for (recipe, s, alpha), content in found.items() if recipe == "mixing" and s == seed}
+        scored = [alpha for alpha, content in mixed.items() if "test/common" in content["counts"]]
+        best = min(mixed, key=lambda alpha: mixed[alpha]["metrics"]["val/nme"])
+        assert scored == [best], "the best on validation, and no other"
+        assert f"α {best:g} picked on validation from 3" in answer.err
+        assert "test/common" in found["real_only", seed, None]["counts"], "competes with none"
+    rows = [line for line in answer.out.splitlines() if "mixing" in line]
+    assert sum("α by val" in row for row in rows) == 1 and len(rows) <= 2, "an α has a row where both seeds picked it"
+    before = {key: content["metrics"] for key, content in found.items()}
+    again = cli("sweep", file, *options)
+    assert again.code == 0 and {key: content["metrics"] for key, content in results().items()} == before
+    everything = cli("sweep", file, *options, "--score-test=all")
+    assert everything.code == 0 and all("test/common" in content["counts"] for content in results().values())
+    nothing = [option for option in options if not option.startswith("--runs_dir")]
+    answer = cli("sweep", file, *nothing, f"--runs_dir={tmp_path / 'none'}", "--score_test=none")
+    assert answer.code == 0 and "common" not in answer.out
+    contents = [json.loads(path.read_text()) for path in (tmp_path / "none").rglob("result.json")]
+    assert len(contents) == 8 and not any("test/common" in content["counts"] for content in contents)
+    fails(cli("sweep", file, "--score_test=some"), "some")
+
+
+def test_networks_are_shared_by_runs_that_validate_on_other_faces(cli: Cli, quick: list[str], tmp_path: Path) -> None:
+    """As in the laboratory: one synthetic network for several sets of real faces."""
+    file = write(tmp_path / "s.yaml", grid(recipe="synthetic_only", real__n_val=[5, 6, 7]))
+    plain = [option for option in quick if not option.startswith("--real.n_val")]
+    assert "1 networks to train, for 6" in cli("sweep", file, *plain, "--plan").err
+    answer = cli("sweep", file, *plain)
+    assert answer.code == 0 and "6 of 6 runs finished" in answer.err
+    assert len(list((tmp_path / "runs" / "stages").iterdir())) == 1
+    (manifest,) = (tmp_path / "runs" / "stages").glob("*/manifest.json")
+    files = json.loads(manifest.read_text())["files"]
+    assert len(files) == 1 + 3 + 1, "the last weights, the best on each of three sets and on the hold-out"
+    stages = [json.loads(path.read_text())["stages"] for path in (tmp_path / "runs").rglob("result.json")]
+    assert [s[0]["reused"] for s in stages].count(False) == 1
+
+
+def test_a_damaged_result_is_passed_over(cli: Cli, quick: list[str], tmp_path: Path) -> None:
+    file = write(tmp_path / "s.yaml", grid(recipe="real_only", n_real=[5, 6]))
+    assert cli("sweep", file, *quick).code == 0
+    (path,) = (tmp_path / "runs").glob("real_only-n5-*/result.json")
+    path.write_text("{")
+    answer = cli("sweep", file, *quick)
+    assert answer.code == 0 and "1 result passed over" in answer.err and f"{path}: damaged" in answer.err
+    assert "2 runs, 1 of them finished before" in answer.err and "2 of 2 runs finished, 1 of them now" in answer.err

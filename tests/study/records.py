@@ -151,7 +151,7 @@ def run_record(
 
 
 def _data(source: str, fingerprint: str) -> DataRecord:
-    part = PartRecord(24, None, True, {}, {}, fingerprint)
+    part = PartRecord(24, None, True, {}, {}, {}, fingerprint)
     return DataRecord(source, fingerprint, True, [], {"part": part}, 18, 6, "landmarks", "")
 
 
