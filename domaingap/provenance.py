@@ -48,4 +48,5 @@ class Seen:
         """From its plain form; of None, that nothing is known."""
         if value is None:
             return cls(complete=False)
-        return cls(**{key: frozenset(v) if isinstance(v, list) else v for key, v in value.items()})
+        sets = {key: frozenset(value[key]) for key in ("real", "selected_on", "licences")}
+        return cls(**sets, steps=value["steps"], complete=value["complete"])

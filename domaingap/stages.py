@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -95,7 +95,7 @@ class Stage:
         return int(self.best[VALIDATED_ON[selection]]["step"])
 
     def seen(self, selection: str) -> Seen:
-        """What stands behind that checkpoint; its steps are those of the whole stage."""
+        """What stands behind that checkpoint; its steps are those of the whole training that it was picked from."""
         seen = Seen.of(self.entry.record["seen"])
         if selection == "budget":
             return seen
@@ -181,11 +181,11 @@ class StageStore:
         fit = resolve(fit, len(faces), model.backbone)
         sets = {name: _set_key(module, fit.monitor) for name, module in validation.items()}
         if start is None:
-            before, began_at = Seen(), None
+            before, began_at = Seen(), ""
         elif isinstance(start, Path):
             before, began_at = checkpoint_seen(start), _file_key(start)
         else:
-            before, began_at = start[0].seen(start[1]), [start[0].entry.key, start[0].pick(start[1])]
+            before, began_at = start[0].seen(start[1]), f"{start[0].entry.key} {start[0].pick(start[1])}"
         if model.pretrained:
             before |= Seen(licences=frozenset({"ImageNet (timm's pretrained weights)"}))
         identity = {
@@ -221,8 +221,8 @@ class StageStore:
                 fit,
                 seed,
                 folder / ".training",
-                None if on_point is None else lambda point: on_point(_own(point)),
-                {name: replace(seen, steps=before.steps) | s for name, s in {**selected, LAST: Seen()}.items()},
+                (lambda point: on_point(_own(point))) if on_point is not None else None,
+                {name: seen | more for name, more in {**selected, LAST: Seen()}.items()},
             )
             for name, key in needed.items():
                 link(folder / ".training" / f"best-{name}.ckpt", folder / _file(key))
@@ -261,8 +261,9 @@ class StageStore:
         stage = Stage(title, entry, sets)
         if entry.reused:
             detail(f"  {title}: trained before ({stage.seen('budget').steps} steps), taken from {entry.folder}")
-            for point in stage.history if on_point is not None else ():
-                on_point(point)
+            if on_point is not None:
+                for point in stage.history:
+                    on_point(point)
         return stage
 
     def fit_adapter(

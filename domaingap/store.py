@@ -183,7 +183,7 @@ def _differs(path: Path, said: Mapping[str, Any]) -> str | None:
 
 def file_digest(path: Path, sync: bool = False) -> str:
     """SHA-256 of a file's content in hexadecimal; ``sync`` also has it written to the disk."""
-    with open(path, "rb+" if sync else "rb") as file:
+    with open(path, "rb") as file:
         if sync:
             os.fsync(file.fileno())
         return hashlib.file_digest(file, "sha256").hexdigest()

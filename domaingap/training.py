@@ -173,8 +173,7 @@ class _Keeper(Callback):
         for name in pl_module.validation_names:
             if name not in self.best or point[f"{name}/{self.monitor}"] < self.best[name][f"{name}/{self.monitor}"]:
                 self.best[name] = {**point, "step": trainer.global_step}
-                seen = self.seen[name].trained(trainer.global_step)
-                save_network(pl_module, self.folder / f"best-{name}.ckpt", self._validated, seen=seen)
+                save_network(pl_module, self.folder / f"best-{name}.ckpt", self._validated, self.seen[name])
         now = time.monotonic()
         self.seconds, self._since = self.seconds + now - self._since, now
         point = {"step": trainer.global_step, "seconds": round(self.seconds, 2), **point}
@@ -252,7 +251,7 @@ def fit_stage(
         seed: seed of the order of faces.
         folder: where checkpoints go.
         on_point: called with each row of the history, those of a killed call included.
-        seen: what stood behind the weights and stands behind the data, for each validation set and for ``last``.
+        seen: what stands behind the checkpoint of each validation set and behind ``last``.
     """
     folder.mkdir(parents=True, exist_ok=True)
     assert fit.val_every is not None and fit.num_workers != "auto"
@@ -260,7 +259,7 @@ def fit_stage(
     if done.is_file():
         return FitResult(**json.loads(done.read_text()))
     model.fit_seed, model.total_steps = seed, fit.steps
-    seen = seen if seen is not None else dict.fromkeys([*validation, "last"], train.seen())
+    seen = seen if seen is not None else dict.fromkeys([*validation, "last"], train.seen().trained(fit.steps))
     keeper = _Keeper(folder, fit.monitor, on_point, seen)
     progress = _Progress(title, fit.steps, keeper)
     callbacks: list[Callback] = [keeper]
@@ -311,7 +310,7 @@ def fit_stage(
             raise
         finally:
             progress.stop()
-    save_network(model, folder / "last.ckpt", seen=seen["last"].trained(fit.steps))
+    save_network(model, folder / "last.ckpt", seen=seen["last"])
     result = FitResult(keeper.history, keeper.best, round(keeper.seconds, 1))
     write_json(done, asdict(result))
     resume.unlink(missing_ok=True)

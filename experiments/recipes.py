@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 from domaingap.config import determining
 from domaingap.study.recipe import Answer, Companion, Recipe, Steps, recipe
@@ -18,7 +18,7 @@ BOTH = ("source_val", "val")
 
 def under_both_rules(s: OnSynthetic, planned: Mapping[str, list[Any]]) -> Iterator[Companion]:
     """synthetic_only is reported with and without real validation images; both come from one training."""
-    other = "source_val" if s.selection == "real_val" else "real_val"
+    other: Literal["real_val", "source_val"] = "source_val" if s.selection == "real_val" else "real_val"
     yield Companion("synthetic_only", replace(s, selection=other), "synthetic_only under both selection rules")
 
 

@@ -240,10 +240,10 @@ def test_validation_sets_are_no_part_of_a_network(
 
 def test_checkpoints_say_what_they_have_seen(data: RealDataModule, tmp_path: Path) -> None:
     first = fit(tmp_path, data)
-    for selection, steps in (("budget", 12), ("real_val", first.picked_step("real_val"))):
+    for selection in ("budget", "real_val"):
         seen = checkpoint_seen(first.checkpoint(selection))
         assert seen.real == {f"300w/{name}" for name in data.faces.names[data.train_positions]}
-        assert seen.steps == steps and seen.complete and len(seen.licences) == 1
+        assert seen.steps == 12 and seen.complete and len(seen.licences) == 1
         assert len(seen.selected_on) == (6 if selection == "real_val" else 0)
     second = fit(tmp_path, data, replace(FIT, steps=2), start=first.checkpoint("budget"))
     assert second.seen("budget").steps == 12 + 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -243,15 +243,14 @@ def set_key(on: str) -> str:
     return on if on in ("val", "source_val") else f"test/{on}"
 
 
-@functools.cache
-def _adapter(kind: type[T]) -> TypeAdapter[T]:
-    return TypeAdapter(kind)
+_adapter: Callable[[Any], TypeAdapter[Any]] = functools.cache(TypeAdapter)
 
 
 def typed(kind: type[T], value: Any, where: str) -> T:
     """Plain settings or a plain record as the dataclass that they are of; UserError names the place where they aren't."""
     try:
-        return _adapter(kind).validate_python(value)
+        made: T = _adapter(kind).validate_python(value)
+        return made
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))

@@ -35,7 +35,7 @@ from domaingap.stages import (
     load_network,
 )
 from domaingap.store import file_digest
-from domaingap.study.describe import describe, describe_data, describe_set, describe_split
+from domaingap.study.describe import Module, describe, describe_data, describe_set, describe_split
 from domaingap.study.environment import git_commit, hardware, versions
 from domaingap.study.outline import Outline
 from domaingap.study.recipe import Answer, Recipe
@@ -88,11 +88,13 @@ class Run:
         s: Any = settings
         self.synthetic: Any = open_synthetic(s) if hasattr(s, "synthetic") else None
         self.real = open_real(s)
-        self.modules = {"real": self.real, **({"synthetic": self.synthetic} if self.synthetic is not None else {})}
+        self.modules: dict[str, Module] = {"real": self.real}
+        if self.synthetic is not None:
+            self.modules["synthetic"] = self.synthetic
         self.data = {name: describe_data(module) for name, module in self.modules.items()}
         self.split = {name: describe_split(module) for name, module in self.modules.items()}
-        if hasattr(s, "alpha"):
-            self.mixed(self.synthetic, s.alpha)  # before anything is trained: a wrong alpha ends here
+        if self.synthetic is not None and hasattr(s, "alpha"):
+            MixedDataModule(self.synthetic, self.real, s.alpha)  # before anything is trained: a wrong alpha ends here
         self.start = None if s.model.init_from is None else checkpoint_seen(s.model.init_from)
         self.identity = self._identity()
         splits = {name: {side: of["fingerprint"] for side, of in split.items()} for name, split in self.split.items()}
