@@ -23,7 +23,6 @@ def evaluate(
     from_predictions: bool,
 ) -> int:
     """Score a run's network on sets of faces; print and keep the figures below ``RUN/evaluation/``."""
-    from domaingap.metrics import METRICS
     from domaingap.predictions import load_predictions, save_predictions
 
     content = _read_result(run)
@@ -84,7 +83,8 @@ def evaluate(
         fallbacks = int((predictions.box_sources == "fallback").sum())
         table.add_column(f"{name}, {len(predictions.names)} images", justify="right")
         for metric, value in metrics.items():
-            rows.setdefault(metric, []).append("{} [{}, {}]".format(*map(METRICS[metric].text, (value, *intervals[metric]))))
+            low, high = intervals[metric]
+            rows.setdefault(metric, []).append(f"{value:.3f} [{low:.3f}, {high:.3f}]")
         rows.setdefault("faces with a fallback box", []).append(str(fallbacks))
         figures[name] = {
             "metrics": metrics,
