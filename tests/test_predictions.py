@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 
 from domaingap.errors import UserError
 from domaingap.predictions import Predictions, load_predictions, save_predictions
-from tests.conftest import MEAN_FACE
+from tests.conftest import MEAN_FACE, Answer
 
 
 def predictions(n: int, sigma: bool = False) -> Predictions:
@@ -63,3 +64,18 @@ def test_a_set_without_its_truth_is_named(tmp_path: Path) -> None:
     np.savez(tmp_path / "predictions.npz", **{"val/names": np.array(["a"])})
     with pytest.raises(UserError, match=r"val/photographs"):
         load_predictions(tmp_path / "predictions.npz")
+
+
+def test_standard_deviations_of_a_run_are_kept(cli: Callable[..., Answer], quick: list[str], tmp_path: Path) -> None:
+    answer = cli("run", "real_only", *quick, "--model.loss=gaussian_nll")
+    assert answer.code == 0, answer.err
+    (folder,) = (tmp_path / "runs").glob("real_only-*")
+    sets = load_predictions(folder / "predictions.npz")
+    for name, kept in sets.items():
+        assert kept.sigma is not None and kept.sigma.shape == (len(kept.names), 68), name
+        # Hardly trained: a twentieth of the crop's side, which is 1.3 times that of the landmarks' box, in the picture.
+        sides = np.sqrt(np.ptp(kept.truth, axis=1).prod(axis=-1))
+        assert kept.sigma.mean(axis=1) == pytest.approx(0.05 * 1.3 * sides, rel=0.5)
+    assert cli("evaluate", folder, "--on=common").code == 0
+    again = load_predictions(folder / "evaluation" / "common.npz")["common"]
+    np.testing.assert_allclose(again.sigma, sets["common"].sigma)

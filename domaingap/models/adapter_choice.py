@@ -177,7 +177,7 @@ def _mlp_of(adapter: LabelAdapter) -> nn.Module:
     return adapter.mlp
 
 
-def _train(mlp: nn.Module, off: Tensor, left: Tensor, epochs: int) -> Iterator[tuple[int, dict[str, Tensor]]]:
+def _train(mlp: nn.Module, off: Tensor, left: Tensor, epochs: int) -> list[tuple[int, dict[str, Tensor]]]:
     """Train the MLP in 32 bits, each epoch one step on all pairs; its weights after every :data:`LOOK_EVERY` epochs.
 
     Args:
@@ -188,13 +188,22 @@ def _train(mlp: nn.Module, off: Tensor, left: Tensor, epochs: int) -> Iterator[t
     """
     mlp.float()
     optimizer = torch.optim.Adam(mlp.parameters(), lr=1e-3)
-    for epoch in range(1, epochs // LOOK_EVERY * LOOK_EVERY + 1):
-        optimizer.zero_grad()
-        loss = (mlp(off.flatten(1)).view_as(off) - left).square().sum(dim=-1).add(1e-12).sqrt().mean()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        if epoch % LOOK_EVERY == 0:
-            yield epoch, mlp.state_dict()
+    states = []
+    threads = torch.get_num_threads()
+    # The layers are too small to share: where other processes hold the cores, threads that wait for each other take ten
+    # times as long.
+    torch.set_num_threads(1)
+    try:
+        for epoch in range(1, epochs // LOOK_EVERY * LOOK_EVERY + 1):
+            optimizer.zero_grad()
+            loss = (mlp(off.flatten(1)).view_as(off) - left).square().sum(dim=-1).add(1e-12).sqrt().mean()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            if epoch % LOOK_EVERY == 0:
+                states.append((epoch, {name: value.clone() for name, value in mlp.state_dict().items()}))
+    finally:
+        torch.set_num_threads(threads)
+    return states
 
 
 def _pairs(points: Tensor, truth: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:

@@ -24,7 +24,7 @@ def test_backbones(backbone: str, channels: int) -> None:
     points = model.eval()(image)
     assert points.shape == (2, 68, 2)
     # Untrained, it answers the mean shape and little else.
-    assert np.abs(points.detach().numpy() - MEAN_FACE * 64 / 96).max() < 16
+    assert np.abs(points.detach().numpy() - MEAN_FACE * 64 / 96).max() < 1
     model.train().batch_loss({"image": image, "landmarks": torch.rand(2, 68, 2) * 64}).backward()  # type: ignore[no-untyped-call]
     assert all(p.grad is not None for p in model.parameters() if p.requires_grad)
 
@@ -64,13 +64,13 @@ def test_a_network_learns_how_sure_it_can_be() -> None:
     torch.manual_seed(0)
     model = LandmarkRegressor("test_resnet", input_size=32, loss="gaussian_nll")
     model.set_mean_shape(MEAN_FACE / 3)
-    features = torch.ones(64, model.head.in_features)
+    features = torch.nn.functional.one_hot(torch.zeros(64, dtype=torch.int64), model.head.in_features).float()
     model.network = torch.nn.Identity()  # what the head learns is asked here
     model.network.forward = lambda image: features  # type: ignore[method-assign]
     spread = torch.full((68, 1), 0.5)
     spread[:17] = 2.0
     image, truth = torch.zeros(64, 1, 32, 32), torch.from_numpy(MEAN_FACE / 3).float()
-    optimizer = torch.optim.Adam(model.head.parameters(), lr=1e-2)
+    optimizer = torch.optim.Adam(model.head.parameters(), lr=2e-2)
     for _ in range(200):
         optimizer.zero_grad()
         landmarks = truth + torch.randn(64, 68, 2) * spread
