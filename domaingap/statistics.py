@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -102,7 +103,10 @@ def paired_t_test(a: Sequence[float], b: Sequence[float], level: float = 0.95) -
     interval = t_interval(np.asarray(a, dtype=float) - np.asarray(b, dtype=float), level)
     if interval.low == interval.high:  # no spread: SciPy has no p-value of it
         return interval, 1.0 if interval.mean == 0 else 0.0
-    return interval, float(stats.ttest_rel(a, b).pvalue)
+    with warnings.catch_warnings():
+        # Seeds that differ by nearly the same amount: the p-value is next to zero, however precise.
+        warnings.filterwarnings("ignore", "Precision loss", RuntimeWarning)
+        return interval, float(stats.ttest_rel(a, b).pvalue)
 
 
 def wilson_interval(successes: int, n: int, level: float = 0.95) -> Interval:

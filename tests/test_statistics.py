@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -73,6 +75,9 @@ def test_no_spread_at_all() -> None:
     assert t_interval([2.0, 2.0]) == (2.0, 2.0, 2.0)
     assert paired_t_test([3.0, 4.0], [2.0, 3.0]) == ((1.0, 1.0, 1.0), 0.0)
     assert paired_t_test([3.0, 4.0], [3.0, 4.0]) == ((0.0, 0.0, 0.0), 1.0)
+    with warnings.catch_warnings(action="error"):
+        interval, p = paired_t_test([3.1, 4.2, 5.3], [0.1, 1.2, 2.3])
+    assert interval.mean == pytest.approx(3.0) and p < 1e-12
 
 
 def test_holm_by_hand() -> None:
