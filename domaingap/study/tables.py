@@ -67,8 +67,9 @@ class Table:
 
 def format_metric(name: str, value: float) -> str:
     """A metric's value with the digits that it is printed with."""
-    digits = 1 if name.startswith("fr@") else 3 if name.startswith("auc@") else 2
-    return f"{value:.{digits}f}"
+    from domaingap.metrics import METRICS
+
+    return METRICS[name].text(value)
 
 
 def metric(name: str) -> Show:
