@@ -200,7 +200,8 @@ class FitConfig:
         weight_decay: decoupled for adamw.
         schedule: one_cycle warms up and decays to zero; constant does neither.
         ema: decay of the exponential moving average of the weights that validation and test see; 0 is off.
-        val_every: steps between validations; a sixteenth of the stage by default.
+        val_every: steps between validations, of which one comes after the last step; about a sixteenth of the stage by
+            default.
         monitor: what picks the checkpoint on the selection rule's faces.
         precision: auto takes bf16 where the processor computes in it, 32 otherwise.
         num_workers: loader processes; auto takes none without a GPU (training fills the cores) and several beside one.

@@ -64,12 +64,18 @@ def resolve(fit: FitConfig, n_train: int, backbone: str) -> FitConfig:
         raise UserError(f"batch_size {fit.batch_size} and lr {fit.lr} must be positive, ema {fit.ema} lie in [0, 1)")
     per_epoch = math.ceil(n_train / fit.batch_size)
     steps = fit.steps if fit.epochs is None else fit.epochs * per_epoch
-    every = fit.val_every if fit.val_every is not None else math.ceil(steps / 16) if fit.epochs is None else per_epoch
+    every = fit.val_every if fit.val_every is not None else _a_sixteenth(steps) if fit.epochs is None else per_epoch
     if steps < 1 or every < 1:
         raise UserError(f"fit.steps is {steps} and fit.val_every {every}; give at least 1")
     precision = fit.precision if fit.precision != "auto" else ("bf16" if gains_from_bf16(backbone) else "32")
     workers = default_workers() if fit.num_workers == "auto" else fit.num_workers
     return replace(fit, steps=steps, epochs=None, val_every=min(every, steps), precision=precision, num_workers=workers)
+
+
+def _a_sixteenth(steps: int) -> int:
+    """About a sixteenth of a stage: in equal parts where a number near 16 divides it."""
+    parts = [n for n in sorted(range(12, 21), key=lambda n: (abs(n - 16), n)) if steps % n == 0]
+    return steps // parts[0] if parts else math.ceil(steps / 16)
 
 
 @functools.cache

@@ -157,6 +157,7 @@ def test_resolve() -> None:
     assert fit.val_every == 200 and fit.precision in ("32", "bf16") and fit.num_workers == 0
     assert resolve(FitConfig(steps=30, val_every=7), 900, "resnet18").val_every == 7
     assert resolve(FitConfig(steps=1009), 900, "resnet18").val_every == 64, "a sixteenth, rounded up"
+    assert resolve(FitConfig(steps=375), 900, "resnet18").val_every == 25, "in equal parts where there are about sixteen"
     assert resolve(FitConfig(steps=5, val_every=100), 900, "resnet18").val_every == 5, "once, at the end"
     original = resolve(FitConfig(epochs=100, batch_size=32), 9000, "resnet18")
     assert (original.steps, original.val_every) == (28200, 282)
