@@ -142,8 +142,11 @@ class Store:
 
 
 @contextlib.contextmanager
-def locked(path: Path, title: str, option: str) -> Iterator[None]:
-    """Hold the lock of a file; says that it waits for what is called ``title`` where another process holds it."""
+def locked(path: Path, title: str, option: str, kept: bool = True) -> Iterator[None]:
+    """Hold the lock of a file; says that it waits for what is called ``title`` where another process holds it.
+
+    The file stays, unless it is not to be ``kept``: filelock doesn't take an unlinked file for the lock.
+    """
     held = FileLock(path, thread_local=False)
     try:
         try:
@@ -156,6 +159,8 @@ def locked(path: Path, title: str, option: str) -> Iterator[None]:
     try:
         yield
     finally:
+        if not kept:
+            path.unlink(missing_ok=True)
         held.release()
 
 

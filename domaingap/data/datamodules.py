@@ -185,6 +185,8 @@ class RealDataModule(_FacesDataModule):
         )
         self.n_real, self.n_val = n_real, n_val
         self.parts = [p.strip() for p in parts.split(",")] if isinstance(parts, str) else list(parts or [])
+        for choice in self.parts:
+            self.about.choice(choice)
         self.moved: dict[str, str] = {}
         if n_real is not None and n_real < 1:
             raise UserError(f"--n_real is {n_real}; give at least 1, or leave it out for all")

@@ -153,7 +153,7 @@ def write_faces(generator: FaceGenerator, n: int, size: int, out: Path, workers:
         "faces": generator.key(),
         "n": n,
     }
-    with locked(out / ".lock", f"{out}", "--out"):
+    with locked(out / ".lock", f"{out}", "--out", kept=False):
         before = _check_folder(out, specification)
         there = {int(path.name.partition("_")[0]) for path in out.glob("*_face.npz")}
         jobs = [i for i in range(n) if i not in there]

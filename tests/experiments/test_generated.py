@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,11 +16,13 @@ from domaingap.data.boxes import box_from_landmarks
 from domaingap.data.generated import Dials, FaceGenerator
 from domaingap.data.readers.face_synthetics import FaceSyntheticsReader
 from domaingap.statistics import Interval
+from domaingap.study.record import RunRecord
 from experiments.commands import demo as demo_module
 from experiments.commands import judge as judge_module
 from experiments.recipes import RECIPES
 from tests.conftest import Answer
 from tests.experiments.test_cli import fails
+from tests.study.records import run_record
 
 Cli = Callable[..., Answer]
 ROOT = Path(__file__).parents[2]
@@ -172,6 +173,7 @@ def test_all_recipes_and_the_report(cli: Cli, folders: list[str]) -> None:
         assert np.isfinite(result["metrics"]["test/generated/nme"])
         assert result["counts"]["test/generated"] == {
             "images": 9, "photographs": 9, "fallback_boxes": 0, "partial": False, "parts": {"test": 9}, "published": None,
+            "boxes": "simulated mtcnn",
         }  # fmt: skip
         assert result["counts"]["val"]["images"] == 8 and not result["data"]["real"]["absent_parts"]
         assert result["n_synthetic"] == (0 if recipe == "real_only" else 18)
@@ -219,7 +221,7 @@ def test_prepare_takes_the_sources_of_a_configuration(cli: Cli, tmp_path: Path) 
     prepare = ["data", "prepare", "--data_root=no/such/folder", f"--prepared_dir={tmp_path / 'prepared'}"]
     answer = cli(*prepare, "--config", config)
     assert answer.code == 0, answer.err
-    parts = sorted(str(path.parents[1].relative_to(tmp_path / "prepared")) for path in tmp_path.rglob("meta.json"))
+    parts = sorted(str(path.parents[1].relative_to(tmp_path / "prepared")) for path in tmp_path.rglob("manifest.json"))
     assert parts == ["generated/all", "generated_target/test", "generated_target/train"]
     config.write_text("synthetic:\n  source: generated\n  generated: {number: 3}\n")
     fails(cli(*prepare, "--config", config), "number")
@@ -238,7 +240,7 @@ def test_demo(cli: Cli, tmp_path: Path) -> None:
     with Image.open(tmp_path / "demo" / "faces.png") as image:
         assert image.size == (6 * 256, demo_module.ROWS * 256)
     again = cli(*demo)
-    assert again.code == 0 and again.err.count("finished before)") == 6
+    assert again.code == 0 and again.err.count("finished before)") == 7
     assert again.out.rstrip().splitlines()[-3:] == last
     assert (ROOT / demo_module.NEXT.split()[2]).is_file(), "what it says to type next is there"
 
@@ -295,21 +297,46 @@ def test_sentences_say_what_the_figures_say(
 ) -> None:
     nothing = (0.0, -0.1, 0.1)
 
-    def difference(runs: Any, one: str, other: str) -> Interval:
-        if one == "synthetic_only":
+    def difference(one: RunRecord, other: RunRecord) -> Interval:
+        if one.recipe == "synthetic_only":
             return Interval(*gap)
-        return Interval(*(against_real if other == "real_only" else against_synthetic.get(one, nothing)))
+        return Interval(*(against_real if other.recipe == "real_only" else against_synthetic.get(one.recipe, nothing)))
 
     monkeypatch.setattr(demo_module, "_difference", difference)
 
-    def run(name: str) -> Any:
-        nme = 8.0 - gap[0] if name == "real_only" else 8.0 + against_synthetic.get(name, nothing)[0]
-        return SimpleNamespace(nme=lambda on: nme, n=800, content={"counts": {"test/generated": {"images": 400}}})
+    def run(name: str, worse: float = 0.0) -> RunRecord:
+        nme = 8.0 - gap[0] + worse if name == "real_only" else 8.0 + against_synthetic.get(name, nothing)[0]
+        return run_record(name, nme={"val": nme, "generated": nme})
 
-    said = demo_module.sentences({name: run(name) for name in RECIPES}, Path("runs/demo"), Path("runs/demo/faces.png"))
-    assert said[0].startswith("The gap: on 400 target faces") and expected[0] in said[0]
+    runs = {name: run(name) for name in RECIPES}
+    said = demo_module.sentences(runs, run("real_only", 0.1), Path("runs/demo"), Path("runs/demo/faces.png"))
+    assert said[0].startswith("The gap: on 11 target faces") and expected[0] in said[0]
     assert expected[1] in said[1]
     assert "runs/demo/faces.png" in said[2] and said[2].endswith(demo_module.NEXT)
+
+
+def test_fine_tuning_is_held_against_as_many_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    figures = {"synthetic_only": 9.0, "real_only": 7.0, "fine_tuning": 6.5}
+    runs = {name: run_record(name, nme=figures.get(name, 9.0)) for name in RECIPES}
+    longer = run_record("real_only", nme=6.2, settings={"fit.steps": 5})
+    asked = []
+
+    def difference(one: RunRecord, other: RunRecord) -> Interval:
+        asked.append((one.recipe, other))
+        mean = (one.value("generated") or 0) - (other.value("generated") or 0)
+        return Interval(mean, mean - 0.1, mean + 0.1)
+
+    monkeypatch.setattr(demo_module, "_difference", difference)
+    for runs_of in (runs.values(), [longer]):
+        for record in runs_of:
+            record.metrics["test/generated/nme"] = record.metrics["test/common/nme"]
+            record.counts["test/generated"] = record.counts["test/common"]
+    said = demo_module.sentences(runs, longer, Path("d"), Path("f.png"))
+    assert [other for one, other in asked if one == "fine_tuning"] == [runs["synthetic_only"], longer]
+    assert [other for one, other in asked if one == "mixing"] == [runs["synthetic_only"], runs["real_only"]]
+    # 9.0 - 6.5 of 9.0 - 6.2: of the gap to the network of as many steps.
+    assert "fine_tuning (6.50%, 89% of the gap)" in said[1]
+    assert "falls short of training on the target faces alone for as many steps (6.20%) by 0.30 points" in said[1]
 
 
 def test_judge(cli: Cli, data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
