@@ -1,6 +1,6 @@
 """Seeded interleavings of commands over one stage, one part and one run, some killed; each must end as if it were alone.
 
-``python -m tests.stress_stores --interleavings 20`` runs them all (about fifteen minutes on two cores) and prints a line
+``python -m tests.stress_stores --interleavings 20`` runs them all (about three minutes on two cores) and prints a line
 each; the tests run the first few.
 """
 
@@ -29,7 +29,7 @@ RECIPES = ("label_adaptation", "mixing", "fine_tuning", "data_adaptation")
 
 # A server that has imported what takes seconds, and forks a process for each command.
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["tests.stress_stores", "domaingap.study.run", "experiments.commands.report"])
+CONTEXT.set_forkserver_preload(["domaingap.study.run", "experiments.commands.report", "experiments.commands.data"])
 
 
 def call(arguments: list[str], log: Path) -> None:
@@ -124,7 +124,7 @@ def interleaving(seed: int, data: Path, root: Path, expected: dict[str, Any], ne
         time.sleep(draw.uniform(0, 0.8))
     for what, process in running:
         if draw.random() < 0.5:
-            process.join(draw.uniform(0, 4))
+            process.join(draw.uniform(0, 3))
             if process.is_alive():
                 process.kill()
                 victims.append(what)
