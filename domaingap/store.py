@@ -24,7 +24,7 @@ from domaingap.hashing import content_key, plain, write_json
 from domaingap.progress import console
 
 MANIFEST = "manifest.json"
-HASHED_AT_ONCE = 256 << 20
+HASHED_AT_ONCE = 64 << 20
 """Files up to this many bytes are read whole whenever their entry is opened; larger ones where size or time changed."""
 
 Record = Mapping[str, Any]

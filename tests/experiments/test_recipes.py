@@ -14,6 +14,11 @@ import torch
 from PIL import Image
 
 from domaingap.metrics import score
+from domaingap.study.recipe import Answer as Answered
+from domaingap.study.recipe import Steps
+from domaingap.study.recipe import recipe as enter
+from experiments import recipes
+from experiments.settings import FineTuned
 from tests.conftest import Answer, write_300w, write_face_synthetics
 from tests.experiments.test_cli import fails
 
@@ -488,3 +493,28 @@ def test_gaussian_networks_say_how_sure_they_are(cli: Cli, quick: list[str], tmp
         sigma = arrays["common/sigma"]
     assert sigma.shape == (11, 68) and np.isfinite(sigma).all() and (sigma > 0).all()
     fails(cli("run", "real_only", *quick, "--model.loss=l3"), "model.loss", "l3", "gaussian_nll")
+
+
+def test_a_recipe_is_one_function(cli: Cli, quick: list[str], tmp_path: Path) -> None:
+    """Entered into the table, it runs, is planned in sweeps, and stands in reports beside its baselines."""
+    before = dict(recipes.RECIPES)
+    try:
+
+        @enter(recipes.RECIPES)
+        def twice_tuned(run: Steps, s: FineTuned) -> Answered:
+            """A network trained on synthetic faces, then twice on n real ones."""
+            first = run.train("synthetic", run.synthetic, on=recipes.BOTH)
+            second = run.train("real", run.real, fit=s.finetune.of(first.how), start=first)
+            return Answered(run.train("again", run.real, fit=s.finetune.of(first.how), start=second))
+
+        answer = cli("run", "twice_tuned", *quick, "--n_real=9", "--finetune.steps=3")
+        assert answer.code == 0, answer.err
+        result = result_of(tmp_path, "twice_tuned")
+        assert (result["steps_answering"], result["n_real_train"]) == (4 + 3 + 3, 9)
+        assert cli("run", "synthetic_only", *quick).code == 0
+        table = cli("report", tmp_path / "runs", "--style", "pairs", "--format", "csv").out
+        assert "twice_tuned,face_synthetics,synthetic_only,9" in table
+        assert "then twice on n real ones" in cli("run", "--help").out
+    finally:
+        recipes.RECIPES.clear()
+        recipes.RECIPES.update(before)

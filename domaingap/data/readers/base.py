@@ -7,6 +7,7 @@ import json
 import os
 import re
 from abc import ABC, abstractmethod
+from array import array
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -164,13 +165,13 @@ class Reader(FaceSource):
         return cls.files.fullmatch(name) is not None
 
     def stat_signature(self, part: str) -> str:
-        """A digest of what the file system says of a part's files: names, sizes, times and inodes of those that matter.
+        """A digest of what the file system says of a part's files: names, sizes and times of those that matter.
 
         While it stays the same, so does what is read; copied files have another. Nothing is opened, and no record is made.
         """
         found: list[str] = []
-        figures: list[int] = []
-        match, stat = self.files.fullmatch, os.stat
+        figures = array("q")
+        match, stat, add = self.files.fullmatch, os.stat, figures.append
 
         def visit(path: str, prefix: str, depth: int) -> None:
             # Names relative to an open folder are looked up faster than whole paths.
@@ -182,7 +183,9 @@ class Reader(FaceSource):
                         known = stat(name, dir_fd=folder)
                     except OSError:  # taken away just now, or a link to nothing
                         continue
-                    figures.extend((known.st_size, known.st_mtime_ns, known.st_ctime_ns, known.st_ino))
+                    # Every change of a file sets its ctime, which nobody can set back.
+                    add(known.st_ctime_ns)
+                    add(known.st_size)
             finally:
                 os.close(folder)
             if depth:
@@ -195,7 +198,7 @@ class Reader(FaceSource):
             visit(str(folder), "", self.depth)
         except OSError as error:
             raise DataError(error.filename or folder, f"can't be read ({error.strerror})") from error
-        return digest([os.fsencode("\0".join(found)), str(figures).encode()])
+        return digest([os.fsencode("\0".join(found)), figures.tobytes()])
 
     def records(self, part: str) -> list[Record]:
         """The faces of a part sorted by name.
