@@ -6,6 +6,7 @@ import ast
 import inspect
 import re
 import tomllib
+from collections.abc import Iterator
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -96,32 +97,26 @@ def test_every_setting_tells_requests_apart_or_is_a_place(recipe: Recipe) -> Non
     """A setting that no key holds would let two unlike runs be taken for one."""
     settings: Any = parse_settings(recipe, ["--real.source=generated_target"])
 
-    def changed(value: Any) -> Any:
-        for old, new in ((True, False), (False, True), (None, 7), ("auto", "other")):
-            if value is old or value == old:
-                return new
-        return (
-            Path("elsewhere")
-            if isinstance(value, Path)
-            else value * 0.5
-            if isinstance(value, float)
-            else value + type(value)(1)
-        )
+    def changed(name: str, value: Any) -> Any:
+        if isinstance(value, bool):
+            return not value
+        if isinstance(value, str):
+            return value + "x"
+        if isinstance(value, int):
+            return value + 1
+        # Dials and shares lie between 0 and 1.
+        return value * 0.5 if isinstance(value, float) else Path("elsewhere") if name in ("root", "init_from") else 7
 
-    def others(part: Any) -> Any:
+    def others(part: Any) -> Iterator[tuple[str, Any]]:
         for item in fields(part):
-            value = getattr(part, item.name)
-            if item.metadata.get("determines") == "nothing" or (
-                item.name == "generated" and "synthetic" in str(type(part)).lower()
-            ):
+            name, value = item.name, getattr(part, item.name)
+            made_from_files = name == "generated" and isinstance(part, SyntheticConfig)
+            if item.metadata.get("determines") == "nothing" or made_from_files:
                 continue
             if is_dataclass(value):
-                yield from ((f"{item.name}.{name}", replace(part, **{item.name: other})) for name, other in others(value))
-            elif item.name not in ("source", "kind"):  # checked against what is known
-                other = changed(value) if not isinstance(value, str) or value == "auto" else value + "x"
-                if item.name == "kind" or (item.name in ("label_gap", "appearance_gap", "population_gap", "min_spread")):
-                    other = 0.5
-                yield item.name, replace(part, **{item.name: other})
+                yield from ((f"{name}.{more}", replace(part, **{name: other})) for more, other in others(value))
+            elif name not in ("source", "kind"):  # checked against what is known
+                yield name, replace(part, **{name: changed(name, value)})
 
     known = {request_key(recipe.name, settings)}
     for name, other in others(settings):

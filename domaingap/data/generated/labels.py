@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from domaingap.data.generated.geometry import FaceGeometry
+from domaingap.landmarks import IBUG68
 
 Points = NDArray[np.float64]
 
@@ -24,17 +25,15 @@ _BROW_EDGE = 0.6
 # Standard deviations along and across the contour in % of the outer eye corners' distance. The order of size is that
 # of human disagreement on 300-W: jaw and brows loosest, eyes tightest (Sagonas et al., IVC 2016, fig. 5, read off).
 _NOISE = {"jaw": (2.6, 1.1), "brows": (1.7, 1.1), "nose": (1.1, 0.8), "eyes": (0.8, 0.6), "mouth": (1.1, 0.8)}
-_REGION = ["jaw"] * 17 + ["brows"] * 10 + ["nose"] * 9 + ["eyes"] * 12 + ["mouth"] * 20
-_OPEN = ((0, 17), (17, 22), (22, 27), (27, 31), (31, 36))
-_CLOSED = ((36, 42), (42, 48), (48, 60), (60, 68))
-"""The contours of the 68 points as (first, behind the last)."""
+_REGION = [region for region, points in IBUG68.regions.items() for _ in points]
 
 
 def _neighbours(step: int) -> NDArray[np.int64]:
     """For every point the one before (-1) or after (1) it on its contour, which give the contour's direction."""
-    ends = [min(max(i + step, first), last - 1) for first, last in _OPEN for i in range(first, last)]
-    rings = [first + (i - first + step) % (last - first) for first, last in _CLOSED for i in range(first, last)]
-    return np.array(ends + rings)
+    return np.concatenate([
+        np.take(contour.indices, np.arange(len(contour.indices)) + step, mode="wrap" if contour.closed else "clip")
+        for contour in IBUG68.contours
+    ])  # fmt: skip
 
 
 def noise_covariance(points: Points) -> Points:
