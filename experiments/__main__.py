@@ -127,7 +127,7 @@ def build_parser() -> argparse.ArgumentParser:
         "file",
         type=Path,
         metavar="FILE",
-        help=f"the study, a sweep file, before all options ({LABORATORY}: about 80 minutes on two cores; "
+        help=f"the study, a sweep file, before all options ({LABORATORY}: at most 80 minutes on two cores; "
         "given again, it goes on)",
     )
     laboratory.add_argument(
