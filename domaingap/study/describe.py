@@ -70,15 +70,14 @@ def describe_set(name: str, dataset: FaceDataset, module: Module) -> SetRecord:
     """Counts of a scored set of a module's faces."""
     faces, positions = dataset.faces, dataset.positions
     metas = {part.name: part.meta for part in faces.prepared if part.name in set(faces.parts[positions].tolist())}
-    of = module.about
-    parts = of.test_sets.get(name.removeprefix("test/"), of.train_parts or tuple(metas))
-    published = [metas[p]["n_published"] if p in metas else of.parts[p] for p in parts]
+    of, found = module.about, {p: meta["n_faces"] for p, meta in metas.items()}
+    whole = name.removeprefix("test/")
     return SetRecord(
         images=len(positions),
         photographs=len(set(faces.photographs[positions].tolist())),
         fallback_boxes=int((faces.box_sources[positions] == "fallback").sum()),
-        partial=any(p not in metas or metas[p]["partial"] for p in parts),
-        parts={p: meta["n_faces"] for p, meta in metas.items()},
-        published=sum(n for n in published if n is not None) if None not in published else None,
+        partial=any(p not in metas or metas[p]["partial"] for p in of.parts_of(whole)),
+        parts=found,
+        published=of.published_size(whole, found),
         boxes=module.box_rule(),
     )

@@ -190,11 +190,6 @@ class RunRecord:
         """Optimiser steps of the first network."""
         return self.stages[0].steps
 
-    @property
-    def further_steps(self) -> int:
-        """Steps of the answering network beyond those of a first one: of fine-tuning."""
-        return self.steps_answering - self.scratch_steps - (self.start.steps if self.start is not None else 0)
-
     def value(self, on: str, metric: str = "nme") -> float | None:
         """A metric on a set of faces (``val``, ``source_val``, ``common``, …); None where there is none."""
         return self.metrics.get(f"{set_key(on)}/{metric}")

@@ -159,11 +159,6 @@ class Reader(FaceSource):
     def names(self, part: str) -> list[str]:
         return [record.name for record in self.records(part)]
 
-    @classmethod
-    def matters(cls, name: str) -> bool:
-        """Whether a file of this name below a part's folder can change what is read."""
-        return cls.files.fullmatch(name) is not None
-
     def stat_signature(self, part: str) -> str:
         """A digest of what the file system says of a part's files: names, sizes and times of those that matter.
 
