@@ -79,9 +79,12 @@ def _score_picked(groups: Sequence[Sequence[Planned]], records: Mapping[str, Run
         values = {
             run.key: value for run in group if run.key in records and (value := records[run.key].value("val")) is not None
         }
-        if not values:
+        if len(values) < len(group):
+            # Picked now, another might be picked once the others are there, and two would have been scored.
+            missing = f"{len(group) - len(values)} of {len(group)} α have no validation NME"
+            console.print(f"{group[0].title}: {missing}; none is scored on test before all have", markup=False)
             continue
-        best = min((run for run in group if run.key in values), key=lambda run: values[run.key])
+        best = min(group, key=lambda run: values[run.key])
         with progress.terse("scoring "):
             _, error = _attempt(best, [], True)
         if error is not None:

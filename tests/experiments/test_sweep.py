@@ -238,3 +238,11 @@ def test_a_damaged_result_is_passed_over(cli: Cli, quick: list[str], tmp_path: P
     answer = cli("sweep", file, *quick)
     assert answer.code == 0 and "1 result passed over" in answer.err and f"{path}: damaged" in answer.err
     assert "2 runs, 1 of them finished before" in answer.err and "2 of 2 runs finished, 1 of them now" in answer.err
+
+
+def test_no_alpha_is_scored_before_all_are_there(cli: Cli, quick: list[str], tmp_path: Path) -> None:
+    file = write(tmp_path / "s.yaml", grid(recipe="mixing", alpha=[0, 1, 1.5], n_real=9))
+    answer = cli("sweep", file, *quick, "--adapter.kind=shift")
+    assert answer.code == 1 and "1 of 3 α have no validation NME" in answer.err
+    contents = [json.loads(path.read_text()) for path in (tmp_path / "runs").rglob("result.json")]
+    assert len(contents) == 2 and not any("test/common" in content["counts"] for content in contents)
