@@ -18,8 +18,10 @@ from domaingap.landmarks import IBUG68
 from domaingap.models.adapter_choice import AdapterFamily
 from domaingap.models.label_adapter import LabelAdapter
 from domaingap.shapes import frame_of, mean_shape_of
+from domaingap.stages import Use
 from domaingap.statistics import Interval
 from domaingap.study.laboratory import ON, SHARE, Check, CheckVerdict, Condition, PlannedRun, plain_interval
+from domaingap.study.run import adapter_file
 from domaingap.study.tables import Column, Table, interval_column, metric, number_column, percent
 
 Points = NDArray[np.float64]
@@ -203,7 +205,8 @@ def pairs_of(condition: Condition, settings: Any, real: RealDataModule, syntheti
     }
     # Asked of an adapter fitted on S labels; what the runs' guard of the spread would leave of it stands beside.
     rows = [_row(name, adapters, s[test], exact[test], "any kind" in name) for name, adapters in fitted.items()]
-    for use, recipes in (("labels", ("data_adaptation", "mixing")), ("predictions", ("label_adaptation",))):
+    uses: dict[Use, tuple[str, ...]] = {"labels": ("data_adaptation", "mixing"), "predictions": ("label_adaptation",)}
+    for use, recipes in uses.items():
         if adapters := _adapters(condition, use, recipes):
             rows.append(_row(f"fitted on predictions, for {use}", adapters, s[test], exact[test], False))
     return Pairs(condition.name, len(train), len(test), rows)
@@ -215,9 +218,9 @@ def _row(name: str, adapters: Sequence[LabelAdapter], given: Points, exact: Poin
     return PairsRow(name, ", ".join(counted), removed(given, [a.adapt(given) for a in adapters], exact), judged)
 
 
-def _adapters(condition: Condition, use: str, recipes: Sequence[str]) -> list[LabelAdapter]:
+def _adapters(condition: Condition, use: Use, recipes: Sequence[str]) -> list[LabelAdapter]:
     """The adapters of the first of the recipes that has runs, one for each seed."""
     for recipe in recipes:
         if runs := condition.of(recipe):
-            return [LabelAdapter.load(run.folder / "checkpoints" / f"adapter_{use}.ckpt") for run in runs.values()]
+            return [LabelAdapter.load(run.folder / "checkpoints" / adapter_file(use)) for run in runs.values()]
     return []

@@ -248,10 +248,10 @@ class Run:
             use: Use = answer.use  # type: ignore[assignment]
             link(adapter.checkpoint(use), self.folder / "checkpoints" / adapter_file(use))
             h = adapter.load(use) if use == "predictions" else None
-        scored = score_sets(network, h, sets)
+        answers = {name: predict(network, dataset) for name, dataset in sets.items()}
+        scored = answers if h is None else moved(answers, h)
         if adapter is not None:
-            raw = scored["val"] if h is None else score_sets(network, None, {"val": sets["val"]})["val"]
-            self._show_adapter(adapter, use, raw.prediction, tracker)
+            self._show_adapter(adapter, use, answers["val"].prediction, tracker)
         picture = prediction_sheet(sets["val"], scored["val"])
         save_picture(self.folder / "val_faces.png", picture)
         seen = [s.stage.seen(s.picked_by) for s in self._stages] + [fit.seen for fit in self._fits]
@@ -308,11 +308,8 @@ class Run:
     def _score_tests(self, record: RunRecord) -> RunRecord:
         """Score the test sets of a run that was finished without."""
         detail(f"{self.name}: finished before without its test sets, scored now")
-        adapter = self.folder / "checkpoints" / adapter_file("predictions")
         sets = self._tests()
-        scored = score_sets(
-            load_network(self.folder / CHECKPOINT), LabelAdapter.load(adapter) if adapter.is_file() else None, sets
-        )
+        scored = score_sets(self.folder, load_network(self.folder / CHECKPOINT), sets)
         tracker = self._track()
         record = self._write(record, scored, sets)
         tracker.summary(record.metrics)
@@ -331,7 +328,7 @@ class Run:
             metrics |= {f"{name}/{key}": finite(value) for key, value in values.items()}
             intervals |= {f"{name}/{key}": value for key, value in ranges.items()}
             counts[name] = describe_set(name, sets[name], self.synthetic if name == "source_val" else self.real)
-        files = {str(p.relative_to(self.folder)): file_digest(p) for p in [path, *(self.folder / "checkpoints").iterdir()]}
+        files = {str(p.relative_to(self.folder)): file_digest(p) for p in [path, *self.folder.glob("checkpoints/*.ckpt")]}
         record = replace(record, metrics=metrics, intervals=intervals, counts=counts, files=files, folder=self.folder)
         record.write()
         return record
@@ -390,14 +387,16 @@ def damaged(record: RunRecord) -> str | None:
     return None
 
 
-def score_sets(
-    network: LandmarkRegressor, adapter: LabelAdapter | None, sets: Mapping[str, FaceDataset]
-) -> dict[str, Predictions]:
-    """A network's answers on sets of faces, moved by an adapter for predictions where there is one."""
-    scored = {name: predict(network, dataset) for name, dataset in sets.items()}
-    if adapter is None:
-        return scored
-    return {name: replace(answer, prediction=adapter.adapt(answer.prediction)) for name, answer in scored.items()}
+def score_sets(folder: Path, network: LandmarkRegressor, sets: Mapping[str, FaceDataset]) -> dict[str, Predictions]:
+    """A network's answers on sets of faces, moved by the adapter for predictions where the run in ``folder`` has one."""
+    answers = {name: predict(network, dataset) for name, dataset in sets.items()}
+    adapter = folder / "checkpoints" / adapter_file("predictions")
+    return moved(answers, LabelAdapter.load(adapter)) if adapter.is_file() else answers
+
+
+def moved(answers: Mapping[str, Predictions], adapter: LabelAdapter) -> dict[str, Predictions]:
+    """A network's answers, moved by a label adapter."""
+    return {name: replace(answer, prediction=adapter.adapt(answer.prediction)) for name, answer in answers.items()}
 
 
 def _describe_stage(used: Used) -> StageRecord:

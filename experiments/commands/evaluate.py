@@ -61,10 +61,9 @@ def _score(
     record: RunRecord, names: list[str], data_root: Path | None, prepared_dir: Path | None, checkpoint: Path | None
 ) -> dict[str, Predictions]:
     """A network's answers on sets by name, moved by the run's adapter for predictions where it has one."""
-    from domaingap.models.label_adapter import LabelAdapter
     from domaingap.stages import load_network
     from domaingap.study.record import typed
-    from domaingap.study.run import CHECKPOINT, adapter_file, open_real, open_synthetic, score_sets
+    from domaingap.study.run import CHECKPOINT, open_real, open_synthetic, score_sets
 
     if record.recipe not in RECIPES:
         raise UserError(f"{record.folder}: a run of {record.recipe}, which isn't a recipe here; known: {', '.join(RECIPES)}")
@@ -89,8 +88,7 @@ def _score(
             sets[name] = real.test_set(name)
         else:
             raise UserError(f"--on: no set {name!r} here; there are val, {', '.join(real.test_positions) or 'no test sets'}")
-    adapter = record.folder / "checkpoints" / adapter_file("predictions")
-    return score_sets(network, LabelAdapter.load(adapter) if adapter.is_file() else None, sets)
+    return score_sets(record.folder, network, sets)
 
 
 def _print(title: str, scored: Mapping[str, Predictions]) -> dict[str, Any]:
