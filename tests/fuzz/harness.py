@@ -1,4 +1,4 @@
-"""Runs inputs in child processes with limits, and says what became of each: a crash or a hang ends one child, not the rest."""
+"""Runs inputs in child processes with limits and says what became of each: a crash or a hang ends one child."""
 
 from __future__ import annotations
 
@@ -280,9 +280,7 @@ def _message_fault(code: int, text: str, names: tuple[str, ...]) -> str:
 def _where(text: str) -> str:
     """The exception's type and the deepest line of ours."""
     frames = re.findall(r'File ".*?/((?:domaingap|experiments)/[^"]+)", line (\d+), in (\S+)', text)
-    last = re.findall(r"^domaingap: (\w+):", text, re.M) or re.findall(
-        r"^([A-Za-z_.]+(?:Error|Exception|Warning))", text, re.M
-    )
+    last = re.findall(r"^(?:domaingap: )?([A-Za-z_.]+(?:Error|Exception|Warning)):", text, re.M)
     place = f" in {frames[-1][0]} {frames[-1][2]}" if frames else ""
     return f"{last[-1] if last else '?'}{place}"
 

@@ -1,4 +1,4 @@
-"""The kinds of input: data sets and pictures here, files of our own in :mod:`tests.fuzz.own_files`, YAML in ``yaml_files``."""
+"""The kinds of input: data sets and pictures here, files of our own and YAML in modules beside."""
 
 from __future__ import annotations
 

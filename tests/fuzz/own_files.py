@@ -29,30 +29,18 @@ def _odd_tensor(rng: Random, value: Any) -> Any:
 
     one = torch.zeros(1)
     shape = tuple(value.shape) if isinstance(value, torch.Tensor) else (68, 2)
-    return rng.choice(
-        (
-            lambda: one,
-            lambda: torch.zeros(0),
-            lambda: torch.zeros(3, 3),
-            lambda: one.expand(1 << 40),
-            lambda: one.expand(shape),
-            lambda: torch.zeros(shape, dtype=torch.int64),
-            lambda: torch.zeros(shape, dtype=torch.complex64),
-            lambda: torch.zeros(shape, dtype=torch.bool),
-            lambda: torch.zeros(shape, dtype=torch.float16),
-            lambda: torch.full(shape, float("nan")),
-            lambda: torch.full(shape, float("inf")),
-            lambda: torch.full(shape, 1e38),
-            lambda: torch.zeros(shape).to_sparse() if shape else one,
-            lambda: torch.empty(shape, device="meta"),
-            lambda: torch.nn.Parameter(torch.zeros(shape)),
-            lambda: torch.quantize_per_tensor(torch.zeros(shape), 0.1, 0, torch.quint8),
-            lambda: torch.zeros(shape).unsqueeze(0),
-            lambda: [value],
-            lambda: {"x": value},
-            lambda: np.zeros(3),
-        )  # fmt: skip
-    )()
+    odd = (
+        lambda: one, lambda: torch.zeros(0), lambda: torch.zeros(3, 3), lambda: one.expand(1 << 40),
+        lambda: one.expand(shape),        lambda: torch.zeros(shape, dtype=torch.int64),
+        lambda: torch.zeros(shape, dtype=torch.complex64),
+        lambda: {"x": value},        lambda: torch.zeros(shape, dtype=torch.bool),
+        lambda: torch.zeros(shape, dtype=torch.float16), lambda: [value],
+        lambda: torch.full(shape, float("nan")), lambda: torch.full(shape, float("inf")), lambda: torch.full(shape, 1e38),
+        lambda: torch.zeros(shape).to_sparse() if shape else one, lambda: torch.empty(shape, device="meta"),
+        lambda: torch.nn.Parameter(torch.zeros(shape)), lambda: torch.zeros(shape).unsqueeze(0), lambda: np.zeros(3),
+        lambda: torch.quantize_per_tensor(torch.zeros(shape), 0.1, 0, torch.quint8),
+    )  # fmt: skip
+    return rng.choice(odd)()
 
 
 def damaged_checkpoint(rng: Random, data: bytes, bomb: bytes) -> bytes:
@@ -125,6 +113,10 @@ def rewrite(data: bytes, change: Callable[[str, bytes], bytes]) -> bytes:
         for info in old.infolist():
             new.writestr(zipfile.ZipInfo(info.filename), change(info.filename, old.read(info)))
     return file.getvalue()
+
+
+NAMES = ("../../escaped", "/tmp/escaped", "", "x" * 70_000, "a\x00b", "\u202e")
+"""Of members that no archive should have."""
 
 
 def damaged_archive(rng: Random, data: bytes, bomb: bytes, suffix: str) -> bytes:
@@ -286,37 +278,22 @@ def _odd_array(rng: Random, value: Any) -> Any:
     broken = numeric.astype(float)
     if broken.size:
         broken.flat[rng.randrange(broken.size)] = rng.choice((np.nan, np.inf, -np.inf, 1e308, 1e200))
-    return rng.choice(
-        (
-            lambda: value[: n // 2],
-            lambda: value[:0],
-            lambda: value.reshape(-1),
-            lambda: value[None],
-            lambda: np.float64(1),
-            lambda: np.concatenate([value, value]),
-            lambda: numeric.astype(np.int64),
-            lambda: numeric.astype(np.complex128),
-            lambda: numeric.astype(np.float16),
-            lambda: value.astype("U5"),
-            lambda: value.astype("S5"),
-            lambda: np.array([Payload()] * n, dtype=object),
-            lambda: value.astype(object),
-            lambda: broken,
-            lambda: broken,
-            lambda: numeric.astype(float) * 0,
-            lambda: numeric.astype(float) * 1e300,
-            lambda: np.zeros(n, "M8[s]"),
-            lambda: np.zeros(n, [("a", "f8")]),
-            lambda: np.full(n, "x\n[red]\x1b[31m"),
-            lambda: np.array(["x"] * n),
-            lambda: np.zeros((n, 51, 2)),
-            lambda: np.zeros((n, 68, 3)),
-            lambda: numeric.astype(">f8"),
-            lambda: np.asfortranarray(numeric.astype(float)),
-            lambda: np.zeros((n, 0, 2)),
-            lambda: np.zeros(n, "V7"),
-        )  # fmt: skip
-    )()
+    odd = (
+        lambda: value[: n // 2], lambda: value[:0], lambda: value.reshape(-1), lambda: value[None], lambda: np.float64(1),
+        lambda: np.concatenate([value, value]), lambda: numeric.astype(np.int64), lambda: numeric.astype(np.complex128),
+        lambda: numeric.astype(np.float16), lambda: value.astype("U5"), lambda: value.astype("S5"), lambda: broken,
+        lambda: broken,        lambda: np.array([Payload()] * n, dtype=object), lambda: value.astype(object),
+        lambda: numeric.astype(">f8"),
+        lambda: numeric.astype(float) * 0, lambda: numeric.astype(float) * 1e300, lambda: np.zeros(n, "M8[s]"),
+        lambda: np.zeros(n, [("a", "f8")]), lambda: np.full(n, "x\n[red]\x1b[31m"), lambda: np.array(["x"] * n),
+        lambda: np.zeros((n, 51, 2)), lambda: np.zeros((n, 68, 3)), lambda: np.zeros((n, 0, 2)), lambda: np.zeros(n, "V7"),
+        lambda: np.asfortranarray(numeric.astype(float)),
+    )  # fmt: skip
+    return rng.choice(odd)()
+
+
+HEADS = ("__import__('os').system('true')", "{" * 2000, "(" * 200 + ")" * 200, "{}", "9" * 5000, "{'shape': ")
+"""What stands where a dictionary should."""
 
 
 def _other_header(rng: Random, content: bytes) -> bytes:
@@ -332,36 +309,17 @@ def _other_header(rng: Random, content: bytes) -> bytes:
         return content
     rest = file.read()
     n = shape[0] if shape else 1
-    claim = rng.choice(
-        (
-            {"shape": (10**12,)},
-            {"shape": (-1, 2)},
-            {"shape": (n, 68, 10**9)},
-            {"shape": (2**63,)},
-            {"shape": (0,)},
-            {"shape": (10**10, 0)},
-            {"shape": "x"},
-            {"shape": (1.5,)},
-            {"shape": [n]},
-            {"descr": "|O"},
-            {"descr": "<f16"},
-            {"descr": "x"},
-            {"descr": [("a", "<f8"), ("a", "<f8")]},
-            {"descr": "<U1000000000"},
-            {"descr": "|V0"},
-            {"x": 1},
-            {"fortran_order": True},
-            {"fortran_order": "x"},
-            {"descr": "<f8", "shape": ()},
-            {"descr": "|S0"},
-            {"shape": (1,) * 40},
-        )  # fmt: skip
-    )
+    claims = (
+        {"shape": (10**12,)}, {"shape": (-1, 2)}, {"shape": (n, 68, 10**9)}, {"shape": (2**63,)}, {"shape": (0,)}, {"x": 1},
+        {"shape": (10**10, 0)}, {"shape": "x"}, {"shape": (1.5,)}, {"shape": [n]}, {"descr": "|O"}, {"descr": "<f16"},
+        {"descr": "x"}, {"descr": [("a", "<f8"), ("a", "<f8")]}, {"descr": "<U1000000000"}, {"descr": "|V0"},
+        {"fortran_order": True}, {"fortran_order": "x"}, {"descr": "<f8", "shape": ()}, {"descr": "|S0"},
+        {"shape": (1,) * 40},
+    )  # fmt: skip
+    claim = rng.choice(claims)
     head = repr({"descr": kind.str, "fortran_order": order, "shape": shape} | claim)
     if rng.random() < 0.15:
-        head = rng.choice(
-            ("__import__('os').system('true')", "{" * 2000, "(" * 200 + ")" * 200, "{}", "9" * 5000, "{'shape': ")
-        )
+        head = rng.choice(HEADS)
     body = (head + " " * (-(len(head) + 13) % 64) + "\n").encode()
     return b"\x93NUMPY\x02\x00" + struct.pack("<I", len(body)) + body + rest
 

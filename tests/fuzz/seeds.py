@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import io
 import json
 import os
@@ -47,22 +49,14 @@ def make_seeds(work: Path) -> Path:
 
 def _import() -> None:
     """What commands import, once: the children that are forked find it there."""
-    import domaingap.data.prepare
-    import domaingap.data.render
-    import domaingap.stages
-    import domaingap.study.laboratory
-    import domaingap.study.run
-    import experiments.commands.data
-    import experiments.commands.evaluate
-    import experiments.commands.generate
-    import experiments.commands.report
-    import experiments.commands.sweep  # noqa: F401
+    for name in ("data", "evaluate", "generate", "report", "run", "sweep"):
+        importlib.import_module(f"experiments.commands.{name}")
+    importlib.import_module("domaingap.data.render")
+    importlib.import_module("domaingap.study.run")
 
 
 def call(*arguments: object) -> int:
     """A command, quietly; its exit code."""
-    import contextlib
-
     from experiments.__main__ import main
 
     try:
@@ -130,8 +124,9 @@ def _pictures(folder: Path, source: Path) -> None:
         "palette.png": (palette, "PNG", {"transparency": b"\x00\x80\xff"}), "i16.png": (gray16, "PNG", {}),
         "icc.png": (rgb, "PNG", {"icc_profile": icc}), "exif.png": (rgb, "PNG", {"exif": exif}),
         "animated.png": (rgb, "PNG", {"save_all": True, "append_images": [rgb.rotate(90)]}),
-        "rgb.jpg": (rgb, "JPEG", {}), "gray.jpg": (rgb.convert("L"), "JPEG", {}), "cmyk.jpg": (rgb.convert("CMYK"), "JPEG", {}),
-        "progressive.jpg": (rgb, "JPEG", {"progressive": True}), "exif.jpg": (rgb, "JPEG", {"exif": exif, "icc_profile": icc}),
+        "rgb.jpg": (rgb, "JPEG", {}), "gray.jpg": (rgb.convert("L"), "JPEG", {}),
+        "cmyk.jpg": (rgb.convert("CMYK"), "JPEG", {}),        "progressive.jpg": (rgb, "JPEG", {"progressive": True}),
+        "exif.jpg": (rgb, "JPEG", {"exif": exif, "icc_profile": icc}),
         "one.gif": (palette, "GIF", {}), "animated.gif": (palette, "GIF", {"save_all": True, "append_images": frames}),
         "rgb.tif": (rgb, "TIFF", {}), "lzw.tif": (rgb, "TIFF", {"compression": "tiff_lzw"}),
         "deflate.tif": (rgb, "TIFF", {"compression": "tiff_deflate"}), "i16.tif": (gray16, "TIFF", {}),
@@ -139,7 +134,8 @@ def _pictures(folder: Path, source: Path) -> None:
         "many.tif": (rgb, "TIFF", {"save_all": True, "append_images": [rgb, rgb]}),
         "rgb.bmp": (rgb, "BMP", {}), "rgb.webp": (rgb, "WEBP", {}), "rgb.eps": (rgb, "EPS", {}), "rgb.ico": (rgb, "ICO", {}),
         "rgb.icns": (rgb.resize((16, 16)), "ICNS", {}), "rgb.ppm": (rgb, "PPM", {}), "rgb.tga": (rgb, "TGA", {}),
-        "rgb.pcx": (rgb, "PCX", {}), "rgb.sgi": (rgb, "SGI", {}), "rgb.dds": (rgb, "DDS", {}), "rgb.jp2": (rgb, "JPEG2000", {}),
+        "rgb.pcx": (rgb, "PCX", {}), "rgb.sgi": (rgb, "SGI", {}), "rgb.dds": (rgb, "DDS", {}),
+        "rgb.jp2": (rgb, "JPEG2000", {}),
         "rgb.avif": (rgb, "AVIF", {}), "rgb.im": (rgb, "IM", {}), "rgb.qoi": (rgb, "QOI", {}), "rgb.mpo": (rgb, "MPO", {}),
         "rgb.pdf": (rgb, "PDF", {}), "one.xbm": (rgb.convert("1"), "XBM", {}), "one.msp": (rgb.convert("1"), "MSP", {}),
         "rgb.spider": (rgb.convert("F"), "SPIDER", {}), "rgb.blp": (palette, "BLP", {}),
@@ -151,9 +147,7 @@ def _pictures(folder: Path, source: Path) -> None:
             (folder / name).unlink(missing_ok=True)
             print(f"no seed {name}: {error}")
     # An EPS that says what Ghostscript would do, and formats that Pillow reads but doesn't write.
-    (folder / "script.eps").write_text(
-        "%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 64 64\n%%EndComments\n(%pipe%touch canary) (w) file closefile\nshowpage\n"
-    )
+    (folder / "script.eps").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 64 64\n%%EndComments\nshowpage\n")
     psd = b"8BPS" + struct.pack(">H6xHIIHH", 1, 3, 16, 16, 8, 3) + struct.pack(">III", 0, 0, 0) + struct.pack(">H", 0)
     (folder / "rgb.psd").write_bytes(psd + b"\x80" * (16 * 16 * 3))
     (folder / "rgb.xpm").write_text(
@@ -221,10 +215,8 @@ def _resume(seeds: Path, data: Path) -> None:
         if point["step"] >= 4:
             raise KeyboardInterrupt
 
-    try:
+    with contextlib.suppress(KeyboardInterrupt, SystemExit):
         start_training(seeds, folder, stop)
-    except (KeyboardInterrupt, SystemExit):
-        pass
     assert (folder / "resume.ckpt").is_file()
 
 
