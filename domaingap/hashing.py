@@ -40,6 +40,11 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"no canonical form for {type(value)}")
 
 
+def as_json(value: Any) -> Any:
+    """JSON-like content as it is read back from a file."""
+    return json.loads(json.dumps(value, default=_plain))
+
+
 def content_key(value: Any, length: int = 16) -> str:
     """A short hexadecimal key of JSON-like content (dataclasses and paths included), independent of key order."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=_plain)
@@ -96,12 +101,19 @@ def append_line(path: Path, value: Any) -> None:
         file.write(line.encode())
 
 
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The lines of JSON of a file, none where it isn't there; one that a kill cut off is left out."""
-    rows = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
-        with contextlib.suppress(ValueError):
-            rows.append(json.loads(line))
+def read_lines(path: Path, form: Mapping[str, type] = {}) -> list[dict[str, Any]]:
+    """The lines of JSON of a file, none where it isn't there: objects with the keys and types of ``form``. All others are
+    left out: a kill cut them off, or the disk damaged them, and what they said is found out again."""
+    rows: list[dict[str, Any]] = []
+    if not path.is_file():
+        return rows
+    with open(path, "rb") as file:
+        lines = file.read().split(b"\n")
+    for line in lines:
+        with contextlib.suppress(ValueError, RecursionError):
+            row = json.loads(line)
+            if isinstance(row, dict) and all(type(row.get(key)) is kind for key, kind in form.items()):
+                rows.append(row)
     return rows
 
 

@@ -6,17 +6,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from domaingap.archives import read_arrays
 from domaingap.data.faces import FaceDataset
 from domaingap.errors import UserError
 from domaingap.hashing import replace_atomically
 from domaingap.metrics import METRICS, normalized_mean_error
 from domaingap.statistics import ClusterBootstrap
+
+KINDS: dict[str, tuple[str, tuple[int, ...]]] = {
+    "names": ("U", ()), "photographs": ("U", ()), "prediction": ("f", (68, 2)), "truth": ("f", (68, 2)),
+    "box_sources": ("U", ()), "sigma": ("f", (68,)),
+}  # fmt: skip
+"""Of each array of a set of N faces: NumPy's kind of its type, and its shape behind N."""
 
 Metrics = dict[str, float]
 Intervals = dict[str, tuple[float, float]]
@@ -85,16 +91,28 @@ def save_predictions(path: Path, sets: Mapping[str, Predictions]) -> None:
 
 
 def load_predictions(path: Path) -> dict[str, Predictions]:
-    """The sets of a ``predictions.npz``; UserError where it can't be read."""
+    """The sets of a ``predictions.npz``; UserError where it is damaged or holds something else."""
+    advice = "give the run's command again to make it anew"
+    arrays = read_arrays(path, "predictions", advice)
     try:
-        with np.load(path) as arrays:
-            sets = dict.fromkeys(key.split("/")[0] for key in arrays.files)
-            fields = list(Predictions.__dataclass_fields__)
-            return {
-                name: Predictions(
-                    **{key: arrays[f"{name}/{key}"] for key in fields if key != "sigma" or f"{name}/sigma" in arrays}
-                )
-                for name in sets
-            }
-    except (OSError, EOFError, ValueError, KeyError, BadZipFile) as error:
-        raise UserError(f"{path}: can't be read as predictions ({error})") from error
+        return {name: _set(arrays, name) for name in dict.fromkeys(key.split("/")[0] for key in arrays)}
+    except ValueError as error:
+        raise UserError(f"{path}: can't be read as predictions ({error}); {advice}") from error
+
+
+def _set(arrays: Mapping[str, NDArray[Any]], name: str) -> Predictions:
+    """A set of faces by name; ValueError where arrays are missing or aren't what :class:`Predictions` says."""
+    lacking = [key for key in KINDS if f"{name}/{key}" not in arrays and key != "sigma"]
+    if lacking:
+        raise ValueError(f"no {name}/{lacking[0]}")
+    own = {key: arrays[f"{name}/{key}"] for key in KINDS if f"{name}/{key}" in arrays}
+    n = len(own["names"]) if own["names"].ndim else 0
+    for key, array in own.items():
+        kind, shape = KINDS[key]
+        if array.dtype.kind != kind or array.shape != (n, *shape) or not n:
+            raise ValueError(f"{name}/{key} is {array.dtype} {array.shape}")
+        # In the machine's own byte order, as torch wants it.
+        own[key] = array.astype(np.float64) if kind == "f" else array
+    if not np.isfinite(own["truth"]).all():
+        raise ValueError(f"{name}/truth isn't finite")
+    return Predictions(**own)

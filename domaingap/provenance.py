@@ -45,8 +45,19 @@ class Seen:
 
     @classmethod
     def of(cls, value: Mapping[str, Any] | None) -> Seen:
-        """From its plain form; of None, that nothing is known."""
+        """From its plain form; of None, that nothing is known.
+
+        Raises:
+            ValueError: not a plain form.
+        """
         if value is None:
             return cls(complete=False)
+        if not isinstance(value, Mapping) or value.keys() != cls.__dataclass_fields__.keys():
+            raise ValueError(f"seen isn't {', '.join(cls.__dataclass_fields__)}")
+        for key in ("real", "selected_on", "licences"):
+            if not isinstance(value[key], list | tuple) or not all(isinstance(name, str) for name in value[key]):
+                raise ValueError(f"seen.{key} isn't a list of names")
+        if type(value["steps"]) is not int or value["steps"] < 0 or type(value["complete"]) is not bool:
+            raise ValueError("seen.steps isn't a number of steps, or seen.complete not true or false")
         sets = {key: frozenset(value[key]) for key in ("real", "selected_on", "licences")}
         return cls(**sets, steps=value["steps"], complete=value["complete"])

@@ -23,7 +23,7 @@ from domaingap.hashing import link
 from domaingap.models.adapter_choice import AdapterFamily
 from domaingap.models.adapter_diagnosis import diagnose, movement_warning, spread_warning
 from domaingap.models.label_adapter import LabelAdapter
-from domaingap.models.regressor import LandmarkRegressor, check_backbone, load_weights, read_checkpoint
+from domaingap.models.regressor import LandmarkRegressor, check_backbone, load_network, load_weights, read_checkpoint
 from domaingap.progress import console, detail
 from domaingap.provenance import Seen
 from domaingap.store import Entry, Store, file_digest
@@ -124,16 +124,6 @@ class AdapterStage:
     def load(self, use: Use) -> LabelAdapter:
         """The adapter for a use."""
         return LabelAdapter.load(self.checkpoint(use))
-
-
-def load_network(checkpoint: Path) -> LandmarkRegressor:
-    """A network from its checkpoint; UserError where that can't be read."""
-    try:
-        model = LandmarkRegressor(**read_checkpoint(checkpoint)["hyper_parameters"])
-    except (KeyError, TypeError) as error:
-        raise UserError(f"{checkpoint}: not a checkpoint of this suite ({error})") from error
-    load_weights(model, checkpoint)
-    return model
 
 
 def _file(pick: str) -> str:
@@ -364,8 +354,11 @@ def build_network(
 
 
 def checkpoint_seen(path: Path) -> Seen:
-    """What a checkpoint says of what it has seen."""
-    return Seen.of(read_checkpoint(path).get("seen"))
+    """What a checkpoint says of what it has seen; UserError where that is damaged."""
+    try:
+        return Seen.of(read_checkpoint(path).get("seen"))
+    except ValueError as error:
+        raise UserError(f"{path}: what it says of its data can't be read ({error}); give another checkpoint") from error
 
 
 def _own(point: Point) -> Point:

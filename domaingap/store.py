@@ -20,7 +20,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from domaingap.errors import UserError
-from domaingap.hashing import content_key, plain, write_json
+from domaingap.hashing import as_json, content_key, plain, write_json
 from domaingap.progress import console
 
 MANIFEST = "manifest.json"
@@ -121,7 +121,7 @@ class Store:
         try:
             content = _read(folder)
             problem = next((p for name, said in content["files"].items() if (p := _differs(folder / name, said))), None)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             problem = f"{folder / MANIFEST}: {error or type(error).__name__}"
         if problem is None:
             return Entry(folder.name.rpartition("-")[2], folder, content["record"], reused=True)
@@ -135,7 +135,8 @@ class Store:
     def _finish(self, folder: Path, identity: Record, record: Record) -> None:
         paths = [path for path in sorted(folder.iterdir()) if path.name != MANIFEST]
         files = {path.name: {**_stat(path), "sha256": file_digest(path, sync=True)} for path in paths if path.name[0] != "."}
-        write_json(folder / MANIFEST, {"files": files, "identity": plain(identity), "record": plain(record)})
+        content = as_json({"files": files, "identity": plain(identity), "record": plain(record)})
+        write_json(folder / MANIFEST, {**content, "sha256": _own_digest(content)})
         for path in paths:
             if path.name[0] == ".":
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -165,7 +166,16 @@ def locked(path: Path, title: str, option: str, kept: bool = True) -> Iterator[N
 
 
 def _read(folder: Path) -> dict[str, Any]:
-    return dict(json.loads((folder / MANIFEST).read_text(encoding="utf-8")))
+    """A manifest; ValueError where it isn't what :meth:`Store._finish` wrote, to the letter."""
+    content = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    if not isinstance(content, dict) or content.pop("sha256", None) != _own_digest(content):
+        raise ValueError("changed since it was written, or by another version")
+    return content
+
+
+def _own_digest(content: Mapping[str, Any]) -> str:
+    """What a manifest says of itself: nothing else would notice that its record has changed."""
+    return content_key(content, 64)
 
 
 def _stat(path: Path) -> dict[str, int]:

@@ -19,11 +19,12 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from domaingap.archives import read_arrays
 from domaingap.config import CropConfig
 from domaingap.data.boxes import DETECTOR, BoxSource, FaceDetector, box_from_landmarks
 from domaingap.data.crops import crop_transform, cut_crop
@@ -42,6 +43,9 @@ from domaingap.store import Store
 FORMAT = 2
 """Raised when the same input would be prepared differently; part of every fingerprint."""
 
+MOST_PIXELS = 1e6
+"""No side of a picture has as many, and no face lies as far outside."""
+
 
 @dataclass(frozen=True)
 class PreparedPart:
@@ -55,12 +59,47 @@ class PreparedPart:
         return str(self.meta["part"])
 
     def crops(self) -> NDArray[np.uint8]:
-        """The stored crops, memory-mapped."""
-        return np.load(self.folder / "crops.npy", mmap_mode="r")  # type: ignore[no-any-return]
+        """The stored crops, memory-mapped; UserError where they can't be."""
+        path, crop = self.folder / "crops.npy", CropConfig(**self.meta["crop"])
+        crops = map_crops(path, crop)
+        if crops is None:
+            raise UserError(f"{path}: can't be mapped as {crop.size} px {crop.channels} crops; {ANEW}")
+        return crops
 
     def index(self) -> dict[str, NDArray[Any]]:
-        with np.load(self.folder / "index.npz") as arrays:
-            return dict(arrays)
+        """The part's table: an array of N for each column; UserError where it is damaged."""
+        path = self.folder / "index.npz"
+        arrays = read_arrays(path, "a prepared part", ANEW)
+        n = len(arrays["names"]) if "names" in arrays and arrays["names"].ndim else 0
+        for name, (kinds, shape) in COLUMNS.items():
+            column = arrays.get(name)
+            right = column is not None and column.dtype.kind in kinds and column.shape == (n, *shape) and n > 0
+            if not right or (kinds == "f" and not np.isfinite(arrays[name]).all()):
+                raise UserError(f"{path}: can't be read as a prepared part ({name} is missing or damaged); {ANEW}")
+        return arrays
+
+
+ANEW = "delete its folder and give the command again to make it anew"
+COLUMNS: dict[str, tuple[str, tuple[int, ...]]] = {
+    "names": ("U", ()), "photographs": ("U", ()), "pictures": ("U", ()), "box_sources": ("U", ()),
+    "landmarks": ("f", (68, 2)), "image_to_crop": ("f", (2, 3)), "boxes": ("f", (4,)), "image_sizes": ("iu", (2,)),
+}  # fmt: skip
+"""Of each column of ``index.npz``: NumPy's kinds of its type, and its shape behind N."""
+
+
+def map_crops(path: Path, crop: CropConfig, n: int | None = None) -> NDArray[np.uint8] | None:
+    """The stored crops of ``n`` faces, or of any number, memory-mapped; None where the file isn't that."""
+    try:
+        crops: NDArray[np.uint8] = np.load(path, mmap_mode="r")
+    except Exception:  # whatever NumPy makes of foreign bytes
+        return None
+    found = n if n is not None else len(crops) if crops.ndim else 0
+    return crops if crops.dtype == np.uint8 and crops.shape == stored_shape(found, crop) else None
+
+
+def stored_shape(n: int, crop: CropConfig) -> tuple[int, ...]:
+    """Shape of the stored crops of ``n`` faces."""
+    return (n, crop.stored_size, crop.stored_size, *((3,) if crop.channels == "rgb" else ()))
 
 
 def prepare_part(
@@ -118,7 +157,7 @@ def prepare_part(
 def _contents(reader: Reader, part: str, store: Store, place: str) -> str:
     """Identity of a part's files by content. They are read where sizes or times are new; ``seen.jsonl`` keeps the known."""
     seen, signature = store.root / place / "seen.jsonl", reader.stat_signature(part)
-    for line in read_lines(seen):
+    for line in read_lines(seen, {"state": str, "contents": str}):
         if line["state"] == signature:
             return str(line["contents"])
 
@@ -198,6 +237,22 @@ def _cut(reader: Reader, part: str, crop: CropConfig, folder: Path, place: Path,
     }
 
 
+BOX: dict[str, type] = {"face": str, "box": list, "source": str}
+ROW: dict[str, type] = {**BOX, "i": int, "name": str, "picture": str, "size": list}
+"""What a line says of a detected box, and of a face that was cut out."""
+
+
+def _is_boxed(row: dict[str, Any]) -> bool:
+    """Whether a line has a box, and a size where it has one at all."""
+    numbers = [*row["box"], *row.get("size", ())]
+    return (
+        len(row["box"]) == 4
+        and len(row.get("size", (0, 0))) == 2
+        and all(type(number) in (int, float) and abs(number) < MOST_PIXELS for number in numbers)
+        and row["source"] in get_args(BoxSource)
+    )
+
+
 @dataclass(frozen=True)
 class _Job:
     index: int
@@ -267,12 +322,12 @@ def _prepare_rows(
 ) -> list[dict[str, Any]]:
     """Cut every crop that isn't cut yet; returns the description of each, in order."""
     rows_file, crops_file = folder / "rows.jsonl", folder / "crops.npy"
-    if not crops_file.is_file():
+    if not crops_file.is_file() or map_crops(crops_file, crop, len(records)) is None:
         rows_file.unlink(missing_ok=True)
-        shape = (len(records), crop.stored_size, crop.stored_size, *((3,) if crop.channels == "rgb" else ()))
-        empty_array(crops_file, shape, np.uint8)
-    rows = {row["i"]: row for row in read_lines(rows_file)}
-    boxes = {row["face"]: row for row in read_lines(boxes_file)} if crop.box == "mtcnn" else {}
+        empty_array(crops_file, stored_shape(len(records), crop), np.uint8)
+    names = dict(enumerate(record.name for record in records))
+    rows = {row["i"]: row for row in read_lines(rows_file, ROW) if row["name"] == names.get(row["i"]) and _is_boxed(row)}
+    boxes = {row["face"]: row for row in read_lines(boxes_file, BOX) if _is_boxed(row)} if crop.box == "mtcnn" else {}
     jobs = [_Job(i, record, landmarks[i]) for i, record in enumerate(records) if i not in rows]
     name = f"{reader.source.name} {part}"
     if rows and jobs:

@@ -13,6 +13,7 @@ input is the same similarity of the output.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -171,14 +172,33 @@ class LabelAdapter(nn.Module):
         Raises:
             UserError: no such file, or one that holds no adapter.
         """
-        from domaingap.models.regressor import read_checkpoint
+        from domaingap.models.regressor import differs, read_checkpoint
 
-        content = read_checkpoint(path)
-        if "label_adapter" not in content:
-            raise UserError(f"{path}: holds no label adapter; give a file that LabelAdapter.save wrote")
-        adapter = cls(**content["hyper_parameters"]).double()
+        content, wanted = read_checkpoint(path), "give a file that LabelAdapter.save wrote"
+        if content.get("label_adapter") != "ibug68":
+            raise UserError(f"{path}: holds no label adapter; {wanted}")
+        settings = content.get("hyper_parameters")
+        if not isinstance(settings, dict) or not _are_settings(settings):
+            raise UserError(f"{path}: the label adapter's settings are damaged; {wanted}")
+        with torch.device("meta"):  # sizes alone: those that don't fit the weights are never made
+            problem = differs(content["state_dict"], cls(**settings))
+        if problem is not None:
+            raise UserError(f"{path}: its weights aren't those of its label adapter ({problem}); {wanted}")
+        adapter = cls(**settings).double()
         adapter.load_state_dict(content["state_dict"])
         return adapter.eval()
+
+
+def _are_settings(settings: dict[Any, Any]) -> bool:
+    """Whether a file's settings are those of :class:`LabelAdapter`."""
+    numbers = [settings.get("strength"), *([] if settings.get("setting") is None else [settings["setting"]])]
+    return (
+        settings.keys() == {"kind", "strength", "hidden", "setting"}
+        and settings["kind"] in KINDS
+        and type(settings["hidden"]) is int
+        and 1 <= settings["hidden"] < 1 << 20
+        and all(type(number) in (int, float) and math.isfinite(number) for number in numbers)
+    )
 
 
 def _mlp(hidden: int) -> nn.Module:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
+import warnings
+import zipfile
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from domaingap.archives import members, said
 from domaingap.data.faces import Batch
 from domaingap.errors import UserError
 from domaingap.hashing import replace_atomically
@@ -209,34 +212,116 @@ def load_weights(model: LandmarkRegressor, checkpoint: Path | str) -> None:
         UserError: no such file, not a checkpoint, or one of another network.
     """
     state = read_checkpoint(checkpoint)["state_dict"]
-    own = model.state_dict()
-    wrong = [
-        f"{key} is {tuple(state[key].shape) if key in state else 'absent'}, the network needs {tuple(own[key].shape)}"
-        for key in own
-        if key not in state or state[key].shape != own[key].shape
-    ]
-    if wrong or set(state) - set(own):
-        first = wrong[0] if wrong else f"{sorted(set(state) - set(own))[0]} isn't part of the network"
+    if problem := differs(state, model):
         raise UserError(
-            f"{checkpoint}: a checkpoint of another network ({first}); "
+            f"{checkpoint}: a checkpoint of another network ({problem}); "
             "give its --model.backbone, --model.loss and --crop.channels"
         )
     model.load_state_dict(state)
 
 
-def read_checkpoint(path: Path | str) -> dict[str, Any]:
-    """A Lightning checkpoint's content, weights on the processor; UserError where it is none."""
+def differs(state: dict[str, Tensor], module: nn.Module) -> str | None:
+    """In what weights aren't those of a module; None where they are."""
+    own = module.state_dict()
+    for key, value in own.items():
+        if key not in state:
+            return f"{key} is absent, the network needs {tuple(value.shape)}"
+        found = state[key]
+        if found.shape != value.shape:
+            return f"{key} is {tuple(found.shape)}, the network needs {tuple(value.shape)}"
+        if found.is_floating_point() != value.is_floating_point():
+            return f"{key} holds {found.dtype}, the network needs {value.dtype}"
+    more = sorted(set(state) - set(own))
+    return f"{more[0]} isn't part of the network" if more else None
+
+
+def load_network(checkpoint: Path | str) -> LandmarkRegressor:
+    """A network from its checkpoint, which says what network it is; UserError where that can't be read."""
+    content = read_checkpoint(checkpoint)
+    settings = content.get("hyper_parameters")
+    if not isinstance(settings, dict):
+        raise UserError(f"{checkpoint}: not a checkpoint of this suite (it has no hyper_parameters); {OURS}")
+    for key, value in settings.items():
+        if key != "pretrained" and not (key in SETTINGS and SETTINGS[key](value)):
+            raise UserError(f"{checkpoint}: not a checkpoint of this suite (hyper_parameters: {key} is {value!r}); {OURS}")
+    # Whatever the file says, nothing is fetched for it.
+    own = {"backbone": "resnet18", **settings, "pretrained": False}
+    check_backbone(own["backbone"])
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.device("meta"):  # sizes alone: those that don't fit the weights are never made
+            problem = differs(content["state_dict"], LandmarkRegressor(**own))
+    except (RuntimeError, ValueError, TypeError, AssertionError) as error:
+        raise UserError(f"{checkpoint}: its network can't be built ({said(error)}); {OURS}") from error
+    if problem is not None:
+        raise UserError(f"{checkpoint}: its weights aren't those of its network ({problem}); {OURS}")
+    model = LandmarkRegressor(**own)
+    model.load_state_dict(content["state_dict"])
+    return model
+
+
+def _is_whole(least: int, most: int) -> Callable[[Any], bool]:
+    return lambda value: type(value) is int and least <= value <= most
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)
+
+
+SETTINGS: dict[str, Callable[[Any], bool]] = {
+    "backbone": lambda value: isinstance(value, str),
+    "input_size": _is_whole(1, 4096),
+    "in_channels": _is_whole(1, 4096),
+    "loss": lambda value: isinstance(value, str) and value in LOSSES,
+    "optimizer": lambda value: isinstance(value, str),
+    "lr": _is_number,
+    "weight_decay": _is_number,
+    "schedule": lambda value: isinstance(value, str),
+    "validation_names": lambda value: isinstance(value, list | tuple) and all(isinstance(name, str) for name in value),
+}
+"""What a checkpoint's ``hyper_parameters`` must be: :class:`LandmarkRegressor`'s arguments but for ``pretrained``."""
+
+OURS = "give a .ckpt of this suite"
+
+
+def read_checkpoint(path: Path | str) -> dict[str, Any]:
+    """A Lightning checkpoint's content, weights on the processor.
+
+    Nothing in it is run, and no more memory taken than the file is large: PyTorch unpickles tensors and plain values alone
+    (``weights_only``), and what it doesn't look at is looked at here: packed members, and tensors larger than their storage.
+
+    Raises:
+        UserError: no such file, or one that is no checkpoint.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:  # as torch.save has written since 1.6
+            members(archive, Path(path).stat().st_size, packed=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a TorchScript archive, which is refused
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such checkpoint") from error
-    except Exception as error:
-        raise UserError(
-            f"{path}: can't be read as a checkpoint ({type(error).__name__}); give a .ckpt of this suite"
-        ) from error
-    if not isinstance(content, dict) or "state_dict" not in content:
-        raise UserError(f"{path}: holds no network's weights; give a .ckpt of this suite")
-    return content
+    except Exception as error:  # whatever zipfile, pickle and PyTorch make of foreign bytes
+        raise UserError(f"{path}: can't be read as a checkpoint ({type(error).__name__}); {OURS}") from error
+    state = content.get("state_dict") if isinstance(content, dict) else None
+    if not isinstance(state, dict) or not all(isinstance(key, str) for key in state):
+        raise UserError(f"{path}: holds no network's weights; {OURS}")
+    for key, value in state.items():
+        if problem := _odd(value):
+            raise UserError(f"{path}: can't be read as a checkpoint ({key} {problem}); {OURS}")
+    return content  # type: ignore[no-any-return]
+
+
+def _odd(value: Any) -> str | None:
+    """What keeps a value from being a weight; None where nothing does."""
+    if not isinstance(value, Tensor):
+        return "isn't a tensor"
+    if value.layout != torch.strided or value.is_quantized or value.is_meta or value.is_complex():
+        return "isn't a plain tensor"
+    if value.numel() * value.element_size() > value.untyped_storage().nbytes():
+        return "claims to be larger than it is"
+    if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+        return "isn't finite"
+    return None
 
 
 def save_network(

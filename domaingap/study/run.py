@@ -20,7 +20,7 @@ from domaingap.errors import UserError
 from domaingap.hashing import content_key, finite, link, plain, write_atomically, write_json
 from domaingap.models.adapter_diagnosis import mean_movement
 from domaingap.models.label_adapter import LabelAdapter
-from domaingap.models.regressor import LandmarkRegressor
+from domaingap.models.regressor import LandmarkRegressor, load_network
 from domaingap.pictures import draw_movement, prediction_sheet, save_picture, sheet
 from domaingap.predictions import Predictions, load_predictions, save_predictions
 from domaingap.progress import console, detail
@@ -32,7 +32,6 @@ from domaingap.stages import (
     StageStore,
     Use,
     checkpoint_seen,
-    load_network,
 )
 from domaingap.store import file_digest
 from domaingap.study.describe import Module, describe, describe_data, describe_set, describe_split

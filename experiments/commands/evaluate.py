@@ -61,7 +61,7 @@ def _score(
     record: RunRecord, names: list[str], data_root: Path | None, prepared_dir: Path | None, checkpoint: Path | None
 ) -> dict[str, Predictions]:
     """A network's answers on sets by name, moved by the run's adapter for predictions where it has one."""
-    from domaingap.stages import load_network
+    from domaingap.models.regressor import load_network
     from domaingap.study.record import typed
     from domaingap.study.run import CHECKPOINT, open_real, open_synthetic, score_sets
 

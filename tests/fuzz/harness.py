@@ -15,6 +15,7 @@ import signal
 import stat
 import sys
 import time
+import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -144,6 +145,8 @@ def _in_child(kind: Kind, batch: list[int], seed: int, seeds: Path, work: Path, 
             *lines, pending = (pending + chunk).split(b"\n")
             for line in lines:
                 message = json.loads(line)
+                if "broken" in message:
+                    raise RuntimeError(f"an input can't be made: {message['broken']}")
                 if "begin" in message:
                     current, began = message["begin"], time.monotonic()
                 else:
@@ -190,7 +193,11 @@ def _work(kind: Kind, batch: list[int], seed: int, seeds: Path, work: Path, keep
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         os.chdir(folder)
-        case = kind.make(random_of(seed, kind.name, number), seeds, folder)
+        try:
+            case = kind.make(random_of(seed, kind.name, number), seeds, folder)
+        except Exception:
+            print(json.dumps({"broken": f"{kind.name} {number}: {traceback.format_exc()}"}), file=out)
+            return
         before = case.target.read_bytes() if case.target.is_file() else b""
         print(json.dumps({"begin": number}), file=out)
         outcome = _one(kind.name, number, case)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import math
 import os
@@ -189,7 +190,8 @@ def mutate_tree(rng: Random, tree: Any, more: Sequence[Callable[[Random, Any], A
             case 6 if more:
                 container[key] = rng.choice(more)(rng, container[key])
             case 7 if isinstance(container[key], int | float) and not isinstance(container[key], bool):
-                container[key] *= rng.choice((-1, 0, 2, 1e6, 1e300, 0.5))
+                with contextlib.suppress(OverflowError):
+                    container[key] *= rng.choice((-1, 0, 2, 1e6, 1e300, 0.5))
             case _:
                 container[key] = values(rng)
     return tree

@@ -157,7 +157,7 @@ def damaged_archive(rng: Random, data: bytes, bomb: bytes, suffix: str) -> bytes
         for member, content in [*members, *([members[at % len(members)]] if doubled and members else [])]:
             try:
                 new.writestr(member, content)
-            except (ValueError, struct.error):
+            except (ValueError, struct.error, IndexError):
                 new.writestr("x", content)
         if bombed:
             add_bomb(new, bombed, bomb)

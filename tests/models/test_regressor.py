@@ -10,8 +10,7 @@ import pytest
 import torch
 
 from domaingap.errors import UserError
-from domaingap.models.regressor import LandmarkRegressor, load_weights, save_network, to_image
-from domaingap.stages import load_network
+from domaingap.models.regressor import LandmarkRegressor, load_network, load_weights, save_network, to_image
 from tests.conftest import MEAN_FACE
 
 
