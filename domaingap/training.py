@@ -10,7 +10,7 @@ import math
 import signal
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -145,6 +145,7 @@ class _Keeper(Callback):
         self.history: list[Point] = []
         self.best: dict[str, Point] = {}
         self.seconds = 0.0
+        self.trains = False
         self._since = 0.0
         self._validated: dict[str, Tensor] | None = None
 
@@ -155,6 +156,7 @@ class _Keeper(Callback):
         self.history, self.best, self.seconds = state_dict["history"], state_dict["best"], state_dict["seconds"]
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.trains = True
         # A run that goes on shows its curves from the beginning: a tracker's run is a new one after a kill.
         if self.on_point is not None:
             for point in self.history:
@@ -263,7 +265,7 @@ def fit_stage(
     assert fit.val_every is not None and fit.num_workers != "auto"
     done = folder / "done.json"
     if done.is_file():
-        return FitResult(**json.loads(done.read_text()))
+        return _read_done(done, validation)
     model.fit_seed, model.total_steps = seed, fit.steps
     seen = seen if seen is not None else dict.fromkeys([*validation, "last"], train.seen().trained(fit.steps))
     keeper = _Keeper(folder, fit.monitor, on_point, seen)
@@ -294,10 +296,7 @@ def fit_stage(
             default_root_dir=folder,
         )
         if resume.is_file():
-            try:
-                first = int(read_checkpoint(resume)["global_step"])
-            except UserError as error:
-                raise UserError(f"{resume}: damaged; delete it to train this stage from its beginning") from error
+            first = _first_step(resume, fit, validation)
             detail(f"  {title}: going on from its last checkpoint")
         on_ctrl_c = signal.getsignal(signal.SIGINT)
         try:
@@ -314,6 +313,10 @@ def fit_stage(
                 signal.signal(signal.SIGINT, on_ctrl_c)
                 raise KeyboardInterrupt from exit
             raise
+        except Exception as error:
+            if first and not keeper.trains:  # Lightning, at what it found in the checkpoint
+                raise UserError(f"{resume}: {FROM_THE_BEGINNING}") from error
+            raise
         finally:
             progress.stop()
     save_network(model, folder / "last.ckpt", seen=seen["last"])
@@ -321,6 +324,49 @@ def fit_stage(
     write_json(done, asdict(result))
     resume.unlink(missing_ok=True)
     return result
+
+
+FROM_THE_BEGINNING = "damaged; delete it to train this stage from its beginning"
+
+
+def _first_step(path: Path, fit: FitConfig, validation: Iterable[str]) -> int:
+    """How many steps the checkpoint of a killed stage has behind it; UserError where it isn't one of this stage."""
+    try:
+        content = read_checkpoint(path)
+        step, kept = content["global_step"], _checked(content["callbacks"]["_Keeper"], validation)
+        if type(step) is not int or not 0 < step <= fit.steps or step != kept.history[-1]["step"]:
+            raise ValueError("global_step")
+    except (UserError, *MALFORMED) as error:
+        raise UserError(f"{path}: {FROM_THE_BEGINNING}") from error
+    return step
+
+
+def _read_done(path: Path, validation: Iterable[str]) -> FitResult:
+    """What a stage that has ended left behind; UserError where that is damaged."""
+    try:
+        return _checked(json.loads(path.read_text(encoding="utf-8")), validation)
+    except MALFORMED as error:
+        raise UserError(f"{path}: {FROM_THE_BEGINNING}") from error
+
+
+MALFORMED = (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError)
+"""What comes of content that isn't what it should be."""
+
+
+def _checked(content: Any, validation: Iterable[str]) -> FitResult:
+    """A :class:`FitResult` of plain content; one of MALFORMED where it is none."""
+    names = {"step", "seconds", "train/loss", *(f"{name}/{key}" for name in validation for key in ("nme", "loss"))}
+    history, best, seconds = content["history"], content["best"], content["seconds"]
+    if not isinstance(history, list) or not history or best.keys() != set(validation):
+        raise ValueError("history")
+    for row in (*history, *best.values(), {"seconds": seconds}):
+        if not all(type(value) in (int, float) for value in row.values()):
+            raise ValueError("a figure that is none")
+    if not all(row.keys() == names for row in history):
+        raise ValueError("figures are missing")
+    if not {row["step"] for row in best.values()} <= {row["step"] for row in history}:
+        raise ValueError("best")
+    return FitResult(history, best, seconds)
 
 
 @contextlib.contextmanager

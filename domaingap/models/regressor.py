@@ -295,6 +295,8 @@ def read_checkpoint(path: Path | str) -> dict[str, Any]:
     try:
         with zipfile.ZipFile(path) as archive:  # as torch.save has written since 1.6
             members(archive, Path(path).stat().st_size, packed=False)
+            if (damaged := archive.testzip()) is not None:  # PyTorch doesn't look at checksums
+                raise ValueError(damaged)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of a TorchScript archive, which is refused
             content = torch.load(path, map_location="cpu", weights_only=True)
