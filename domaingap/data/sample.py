@@ -47,5 +47,16 @@ def read_rgb(path: Path) -> NDArray[np.uint8]:
             return np.asarray(image.convert("RGB"))
     except FileNotFoundError as error:
         raise DataError(path, "no such image") from error
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(path, f"can't be decoded ({error})", advice="fetch this file again") from error
+
+
+def picture_size(path: Path) -> tuple[int, int]:
+    """Width and height of an image file, from its header alone; DataError as of :func:`read_rgb`."""
+    try:
+        with Image.open(path) as image:
+            return image.size
+    except FileNotFoundError as error:
+        raise DataError(path, "no such image") from error
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(path, f"can't be decoded ({error})", advice="fetch this file again") from error

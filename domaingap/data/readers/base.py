@@ -116,6 +116,7 @@ class Reader(FaceSource):
         files: the names of the files whose content counts: pictures and annotations.
         depth: folder levels below a part's that hold such files.
         skipped: of each part that was looked at, how many files were passed over, and why.
+        problems: of each part that was looked at, what keeps it from being used.
         doubts: how many annotations read so far look wrong, and in what.
     """
 
@@ -127,6 +128,7 @@ class Reader(FaceSource):
         self.root = Path(root)
         self.where = str(self.root)
         self.skipped: dict[str, Counter[str]] = {}
+        self.problems: dict[str, list[DataError]] = {}
         self.doubts: Counter[str] = Counter()
         self._records: dict[str, list[Record]] = {}
         if not self.root.is_dir():
@@ -143,7 +145,8 @@ class Reader(FaceSource):
 
     @abstractmethod
     def find(self, part: str) -> list[Record]:
-        """The faces of a part, unsorted; counts what it passes over in ``self.skipped[part]``."""
+        """The faces of a part, unsorted; counts what it passes over in ``self.skipped[part]``, and adds to
+        ``self.problems[part]`` what makes the part unusable rather than raising it."""
 
     @abstractmethod
     def read_landmarks(self, path: Path) -> NDArray[np.float64]:
@@ -199,12 +202,15 @@ class Reader(FaceSource):
         """The faces of a part sorted by name.
 
         Raises:
-            DataError: the part is absent or empty, or holds more faces than were published.
+            DataError: the part is absent or empty, holds more faces than were published, or has problems: the first of
+                them, after all were found.
         """
         if part not in self._records:
             folder = self._folder(part)
-            self.skipped[part] = Counter()
+            self.skipped[part], self.problems[part] = Counter(), []
             records = sorted(self.find(part))
+            if self.problems[part]:
+                raise DataError.first_of(self.problems[part])
             if not records:
                 raise DataError(folder, "no annotated face in this folder", advice="see README, section Data")
             published = self.source.parts[part]
@@ -229,14 +235,25 @@ class Reader(FaceSource):
         return PartCount(part, found, self.source.published(part, found), dict(self.skipped[part]))
 
     def landmarks(self, part: str) -> NDArray[np.float64]:
-        """All points of a part [N, 68, 2] in the order of its records; says how many annotations look wrong."""
+        """All points of a part [N, 68, 2] in the order of its records; says how many annotations look wrong.
+
+        Raises:
+            DataError: the first annotation that can't be read, after all were looked at.
+        """
         from domaingap.progress import console
 
         self.doubts.clear()
-        points = np.stack([self.read_landmarks(record.annotation_path) for record in self.records(part)])
+        points, errors = [], []
+        for record in self.records(part):
+            try:
+                points.append(self.read_landmarks(record.annotation_path))
+            except DataError as error:
+                errors.append(error)
+        if errors:
+            raise DataError.first_of(errors)
         for doubt, n in self.doubts.items():
             console.print(f"warning: {self.source.name} {part}: {doubt} in {n} of {len(points)} faces")
-        return points
+        return np.stack(points)
 
     def read(self, record: Record) -> Sample:
         """The annotated face behind a record."""

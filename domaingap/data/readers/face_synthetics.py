@@ -49,7 +49,9 @@ class FaceSyntheticsReader(Reader):
             image, annotation = f"{number}.png", f"{number}_ldmks.txt"
             if name == annotation:
                 if image not in names:
-                    raise DataError(self.root / name, f"no {image} beside it", advice="unpack the archive again")
+                    problem = DataError(self.root / name, f"no {image} beside it", advice="unpack the archive again")
+                    self.problems[part].append(problem)
+                    continue
                 records.append(Record(number, part, number, root + image, root + annotation))
             elif annotation not in names:
                 self.skipped[part]["image without _ldmks.txt"] += 1

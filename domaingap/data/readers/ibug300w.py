@@ -79,7 +79,9 @@ class Ibug300WReader(Reader):
                 continue
             images = [files[stem + s] for s in IMAGE_SUFFIXES if stem + s in files]
             if not images:
-                raise DataError(path, "no image of this name beside it", advice="fetch the .jpg or .png again")
+                problem = "no image of this name beside it"
+                self.problems[part].append(DataError(path, problem, advice="fetch the .jpg or .png again"))
+                continue
             records.append(Record(f"{part}/{stem}", part, photograph_of(part, stem), images[0], path))
         return records
 

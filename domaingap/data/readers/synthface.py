@@ -54,7 +54,8 @@ class SynthFaceReader(Reader):
                 images.append(match[1])
             elif (other := annotations.setdefault(match[2], name)) != name:
                 both = " and ".join(sorted((other, name)))
-                raise DataError(self.root, f"{both} have the same numbers", advice="take out what isn't part of the release")
+                advice = "take out what isn't part of the release"
+                self.problems[part].append(DataError(self.root, f"{both} have the same numbers", advice=advice))
         root, records = f"{self.root}{os.sep}", []
         for key in images:
             if annotation := annotations.pop(key, None):
@@ -62,7 +63,8 @@ class SynthFaceReader(Reader):
             else:
                 self.skipped[part]["image without JSON"] += 1
         for key, annotation in annotations.items():
-            raise DataError(self.root / annotation, f"no img_{key}.jpg beside it", advice="unpack the archive again")
+            problem = f"no img_{key}.jpg beside it"
+            self.problems[part].append(DataError(self.root / annotation, problem, advice="unpack the archive again"))
         return records
 
     def read_landmarks(self, path: Path) -> NDArray[np.float64]:
