@@ -105,7 +105,7 @@ BAD_PTS = [
     (pts(version="JPEG"), 1, "expected 'version: 1'"),
     (pts(close=""), 71, "no closing"),
     ("version: 1\nn_points: 68\n", 1, "no '{'"),
-    ("", 1, "no '{'"),
+    ("", 1, "is empty"),
 ]
 
 
@@ -312,7 +312,7 @@ def test_absent_and_empty(tmp_path: Path) -> None:
 def test_pts_without_image_is_named(tmp_path: Path) -> None:
     write_300w(tmp_path)
     (tmp_path / "lfpw" / "trainset" / "image_0003.png").unlink()
-    with pytest.raises(DataError, match=r"image_0003.pts: no image"):
+    with pytest.raises(DataError, match=r"image_0003.pts: no image_0003.jpg or .png beside it"):
         Ibug300WReader(tmp_path).records("lfpw/trainset")
 
 
