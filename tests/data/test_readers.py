@@ -209,7 +209,7 @@ def test_synthface_finds_its_json_by_the_numbers(tmp_path: Path) -> None:
     (tmp_path / "metadata_0000000_000.json").unlink()
     assert SynthFaceReader(tmp_path).count("all").skipped == {"image without JSON": 1}
     (tmp_path / "img_0000000_001.jpg").unlink()
-    with pytest.raises(DataError, match=r"metadata_0000000_001.json: no img_0000000_001.jpg"):
+    with pytest.raises(DataError, match=r"metadata_0000000_001.json: no image img_0000000_001.jpg"):
         SynthFaceReader(tmp_path).records("all")
 
 
@@ -312,7 +312,7 @@ def test_absent_and_empty(tmp_path: Path) -> None:
 def test_pts_without_image_is_named(tmp_path: Path) -> None:
     write_300w(tmp_path)
     (tmp_path / "lfpw" / "trainset" / "image_0003.png").unlink()
-    with pytest.raises(DataError, match=r"image_0003.pts: no image_0003.jpg or .png beside it"):
+    with pytest.raises(DataError, match=r"image_0003.pts: no image image_0003.jpg or .png beside it"):
         Ibug300WReader(tmp_path).records("lfpw/trainset")
 
 

@@ -179,6 +179,8 @@ class Reader(FaceSource):
     def listing(self, part: str, folder: Path) -> Listing:
         """What lies in a folder of a part; its counts and problems are the part's from then on."""
         listing = Listing(folder, self.files, self.aside)
+        self.skipped[part].update(listing.skipped)
+        self.problems[part].extend(listing.problems)
         listing.skipped, listing.problems = self.skipped[part], self.problems[part]
         return listing
 

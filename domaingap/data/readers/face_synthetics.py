@@ -48,7 +48,7 @@ class FaceSyntheticsReader(Reader):
         if listing.folders:
             self.skipped[part]["subfolder"] += len(listing.folders)
         prefix = f"{folder}{os.sep}"
-        found = pairs(listing, _split, "image without _ldmks.txt", "{}.png".format)
+        found = pairs(listing, _split, "image without _ldmks.txt", "", ".png")
         return [Record(key, part, key, prefix + image, prefix + annotation) for key, image, annotation in found]
 
     def read_landmarks(self, path: Path) -> NDArray[np.float64]:

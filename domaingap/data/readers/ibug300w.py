@@ -85,7 +85,7 @@ class Ibug300WReader(Reader):
             skipped["subfolder"] += len(listing.folders)
         self._leave_out_copies(listing)
         records = []
-        for _, image, annotation in pairs(listing, _split, "image without .pts", "{}.jpg or .png".format):
+        for _, image, annotation in pairs(listing, _split, "image without .pts", "", ".jpg or .png"):
             stem = unicodedata.normalize("NFC", os.path.splitext(annotation)[0])
             paths = os.path.join(folder, image), os.path.join(folder, annotation)
             records.append(Record(f"{part}/{stem}", part, photograph_of(part, stem), *paths))

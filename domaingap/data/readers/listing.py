@@ -139,7 +139,7 @@ def both(folder: Path, one: str, other: str, why: str) -> DataError:
 
 
 def pairs(
-    listing: Listing, split: Callable[[str], tuple[str, bool]], without: str, missing: Callable[[str], str]
+    listing: Listing, split: Callable[[str], tuple[str, bool]], without: str, prefix: str, suffix: str
 ) -> list[tuple[str, str, str]]:
     """The faces of a listing: key, image and annotation of each.
 
@@ -147,7 +147,8 @@ def pairs(
         listing: gets its counts and problems.
         split: the key of a name, which image and annotation share, and whether it is the annotation.
         without: what an image without annotation is counted as.
-        missing: the name of the image that an annotation's key asks for.
+        prefix: what stands before the key in an image's name.
+        suffix: what stands behind it, in words.
     """
     images: dict[str, list[str]] = {}
     annotations: dict[str, str] = {}
@@ -161,7 +162,7 @@ def pairs(
     for key, annotation in sorted(annotations.items()):
         beside = sorted(images.pop(key, ()))
         if not beside:
-            listing.problems.append(_missing(listing, annotation, missing(key)))
+            listing.problems += _missing(listing, annotation, prefix + key, suffix)
             continue
         if len(beside) > 1:
             listing.problems.append(both(listing.folder, beside[0], beside[1], f"are both pictures of {annotation}"))
@@ -175,16 +176,15 @@ def pairs(
     return found
 
 
-def _missing(listing: Listing, annotation: str, image: str) -> DataError:
-    stem = fold(os.path.splitext(image)[0])
+def _missing(listing: Listing, annotation: str, stem: str, suffix: str) -> list[DataError]:
     if odd := next((what for name, what in listing.odd.items() if os.path.splitext(name)[0] == stem), None):
-        return odd
+        return [odd] if odd not in listing.problems else []
     path = listing.folder / annotation
     other = next((name for name in listing.others if fold(os.path.splitext(name)[0]) == stem), None)
     if other is not None:
         known = ", ".join(suffix[1:] for suffix in IMAGE_SUFFIXES)
-        return DataError(path, f"no image of this name beside it that is read ({other} is none of {known})")
-    return DataError(path, f"no {image} beside it", advice="put the picture there, or take this file away")
+        return [DataError(path, f"no image of this name beside it that is read ({other} is none of {known})")]
+    return [DataError(path, f"no image {stem}{suffix} beside it", advice="put it there, or take this file away")]
 
 
 def subfolders(folder: Path, name: str) -> list[Path]:

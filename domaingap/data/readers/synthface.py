@@ -56,7 +56,7 @@ class SynthFaceReader(Reader):
         if listing.folders:
             self.skipped[part]["subfolder"] += len(listing.folders)
         prefix = f"{folder}{os.sep}"
-        found = pairs(listing, self._split, "image without JSON", "img_{}.jpg".format)
+        found = pairs(listing, self._split, "image without JSON", "img_", ".jpg")
         return [Record(key, part, key[:7], prefix + image, prefix + annotation) for key, image, annotation in found]
 
     def _split(self, name: str) -> tuple[str, bool]:
