@@ -197,7 +197,7 @@ def _prepared(seeds: Path, data: Path) -> None:
     index = np.load(made / "index.npz")
     rows = [
         {"i": i, "name": str(index["names"][i]), "picture": str(index["pictures"][i]), "face": f"{i}", "source": "landmarks",
-         "box": index["boxes"][i].tolist(), "size": index["image_sizes"][i].tolist()}
+         "box": index["boxes"][i].tolist(), "size": index["image_sizes"][i].tolist(), "doubts": []}
         for i in range(len(index["names"]))
     ]  # fmt: skip
     (seeds / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
