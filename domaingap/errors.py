@@ -3,11 +3,27 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from pathlib import Path
+
+UNSEEN = ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")
+"""Categories of characters that steer a terminal, break a line or can't be shown."""
+JOINERS = "\u200c\u200d"
+"""Of these the ones that belong to words of some languages."""
 
 
 class UserError(Exception):
-    """Bad input. The command line prints the message alone, without a traceback, and exits with 2."""
+    """Bad input. The command line prints the message alone, without a traceback, and exits with 2.
+
+    The message is one line that is safe to print, whatever names of files are in it.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message))
+
+    def __reduce__(self) -> tuple[type[UserError], tuple[str]]:
+        # From a worker process: subclasses take other arguments than their message.
+        return UserError, (str(self),)
 
 
 class DataError(UserError):
@@ -16,6 +32,34 @@ class DataError(UserError):
     def __init__(self, path: Path | str, problem: str, line: int | None = None, advice: str = "") -> None:
         where = f"{path}:{line}" if line is not None else f"{path}"
         super().__init__(f"{where}: {problem}" + (f"; {advice}" if advice else ""))
+
+
+class SettingError(UserError):
+    """A setting's value that can't be.
+
+    Attributes:
+        key: the setting, such as ``crop.size``.
+        problem: what is wrong with it, and what it takes.
+    """
+
+    def __init__(self, key: str, problem: str) -> None:
+        super().__init__(f"--{key} {problem}")
+        self.key, self.problem = key, problem
+
+
+def printable(text: str, keep: str = "") -> str:
+    """Text with characters that steer a terminal or can't be shown as escapes (``\\x1b``), but for those to ``keep``."""
+    if text.isprintable():
+        return text
+    return "".join(c if c in keep or not _unseen(c) else _escape(c) for c in text)
+
+
+def _unseen(character: str) -> bool:
+    return unicodedata.category(character) in UNSEEN and character not in JOINERS
+
+
+def _escape(character: str) -> str:
+    return character.encode("unicode_escape", "surrogatepass").decode()
 
 
 def traceback_wanted() -> bool:
