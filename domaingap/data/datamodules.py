@@ -17,13 +17,23 @@ import pytorch_lightning as pl
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
-from domaingap.config import AugmentConfig, CropConfig, GeneratedConfig, TargetConfig
+from domaingap.config import (
+    AugmentConfig,
+    CropConfig,
+    FitConfig,
+    GeneratedConfig,
+    RealConfig,
+    RunSettings,
+    SyntheticConfig,
+    TargetConfig,
+)
 from domaingap.data.faces import FaceDataset, MixedDataset, PreparedFaces
 from domaingap.data.prepare import prepare_part
 from domaingap.data.readers import FaceSource, open_source
 from domaingap.data.splits import VALIDATION_SEED, Indices, draw_groups, seeded_order
 from domaingap.data.transforms import Augmenter
 from domaingap.errors import UserError
+from domaingap.paths import expand
 from domaingap.provenance import Seen
 from domaingap.sources import Role, Source
 from domaingap.sources import source as source_named
@@ -49,9 +59,13 @@ class _FacesDataModule(pl.LightningDataModule):
         seed: int,
     ) -> None:
         super().__init__()
-        self.source, self.root, self.generated = source, root, generated
+        # Made for their checks: what can't be is found here, before anything is prepared.
+        places = RunSettings(data_root=Path(data_root), prepared_dir=Path(prepared_dir), seed=seed)
+        FitConfig(batch_size=batch_size, num_workers=num_workers, val_every=steps_per_epoch)
+        self.source, self.generated = source, generated
+        self.root = expand(root) if root is not None else None
         self.about: Source = source_named(source, self.role, f"--{self.role}.source")
-        self.data_root, self.prepared_dir = Path(data_root), Path(prepared_dir)
+        self.data_root, self.prepared_dir = places.data_root, places.prepared_dir
         self.crop, self.augment, self.seed = crop, augment, seed
         self.batch_size, self.num_workers, self.steps_per_epoch = batch_size, num_workers, steps_per_epoch
         self.train_positions: Indices
@@ -184,9 +198,8 @@ class RealDataModule(_FacesDataModule):
             source, root, generated, data_root, prepared_dir, crop, augment, batch_size, num_workers, steps_per_epoch, seed
         )
         self.n_real, self.n_val = n_real, n_val
-        self.parts = [p.strip() for p in parts.split(",")] if isinstance(parts, str) else list(parts or [])
-        for choice in self.parts:
-            self.about.choice(choice)
+        text = parts if isinstance(parts, str) or parts is None else ",".join(parts) or None
+        self.parts = RealConfig(text, n_val, source=source).chosen_parts
         self.moved: dict[str, str] = {}
         if n_real is not None and n_real < 1:
             raise UserError(f"--n_real is {n_real}; give at least 1, or leave it out for all")
@@ -268,8 +281,7 @@ class SyntheticDataModule(_FacesDataModule):
             source, root, generated, data_root, prepared_dir, crop, augment, batch_size, num_workers, steps_per_epoch, seed
         )
         self.n_synthetic, self.val_split = n_synthetic, val_split
-        if not 0 < val_split < 1:
-            raise UserError(f"--synthetic.val_split is {val_split}; it lies between 0 and 1")
+        SyntheticConfig(source, val_split)
         if n_synthetic is not None and n_synthetic < 2:
             raise UserError(f"--n_synthetic is {n_synthetic}; give at least 2 (one is held out), or leave it out for all")
 

@@ -16,6 +16,7 @@ import stat
 import sys
 import time
 import traceback
+import unicodedata
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -279,7 +280,7 @@ def _message_fault(code: int, text: str, names: tuple[str, ...]) -> str:
         return "not one line"
     if len(own[0]) > LONGEST:
         return "a line of more than 1,500 characters"
-    if not own[0].isprintable():
+    if any(unicodedata.category(c) in ("Cc", "Cs", "Co", "Zl", "Zp") for c in own[0]):
         return "characters that can't be shown"
     return "" if any(name in own[0] for name in names) else f"names no file: {re.sub(r'[0-9]+|/[^ ]*', '#', own[0])[:80]}"
 
