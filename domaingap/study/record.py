@@ -265,7 +265,7 @@ def read_record(path: Path) -> RunRecord:
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: damaged ({error}); delete it and give the run's command again") from error
     if not isinstance(content, dict) or "recipe" not in content or "metrics" not in content:
         raise UserError(f"{path}: not a result of this suite; move it away")

@@ -28,6 +28,7 @@ def fuzz(
     numbers: list[int] | None = None,
     keep: Path | None = None,
     work: Path | None = None,
+    whole: bool = False,
     say: Any = print,
 ) -> dict[str, Any]:
     """Run ``n`` inputs over all kinds, or over some; figures by kind.
@@ -39,9 +40,10 @@ def fuzz(
         numbers: these inputs of each kind instead.
         keep: folder for the inputs that met a fault, with what was said.
         work: folder to work in; a new one, taken away again, by default.
+        whole: valid inputs instead: all of them are to be taken.
         say: takes each line of progress.
     """
-    from tests.fuzz.harness import Tally, outcomes
+    from tests.fuzz.harness import Plan, Tally, outcomes
     from tests.fuzz.kinds import KINDS
     from tests.fuzz.seeds import make_seeds
 
@@ -52,11 +54,11 @@ def fuzz(
     place = work or Path(tempfile.mkdtemp(prefix="domaingap-fuzz-"))
     began, figures = time.monotonic(), {}
     try:
-        seeds = make_seeds(place)
+        plan = Plan(seed, make_seeds(place), place, keep, whole)
         for kind in kinds:
             tally, since = Tally(), time.monotonic()
             asked = numbers if numbers is not None else list(range(max(1, round(n * kind.share / total))))
-            for outcome in outcomes(kind, asked, seed, seeds, place, keep):
+            for outcome in outcomes(kind, asked, plan):
                 tally.add(outcome)
             figures[kind.name] = vars(tally) | {"took": round(time.monotonic() - since, 1)}
             faults = sum(map(len, tally.faults.values()))
@@ -96,10 +98,12 @@ def main() -> int:
     parser.add_argument("--keep", type=Path, metavar="DIR", help="keep the inputs that met a fault, with what was said")
     parser.add_argument("--work", type=Path, metavar="DIR", help="work here, and leave it (its seeds are made once)")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the figures to this JSON file")
+    parser.add_argument("--whole", action="store_true", help="valid inputs instead, as a control: all are to be taken")
     options = parser.parse_args()
     keep, work = (None if path is None else path.resolve() for path in (options.keep, options.work))
     out = options.out.resolve() if options.out is not None else None
-    result = fuzz(options.n, options.seed, options.only, options.numbers, keep, work, lambda line: print(line, flush=True))
+    which = (options.n, options.seed, options.only, options.numbers)
+    result = fuzz(*which, keep, work, options.whole, lambda line: print(line, flush=True))
     print(f"\n{table(result)}\n\n{result['n']} inputs, seed {result['seed']}, {result['seconds']:.0f} s")
     if out is not None:
         out.write_text(json.dumps(result, indent=2) + "\n")

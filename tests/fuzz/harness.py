@@ -21,10 +21,9 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from random import Random
 from typing import Any
 
-from tests.fuzz.mutate import CANARY
+from tests.fuzz.mutate import CANARY, Damage
 
 SECONDS = 10.0
 """More is a hang."""
@@ -68,7 +67,26 @@ class Kind:
 
     name: str
     share: int
-    make: Callable[[Random, Path, Path], Case]
+    make: Callable[[Damage, Path, Path], Case]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is run.
+
+    Attributes:
+        seed: of all inputs.
+        seeds: folder of valid files.
+        work: folder to work in.
+        keep: where inputs that met a fault are kept.
+        whole: valid inputs instead: all of them are to be taken.
+    """
+
+    seed: int
+    seeds: Path
+    work: Path
+    keep: Path | None = None
+    whole: bool = False
 
 
 @dataclass
@@ -109,29 +127,31 @@ class Tally:
             self.examples.setdefault(outcome.fault, outcome.said)
 
 
-def random_of(seed: int, kind: str, number: int) -> Random:
+def random_of(seed: int, kind: str, number: int, whole: bool = False) -> Damage:
     """Input ``number`` of a kind is the same whatever else is run."""
-    return Random(f"{seed}/{kind}/{number}")
+    rng = Damage(f"{seed}/{kind}/{number}")
+    rng.whole = whole
+    return rng
 
 
-def outcomes(kind: Kind, numbers: list[int], seed: int, seeds: Path, work: Path, keep: Path | None) -> Iterator[Outcome]:
+def outcomes(kind: Kind, numbers: list[int], plan: Plan) -> Iterator[Outcome]:
     """What becomes of inputs, in their order."""
     left = list(numbers)
     while left:
         batch = left[:PER_CHILD]
-        for outcome in _in_child(kind, batch, seed, seeds, work, keep):
+        for outcome in _in_child(kind, batch, plan):
             left.remove(outcome.number)
             yield outcome
 
 
-def _in_child(kind: Kind, batch: list[int], seed: int, seeds: Path, work: Path, keep: Path | None) -> Iterator[Outcome]:
+def _in_child(kind: Kind, batch: list[int], plan: Plan) -> Iterator[Outcome]:
     """Outcomes of a batch from a forked child; ends early where the child does."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(reader)
         try:
-            _work(kind, batch, seed, seeds, work, keep, os.fdopen(writer, "w", buffering=1))
+            _work(kind, batch, plan, os.fdopen(writer, "w", buffering=1))
         finally:
             os._exit(0)
     os.close(writer)
@@ -173,7 +193,7 @@ class _HungError(BaseException):
     """Not an Exception: nothing of ours may swallow it."""
 
 
-def _work(kind: Kind, batch: list[int], seed: int, seeds: Path, work: Path, keep: Path | None, out: Any) -> None:
+def _work(kind: Kind, batch: list[int], plan: Plan, out: Any) -> None:
     """The child: each input with its limits."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
@@ -183,6 +203,7 @@ def _work(kind: Kind, batch: list[int], seed: int, seeds: Path, work: Path, keep
 
     signal.signal(signal.SIGALRM, hung)
     faulthandler.disable()
+    work, keep = plan.work, plan.keep
     folder = work / f"{kind.name.replace(' ', '-')}-{os.getpid()}"
     os.environ["DOMAINGAP_TRACEBACK"] = "1"
     os.environ["WANDB_MODE"] = "disabled"
@@ -195,7 +216,7 @@ def _work(kind: Kind, batch: list[int], seed: int, seeds: Path, work: Path, keep
         folder.mkdir(parents=True)
         os.chdir(folder)
         try:
-            case = kind.make(random_of(seed, kind.name, number), seeds, folder)
+            case = kind.make(random_of(plan.seed, kind.name, number, plan.whole), plan.seeds, folder)
         except Exception:
             print(json.dumps({"broken": f"{kind.name} {number}: {traceback.format_exc()}"}), file=out)
             return

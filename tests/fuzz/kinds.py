@@ -6,11 +6,10 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from random import Random
 from typing import Any
 
 from tests.fuzz.harness import Case, Kind
-from tests.fuzz.mutate import encode, mutate_bytes, mutate_text, mutate_tree
+from tests.fuzz.mutate import Damage, encode, mutate_bytes, mutate_text, mutate_tree
 from tests.fuzz.seeds import CUT
 
 
@@ -29,8 +28,10 @@ def prepare(folder: Path, source: str, target: Path, *names: str) -> Case:
     return Case(target, [*arguments, *CUT], names)
 
 
-def damaged_json(rng: Random, content: Any) -> bytes:
+def damaged_json(rng: Damage, content: Any) -> bytes:
     """JSON with damage to its structure, its text, or its bytes."""
+    if rng.whole:
+        return json.dumps(content).encode()
     match rng.randrange(5):
         case 0:
             return mutate_text(rng, json.dumps(content, indent=rng.choice((None, 1))))
@@ -67,7 +68,7 @@ def _without_huge(value: Any) -> Any:
     return 10**4000 if isinstance(value, int) and abs(value) > 10**4000 else value if not callable(value) else None
 
 
-def pts(rng: Random, seeds: Path, folder: Path) -> Case:
+def pts(rng: Damage, seeds: Path, folder: Path) -> Case:
     part = folder / "300w" / "afw"
     shutil.copytree(seeds / "few" / "300w" / "afw", part)
     target = part / "b.pts"
@@ -76,7 +77,7 @@ def pts(rng: Random, seeds: Path, folder: Path) -> Case:
     return prepare(folder, "300w", target)
 
 
-def landmarks(rng: Random, seeds: Path, folder: Path) -> Case:
+def landmarks(rng: Damage, seeds: Path, folder: Path) -> Case:
     shutil.copytree(seeds / "few" / "face_synthetics", folder / "face_synthetics")
     target = folder / "face_synthetics" / "000001_ldmks.txt"
     text = target.read_text()
@@ -84,7 +85,7 @@ def landmarks(rng: Random, seeds: Path, folder: Path) -> Case:
     return prepare(folder, "face_synthetics", target)
 
 
-def dgfaces(rng: Random, seeds: Path, folder: Path) -> Case:
+def dgfaces(rng: Damage, seeds: Path, folder: Path) -> Case:
     shutil.copytree(seeds / "data" / "dgfaces", folder / "dgfaces")
     point = folder / "dgfaces" / "datapoint_00001"
     target = point / "camera" / "key_points" / "face_standard_key_points.json"
@@ -96,14 +97,14 @@ def dgfaces(rng: Random, seeds: Path, folder: Path) -> Case:
     return prepare(folder, "dgfaces", target)
 
 
-def synthface(rng: Random, seeds: Path, folder: Path) -> Case:
+def synthface(rng: Damage, seeds: Path, folder: Path) -> Case:
     shutil.copytree(seeds / "data" / "synth_face", folder / "synth_face")
     target = folder / "synth_face" / "metadata_0000001_000.json"
     target.write_bytes(damaged_json(rng, json.loads(target.read_text())))
     return prepare(folder, "synthface", target)
 
 
-def pictures(rng: Random, seeds: Path, folder: Path) -> Case:
+def pictures(rng: Damage, seeds: Path, folder: Path) -> Case:
     part = folder / "300w" / "afw"
     shutil.copytree(seeds / "few" / "300w" / "afw", part)
     source = rng.choice(sorted((seeds / "pictures").iterdir()))

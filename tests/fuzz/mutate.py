@@ -23,13 +23,21 @@ LINES = ("x" * 100_000, "1 " * 50_000, "[" * 20_000, "{" * 20_000, "#", "\x1b[31
 INTEGERS = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFE, 0xFFFFFFFF)
 
 
-def times(rng: Random) -> int:
+class Damage(Random):
+    """What decides on the damage; ``whole`` does none: the control that shows what is taken."""
+
+    whole = False
+
+
+def times(rng: Damage) -> int:
     """How many changes to make: mostly one, as more of them hide each other."""
     return rng.choice((1, 1, 1, 2, 3, 5))
 
 
-def mutate_bytes(rng: Random, data: bytes) -> bytes:
+def mutate_bytes(rng: Damage, data: bytes) -> bytes:
     """The bytes with some damage."""
+    if rng.whole:
+        return data
     result = bytearray(data)
     for _ in range(times(rng)):
         at = rng.randrange(len(result) + 1)
@@ -66,15 +74,17 @@ def mutate_bytes(rng: Random, data: bytes) -> bytes:
     return bytes(result)
 
 
-def encode(rng: Random, text: str) -> bytes:
+def encode(rng: Damage, text: str) -> bytes:
     """Text as a file has it: mostly UTF-8, at times in what other programs write."""
+    if rng.whole:
+        return text.encode()
     codec = rng.choice(("utf-8",) * 12 + ("utf-8-sig", "utf-16", "utf-16-be", "utf-32", "latin-1", "cp1252", "cp037"))
     return text.encode(codec, "replace" if codec in ("latin-1", "cp1252", "cp037") else "surrogatepass")
 
 
-def mutate_text(rng: Random, text: str) -> bytes:
+def mutate_text(rng: Damage, text: str) -> bytes:
     """Lines and numbers with some damage, encoded."""
-    for _ in range(times(rng)):
+    for _ in range(0 if rng.whole else times(rng)):
         lines = text.split("\n")
         at = rng.randrange(len(lines))
         match rng.randrange(14):
@@ -132,7 +142,7 @@ VALUES = (
 )  # fmt: skip
 
 
-def values(rng: Random) -> Any:
+def values(rng: Damage) -> Any:
     """Something of another type or size than what is expected."""
     return copy.deepcopy(rng.choice(VALUES))
 
@@ -154,7 +164,7 @@ def nodes(tree: Any) -> list[Node]:
     return found
 
 
-def mutate_tree(rng: Random, tree: Any, more: Sequence[Callable[[Random, Any], Any]] = ()) -> Any:
+def mutate_tree(rng: Damage, tree: Any, more: Sequence[Callable[[Damage, Any], Any]] = ()) -> Any:
     """A copy of a tree of dictionaries and lists with keys missing, renamed, retyped, doubled, moved.
 
     Args:
@@ -163,6 +173,8 @@ def mutate_tree(rng: Random, tree: Any, more: Sequence[Callable[[Random, Any], A
         more: further ways to change a value into another.
     """
     tree = copy.deepcopy(tree)
+    if rng.whole:
+        return tree
     if rng.random() < 0.03:
         return values(rng)
     for _ in range(times(rng)):
@@ -209,7 +221,7 @@ def nodes_of(tree: Any) -> list[Node]:
     return found
 
 
-def word(rng: Random) -> str:
+def word(rng: Damage) -> str:
     return "".join(rng.choices(string.ascii_lowercase, k=6))
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import yaml
 
 from tests.fuzz.harness import Case
-from tests.fuzz.mutate import YAML_PAYLOADS, encode, mutate_bytes, mutate_text, mutate_tree
+from tests.fuzz.mutate import YAML_PAYLOADS, Damage, encode, mutate_bytes, mutate_text, mutate_tree
 from tests.fuzz.seeds import CUT
 
 SETTINGS = Path(__file__).parents[2] / "configs"
@@ -28,8 +27,10 @@ ODD = (
 )  # fmt: skip
 
 
-def damaged(rng: Random, content: Any) -> bytes:
+def damaged(rng: Damage, content: Any) -> bytes:
     """YAML with damage to its structure, its text or its bytes, or with what YAML alone can say."""
+    if rng.whole:
+        return _dump(content).encode()
     if rng.random() < 0.35:
         return encode(rng, _dump(mutate_tree(rng, content)))
     text = _dump(content)
@@ -72,22 +73,21 @@ def _speakable(value: Any) -> Any:
     return 10**4000 if isinstance(value, int) and abs(value) > 10**4000 else value
 
 
-def _settings(rng: Random) -> Any:
-    name = rng.choice(("300w.yaml", "generated.yaml", "original_study/resnet18.yaml"))
+def _settings(rng: Damage, recipe: str) -> Any:
+    name = rng.choice(("300w.yaml", "generated.yaml"))
     if rng.random() < 0.5:
         return yaml.safe_load((SETTINGS / name).read_text())
-    import domaingap.study.recipe  # noqa: F401
     from domaingap.hashing import plain
     from experiments.recipes import RECIPES
 
-    content = plain(RECIPES[rng.choice(("mixing", "fine_tuning", "real_only"))].settings())
-    return {key: content[key] for key in rng.sample(sorted(content), 6)}
+    content = plain(RECIPES[recipe].settings())
+    return {key: content[key] for key in rng.sample(sorted(content), 6) if content[key] is not None}
 
 
-def config(rng: Random, seeds: Path, folder: Path) -> Case:
+def config(rng: Damage, seeds: Path, folder: Path) -> Case:
     target = folder / "settings.yaml"
-    target.write_bytes(damaged(rng, _settings(rng)))
     recipe = rng.choice(("mixing", "real_only", "fine_tuning"))
+    target.write_bytes(damaged(rng, _settings(rng, recipe)))
     if rng.random() < 0.5:
         study = folder / "study.yaml"
         study.write_text(f"method: grid\nparameters:\n  recipe: {{value: {recipe}}}\n  config: {{value: {target}}}\n")
@@ -103,7 +103,7 @@ def config(rng: Random, seeds: Path, folder: Path) -> Case:
     return Case(target, parse)
 
 
-def sweep(rng: Random, seeds: Path, folder: Path) -> Case:
+def sweep(rng: Damage, seeds: Path, folder: Path) -> Case:
     target = folder / "study.yaml"
     name = rng.choice(("alpha.yaml", "strategies.yaml", "one_seed.yaml"))
     documents = list(yaml.safe_load_all((SETTINGS / "sweeps" / name).read_text()))
@@ -119,7 +119,7 @@ def sweep(rng: Random, seeds: Path, folder: Path) -> Case:
     return Case(target, ["sweep", str(target), "--plan", "--runs_dir", str(folder / "runs")])
 
 
-def prepare_config(rng: Random, seeds: Path, folder: Path) -> Case:
+def prepare_config(rng: Damage, seeds: Path, folder: Path) -> Case:
     target = folder / "settings.yaml"
     content = {"crop": {"size": 32, "channels": "gray", "box": "landmarks", "scale": 1.3}, "augment": {"strength": 1.0}}
     content |= {"real": {"source": "300w", "n_val": 6}, "synthetic": {"source": "face_synthetics"}}
