@@ -130,7 +130,7 @@ class Tally:
 def random_of(seed: int, kind: str, number: int, whole: bool = False) -> Damage:
     """Input ``number`` of a kind is the same whatever else is run."""
     rng = Damage(f"{seed}/{kind}/{number}")
-    rng.whole = whole
+    rng.number, rng.whole = number, whole
     return rng
 
 
@@ -208,7 +208,7 @@ def _work(kind: Kind, batch: list[int], plan: Plan, out: Any) -> None:
     os.environ["DOMAINGAP_TRACEBACK"] = "1"
     os.environ["WANDB_MODE"] = "disabled"
     os.environ["COLUMNS"] = "200"
-    _pretend_ghostscript(work)
+    pretend_ghostscript(work)
     canary = work / f"canary-{os.getpid()}"
     os.environ[CANARY] = str(canary)
     for number in batch:
@@ -329,7 +329,7 @@ def _memory(what: str) -> int:
     return int(re.search(rf"^{what}:\s+(\d+) kB", status, re.M)[1]) << 10  # type: ignore[index]
 
 
-def _pretend_ghostscript(work: Path) -> None:
+def pretend_ghostscript(work: Path) -> None:
     """A ``gs`` that leaves the canary: whoever lets Pillow open EPS files runs it."""
     place = work / "bin" / "gs"
     if not place.is_file():

@@ -24,8 +24,9 @@ INTEGERS = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFF
 
 
 class Damage(Random):
-    """What decides on the damage; ``whole`` does none: the control that shows what is taken."""
+    """What decides on the damage of an input by its number; ``whole`` does none: the control that shows what is taken."""
 
+    number = 0
     whole = False
 
 

@@ -30,7 +30,7 @@ def _odd_tensor(rng: Damage, value: Any) -> Any:
     shape = tuple(value.shape) if isinstance(value, torch.Tensor) else (68, 2)
     odd = (
         lambda: one, lambda: torch.zeros(0), lambda: torch.zeros(3, 3), lambda: one.expand(1 << 40),
-        lambda: one.expand(shape),        lambda: torch.zeros(shape, dtype=torch.int64),
+        lambda: one.expand(shape or (1,)),        lambda: torch.zeros(shape, dtype=torch.int64),
         lambda: torch.zeros(shape, dtype=torch.complex64),
         lambda: {"x": value},        lambda: torch.zeros(shape, dtype=torch.bool),
         lambda: torch.zeros(shape, dtype=torch.float16), lambda: [value],

@@ -24,6 +24,7 @@ RUN_OPTIONS = (
 )  # fmt: skip
 CUT = ("--box", "landmarks", "--size", "32", "--workers", "1")
 """Of ``data prepare``: no detector, small crops, one process."""
+BLOCK = 1 << 24
 
 
 def make_seeds(work: Path) -> Path:
@@ -96,8 +97,11 @@ def _make(seeds: Path) -> None:
         (seeds / name).symlink_to(found)
     _resume(seeds, data)
     assert call("data", "generate", "--n", 1, "--size", 32, "--out", seeds / "generated", "--workers", 1) == 0
-    (seeds / "bomb.npy.z").write_bytes(_deflated_zeros(np.dtype("u1"), (3 << 29,)))
-    (seeds / "bomb.raw.z").write_bytes(_deflated_zeros(None, (3 << 29,)))
+    head = io.BytesIO()
+    about = {"descr": "|u1", "fortran_order": False, "shape": (80 * BLOCK,)}
+    np.lib.format.write_array_header_2_0(head, about)
+    (seeds / "bomb.npy.z").write_bytes(_deflated_zeros(head.getvalue()))
+    (seeds / "bomb.raw.z").write_bytes(_deflated_zeros())
 
 
 def _version_1(path: Path, seeds: Path) -> None:
@@ -169,7 +173,7 @@ def png(width: int, height: int, data: bytes, depth: int = 8, color: int = 0, mo
 
 def _bombs(folder: Path) -> None:
     """Small files that claim, or are, large pictures."""
-    rows = zlib.compressobj(9)
+    rows = zlib.compressobj(1)
     large = b"".join(rows.compress(b"\x00" * 12_001) for _ in range(12_000)) + rows.flush()
     (folder / "bomb_144m.png").write_bytes(png(12_000, 12_000, large))
     (folder / "bomb_claims.png").write_bytes(png(60_000, 60_000, zlib.compress(b"\x00" * 1000)))
@@ -220,19 +224,13 @@ def _resume(seeds: Path, data: Path) -> None:
     assert (folder / "resume.ckpt").is_file()
 
 
-def _deflated_zeros(dtype: Any, shape: tuple[int, ...]) -> bytes:
-    """Zeros as zip members hold them, behind an array's header where there is a type."""
-    head = io.BytesIO()
-    if dtype is not None:
-        np.lib.format.write_array_header_2_0(head, {"descr": dtype.str, "fortran_order": False, "shape": shape})
-    packer = zlib.compressobj(1, zlib.DEFLATED, -15)
-    parts, crc, size = [packer.compress(head.getvalue())], zlib.crc32(head.getvalue()), len(head.getvalue())
-    block = bytes(1 << 24)
-    for _ in range(int(np.prod(shape)) // len(block)):
-        parts.append(packer.compress(block))
-        crc, size = zlib.crc32(block, crc), size + len(block)
-    parts.append(packer.flush())
-    return struct.pack("<II", crc, size) + b"".join(parts)
+def _deflated_zeros(head: bytes = b"", blocks: int = 80) -> bytes:
+    """80 blocks of 16 MiB of zeros (more than is allowed) as a zip member holds them, with no checksum that fits."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    first = packer.compress(head) + packer.flush(zlib.Z_FULL_FLUSH)
+    # Behind a full flush nothing refers to what was before: the block can be repeated as it is.
+    block = packer.compress(bytes(BLOCK)) + packer.flush(zlib.Z_FULL_FLUSH)
+    return struct.pack("<II", 0, len(head) + blocks * BLOCK) + first + block * blocks + packer.flush()
 
 
 def add_bomb(file: zipfile.ZipFile, name: str, packed: bytes) -> None:
