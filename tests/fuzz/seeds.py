@@ -30,8 +30,8 @@ BLOCK = 1 << 24
 def make_seeds(work: Path) -> Path:
     """The folder of seeds below ``work``, made where it isn't there."""
     seeds = work / "seeds"
+    _import()
     if (seeds / "done").is_file():
-        _import()
         return seeds
     # In a child: whoever has trained can't fork any more, as torch's threads don't follow.
     child = os.fork()
@@ -44,7 +44,6 @@ def make_seeds(work: Path) -> Path:
     os.waitpid(child, 0)
     if not (seeds / "done").is_file():
         raise RuntimeError("the seeds can't be made")
-    _import()
     return seeds
 
 
