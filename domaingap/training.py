@@ -328,6 +328,8 @@ def _first_step(path: Path, fit: FitConfig, validation: Iterable[str]) -> int:
         step, kept = content["global_step"], _checked(content["callbacks"]["_Keeper"], validation)
         if type(step) is not int or not 0 < step <= fit.steps or step != kept.history[-1]["step"]:
             raise ValueError("global_step")
+        if not isinstance(content["optimizer_states"], list) or not content["optimizer_states"]:
+            raise ValueError("optimizer_states")  # Lightning would begin with a fresh one
     except (UserError, *MALFORMED) as error:
         raise UserError(f"{path}: {FROM_THE_BEGINNING}") from error
     return step

@@ -196,3 +196,32 @@ def test_lines_behind_one_that_was_cut_off(tmp_path: Path) -> None:
         file.write('{"i": 2, "na')
     append_line(path, {"i": 3})
     assert read_lines(path) == [{"i": 1}, {"i": 3}] and read_lines(tmp_path / "none") == []
+
+
+@pytest.mark.parametrize("key", ["record", "identity", "files"])
+def test_a_manifest_that_was_changed_is_made_again(key: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = Store(tmp_path)
+    entry = store.get("things/x", {"a": 1}, make)
+    assert store.get("things/x", {"a": 1}, make).reused
+    path = entry.folder / "manifest.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), key: {}}))
+    again = store.get("things/x", {"a": 1}, make)
+    assert not again.reused and again.record == entry.record
+    assert "changed since it was written" in capsys.readouterr().err
+
+
+def test_lines_that_are_not_what_they_should_be_are_left_out(tmp_path: Path) -> None:
+    good = {"i": 1, "name": "é"}
+    odd = [
+        b"3",
+        b"[]",
+        b"{}",
+        b'{"i": true, "name": "x"}',
+        b'{"i": "1", "name": "x"}',
+        b"\xff\xfe",
+        b"[" * 5000,
+        b"9" * 5000,
+        b'{"i": 1',
+    ]
+    (tmp_path / "a.jsonl").write_bytes(b"\n".join([*odd, json.dumps(good).encode(), *odd]))
+    assert read_lines(tmp_path / "a.jsonl", {"i": int, "name": str}) == [good]

@@ -17,7 +17,7 @@ from domaingap.data.sampler import StepSampler
 from domaingap.errors import UserError
 from domaingap.models.regressor import LandmarkRegressor, read_checkpoint
 from domaingap.stages import Stage, StageStore, checkpoint_seen
-from domaingap.training import predict, resolve
+from domaingap.training import _read_done, predict, resolve
 
 MODEL = ModelConfig(backbone="test_resnet")
 FIT = FitConfig(steps=12, batch_size=4, val_every=3, precision="32", lr=1e-3)
@@ -254,3 +254,27 @@ def test_checkpoints_say_what_they_have_seen(data: RealDataModule, tmp_path: Pat
     torch.save(content, stripped)
     unknown = fit(tmp_path, data, replace(FIT, steps=2), start=stripped).seen("budget")
     assert not unknown.complete and unknown.steps == 2
+
+
+@pytest.mark.parametrize("change", ["loops", "optimizer_states", "callbacks", "global_step", "state_dict", "step beyond"])
+def test_a_resume_checkpoint_that_is_another_is_named(change: str, data: RealDataModule, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit):
+        fit(tmp_path, data, on_point=lambda point: sys.exit() if point["step"] == 6 else None)
+    (path,) = tmp_path.rglob("resume.ckpt")
+    content = torch.load(path, weights_only=True)
+    if change == "step beyond":
+        content["global_step"] = 10_000
+    else:
+        content[change] = [] if change == "optimizer_states" else {"x": torch.zeros(1)}
+    torch.save(content, path)
+    with pytest.raises(UserError, match=r"resume\.ckpt: damaged; delete it to train this stage from its beginning"):
+        fit(tmp_path, data)
+    path.unlink()
+    assert fit(tmp_path, data).fit["steps"] == FIT.steps
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"history": [], "best": {}, "seconds": 1}', "[" * 10_000])
+def test_the_end_of_a_stage_that_is_damaged_is_named(content: str, tmp_path: Path) -> None:
+    (tmp_path / "done.json").write_text(content)
+    with pytest.raises(UserError, match=r"done\.json: damaged; delete it"):
+        _read_done(tmp_path / "done.json", ["val"])

@@ -99,8 +99,8 @@ def _make(seeds: Path) -> None:
     head = io.BytesIO()
     about = {"descr": "|u1", "fortran_order": False, "shape": (80 * BLOCK,)}
     np.lib.format.write_array_header_2_0(head, about)
-    (seeds / "bomb.npy.z").write_bytes(_deflated_zeros(head.getvalue()))
-    (seeds / "bomb.raw.z").write_bytes(_deflated_zeros())
+    (seeds / "bomb.npy.z").write_bytes(deflated_zeros(head.getvalue()))
+    (seeds / "bomb.raw.z").write_bytes(deflated_zeros())
 
 
 def _version_1(path: Path, seeds: Path) -> None:
@@ -223,7 +223,7 @@ def _resume(seeds: Path, data: Path) -> None:
     assert (folder / "resume.ckpt").is_file()
 
 
-def _deflated_zeros(head: bytes = b"", blocks: int = 80) -> bytes:
+def deflated_zeros(head: bytes = b"", blocks: int = 80) -> bytes:
     """80 blocks of 16 MiB of zeros (more than is allowed) as a zip member holds them, with no checksum that fits."""
     packer = zlib.compressobj(9, zlib.DEFLATED, -15)
     first = packer.compress(head) + packer.flush(zlib.Z_FULL_FLUSH)
@@ -233,7 +233,7 @@ def _deflated_zeros(head: bytes = b"", blocks: int = 80) -> bytes:
 
 
 def add_bomb(file: zipfile.ZipFile, name: str, packed: bytes) -> None:
-    """Put what :func:`_deflated_zeros` made into an archive, without packing it again."""
+    """Put what :func:`deflated_zeros` made into an archive, without packing it again."""
     crc, size = struct.unpack("<II", packed[:8])
     info = zipfile.ZipInfo(name)
     info.compress_type, info.CRC, info.file_size, info.compress_size = zipfile.ZIP_DEFLATED, crc, size, len(packed) - 8

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -251,3 +252,19 @@ def test_example_of_the_readme(tmp_path: Path) -> None:
     assert (tmp_path / "adapter.ckpt").is_file()
     before, after = map(float, re.findall(r"([\d.]+)%", done.stdout)[:2])
     assert before > 1.5 and after < 0.5, done.stdout
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"kind": "cubic"}, {"kind": ["mlp"]}, {"hidden": 10**12}, {"hidden": 1 << 19}, {"hidden": 0},
+        {"strength": float("nan")},        {"strength": None}, {"setting": "x"}, {"depth": 1},
+    ],
+)  # fmt: skip
+def test_odd_files_are_refused_before_anything_is_made(settings: dict[str, Any], tmp_path: Path) -> None:
+    LabelAdapter("mlp", hidden=4).save(tmp_path / "a.ckpt")
+    assert LabelAdapter.load(tmp_path / "a.ckpt").hidden == 4
+    content = torch.load(tmp_path / "a.ckpt", weights_only=True)
+    torch.save({**content, "hyper_parameters": {**content["hyper_parameters"], **settings}}, tmp_path / "a.ckpt")
+    with pytest.raises(UserError, match=r"a\.ckpt: .*give a file that LabelAdapter\.save wrote"):
+        LabelAdapter.load(tmp_path / "a.ckpt")

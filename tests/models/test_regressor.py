@@ -3,15 +3,31 @@
 from __future__ import annotations
 
 import math
+import re
+import resource
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from domaingap.errors import UserError
-from domaingap.models.regressor import LandmarkRegressor, load_network, load_weights, save_network, to_image
+from domaingap.models.label_adapter import LabelAdapter
+from domaingap.models.regressor import (
+    LandmarkRegressor,
+    load_network,
+    load_weights,
+    read_checkpoint,
+    save_network,
+    to_image,
+)
+from domaingap.provenance import Seen
+from domaingap.stages import checkpoint_seen
 from tests.conftest import MEAN_FACE
+from tests.fuzz.mutate import CANARY, Payload
 
 
 @pytest.mark.parametrize("backbone", ["resnet18", "resnet50", "legacy_xception", "mobilenetv3_small_100"])
@@ -135,3 +151,94 @@ def test_unknown_backbone_and_unreachable_weights(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("domaingap.models.regressor.timm.create_model", no_network)
     with pytest.raises(UserError, match="pretrained weights of resnet18 can't be fetched.*--model.pretrained false"):
         LandmarkRegressor("resnet18", pretrained=True)
+
+
+def _changed(path: Path, change: Callable[[dict[str, Any]], None]) -> Path:
+    content = torch.load(path, weights_only=True)
+    change(content)
+    torch.save(content, path)
+    return path
+
+
+def _weights(**changes: Any) -> Callable[[dict[str, Any]], None]:
+    return lambda content: content["state_dict"].update({key.replace("_", "."): value for key, value in changes.items()})
+
+
+def _settings(**changes: Any) -> Callable[[dict[str, Any]], None]:
+    return lambda content: content["hyper_parameters"].update(changes)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (_weights(head_bias=torch.zeros(1).expand(136)), "head.bias claims to be larger than it is"),
+        (_weights(head_bias=torch.zeros(1).expand(1 << 45)), "head.bias claims to be larger than it is"),
+        (_weights(head_bias=torch.full((136,), float("nan"))), "head.bias isn't finite"),
+        (_weights(head_bias=torch.zeros(136).to_sparse()), "head.bias isn't a plain tensor"),
+        (_weights(head_bias=[1.0]), "head.bias isn't a tensor"),
+        (_weights(head_bias=torch.zeros(136, dtype=torch.int64)), "head.bias holds torch.int64"),
+        (_settings(in_channels=4000), "the network needs"),
+        (_settings(in_channels=10**12), "in_channels is 1000000000000"),
+        (_settings(input_size=10**6), "input_size is 1000000"),
+        (_settings(input_size=True), "input_size is True"),
+        (_settings(backbone="vit_giant_patch14_224", input_size=224), "the network needs"),
+        (_settings(backbone=["resnet18"]), "backbone is"),
+        (_settings(loss=[]), "loss is"),
+        (_settings(depth=3), "depth is 3"),
+        (lambda content: content.update(hyper_parameters=3), "no hyper_parameters"),
+        (lambda content: content.update(state_dict=torch.zeros(3)), "holds no network's weights"),
+    ],
+)
+def test_odd_checkpoints_are_refused_before_anything_is_made(
+    change: Callable[[dict[str, Any]], None], said: str, tmp_path: Path
+) -> None:
+    save_network(LandmarkRegressor("test_resnet", input_size=32), tmp_path / "a.ckpt")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(UserError, match=rf"a\.ckpt: .*{re.escape(said)}"):
+        load_network(_changed(tmp_path / "a.ckpt", change))
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000, "kB"
+
+
+def test_damage_that_pytorch_does_not_look_for(tmp_path: Path) -> None:
+    path = tmp_path / "a.ckpt"
+    save_network(LandmarkRegressor("test_resnet", input_size=32), path)
+    with zipfile.ZipFile(path) as archive:
+        info = max(archive.infolist(), key=lambda info: info.file_size)
+    content = bytearray(path.read_bytes())
+    content[info.header_offset + info.file_size // 2] ^= 1
+    path.write_bytes(bytes(content))
+    torch.load(path, weights_only=True)  # takes it
+    with pytest.raises(UserError, match="can't be read as a checkpoint"):
+        load_network(path)
+
+
+@pytest.mark.parametrize("legacy", [True, False])
+def test_code_in_checkpoints_is_not_run(legacy: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(CANARY, str(tmp_path / "canary"))
+    torch.save({"state_dict": Payload()}, tmp_path / "a.ckpt", _use_new_zipfile_serialization=not legacy)
+    for load in (read_checkpoint, load_network, checkpoint_seen, LabelAdapter.load):
+        with pytest.raises(UserError, match="can't be read as a checkpoint"):
+            load(tmp_path / "a.ckpt")
+    # Lightning's own, which the README names for users' code: from 2.6.6 on.
+    with pytest.raises(Exception, match=r"(?i)weights.only"):
+        LandmarkRegressor.load_from_checkpoint(tmp_path / "a.ckpt")
+    assert not (tmp_path / "canary").exists()
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [
+        3,
+        [],
+        {},
+        {"real": "x"},
+        {**Seen().plain(), "steps": -1},
+        {**Seen().plain(), "real": [[]]},
+        {**Seen().plain(), "x": 1},
+    ],
+)
+def test_what_a_checkpoint_says_it_has_seen_is_looked_at(seen: Any, tmp_path: Path) -> None:
+    save_network(LandmarkRegressor("test_resnet", input_size=32), tmp_path / "a.ckpt", seen=Seen(steps=3))
+    assert checkpoint_seen(tmp_path / "a.ckpt").steps == 3
+    with pytest.raises(UserError, match=r"a\.ckpt: what it says of its data can't be read"):
+        checkpoint_seen(_changed(tmp_path / "a.ckpt", lambda content: content.update(seen=seen)))
