@@ -69,7 +69,10 @@ def quoted(text: str) -> str:
 
 def shown(value: Any) -> str:
     """A value of JSON for a message, cut where it is long."""
-    text = json.dumps(value)
+    try:
+        text = json.dumps(value)
+    except RecursionError:
+        text = "nested lists"
     return text if len(text) <= 60 else text[:57] + "..."
 
 
