@@ -8,7 +8,7 @@ gray, palette, 1 bit      as RGB
 CMYK, YCCK                Pillow's plain formula
 transparency              left out: the colours are taken as stored; said where a pixel isn't opaque
 EXIF orientation          ignored: the releases' landmarks are in stored pixels; said where it isn't 1
-ICC profile               ignored: numbers as stored
+ICC profile               ignored: numbers as stored; said where it isn't sRGB or gray
 several frames or pages   refused; but a camera's previews in a JPEG (MPO) are none
 32 bit, float, Lab        refused: which value is white isn't known
 ========================  ====================================================================================
@@ -84,6 +84,8 @@ def read_picture(path: Path) -> Picture:
         image.load()
         if _orientation(image) != 1:
             doubts.append("EXIF orientation ignored (points are taken in stored pixels)")
+        if _other_colours(image.info.get("icc_profile")):
+            doubts.append("ICC profile other than sRGB ignored (colours are taken as stored)")
         if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):
             gray = np.asarray(image).astype(np.uint16)
             if gray.max() < 4096:
@@ -110,6 +112,13 @@ def _orientation(image: Image.Image) -> int:
     except _DAMAGED:  # metadata that nothing depends on
         return 1
     return value if value in range(1, 9) else 1
+
+
+def _other_colours(profile: object) -> bool:
+    """Whether an ICC profile describes RGB other than sRGB, by the name that it gives itself."""
+    if not isinstance(profile, bytes) or profile[16:20] != b"RGB ":
+        return False
+    return not any(name in profile for name in (b"sRGB", "sRGB".encode("utf-16-be"), b"srgb"))
 
 
 @contextmanager

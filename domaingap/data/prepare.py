@@ -225,13 +225,18 @@ def _generate(
     faces = render_crops(reader, part, crop, folder, workers)
     names = np.array(reader.names(part))
     box_source: BoxSource = "generated" if crop.box == "mtcnn" else "landmarks"
+    landmarks = to_ibug68(faces["landmarks"])
+    faults = [(name, why) for name, points in zip(names, landmarks, strict=True) if (why := annotation_fault(points))]
+    if faults:  # of a geometry of the user's own: none of ours has any
+        where, advice = f"{reader.where} {part}, face {faults[0][0]}", "look at the geometry's landmarks"
+        raise DataError(where, faults[0][1], advice=advice, more=len(faults) - 1)
     more: dict[str, Any] = {name: faces[name] for name in FACE.names or () if name not in ("landmarks", "box", "done")}
     np.savez(
         folder / "index.npz",
         names=names,
         photographs=names,
         pictures=names,
-        landmarks=to_ibug68(faces["landmarks"]),
+        landmarks=landmarks,
         boxes=faces["box"],
         box_sources=np.full(len(faces), box_source),
         image_to_crop=np.stack([crop_transform(box, crop) for box in faces["box"]]),

@@ -313,5 +313,5 @@ class Reader(FaceSource):
 
 
 def _ambiguous(parent: Path, folders: Sequence[Path], what: str) -> DataError:
-    names = " and ".join(str(folder.relative_to(parent)) for folder in folders)
+    names = " and ".join(sorted(str(folder.relative_to(parent)) for folder in folders))
     return DataError(parent, f"{names} could each be {what}", advice="keep the one that is meant")
