@@ -26,8 +26,15 @@ WHAT = "a file of settings, for example configs/300w.yaml"
 YES, NO = ("true", "yes", "on"), ("false", "no", "off")
 
 
-def parse_settings(recipe: Recipe, arguments: Sequence[str], origins: Mapping[str, str] | None = None) -> RunSettings:
-    """A recipe's settings.
+def parse_settings(recipe: Recipe, arguments: Sequence[str]) -> RunSettings:
+    """A recipe's settings; see :func:`placed_settings`."""
+    return placed_settings(recipe, arguments)[0]
+
+
+def placed_settings(
+    recipe: Recipe, arguments: Sequence[str], origins: Mapping[str, str] | None = None
+) -> tuple[RunSettings, dict[str, str]]:
+    """A recipe's settings, and file and line of those that have one.
 
     Args:
         recipe: the recipe.
@@ -45,11 +52,16 @@ def parse_settings(recipe: Recipe, arguments: Sequence[str], origins: Mapping[st
     try:
         settings: RunSettings = _made(recipe.settings(), given.values)
     except SettingError as error:
-        raise given.placed(error) from error
+        raise placed(error, given.places) from error
     if given.print:
         sys.stdout.write(yaml.safe_dump(plain(settings), sort_keys=False, allow_unicode=True))
         sys.exit(0)
-    return settings
+    return settings, given.places
+
+
+def placed(error: SettingError, places: Mapping[str, str]) -> UserError:
+    """A setting's error behind the file and line that set it, where one did."""
+    return UserError(f"{places[error.key]}: {error.key} {error.problem}") if error.key in places else error
 
 
 def _print_help(recipe: Recipe) -> NoReturn:
@@ -140,7 +152,10 @@ class _Given:
             self._add(key, value, self.origins.get(key))
 
     def _file(self, text: str, where: str, prefix: str = "") -> None:
-        for name, value in settings_in(text, where, WHAT).values.items():
+        document = settings_in(text, where, WHAT)
+        if {"method", "parameters"} <= document.content.keys():
+            raise UserError(f"{where}: a sweep's file; give it to 'domaingap sweep'")
+        for name, value in document.values.items():
             key, place = prefix + name, f"{where}:{value.line}"
             if key.partition(".")[0] == "synthetic" and not takes(self.recipe, "synthetic") and key != "synthetic":
                 # A file that describes both domains also serves a recipe that has real faces alone.
@@ -172,11 +187,6 @@ class _Given:
         self.places.pop(key, None)
         if place is not None:
             self.places[key] = place
-
-    def placed(self, error: SettingError) -> UserError:
-        """A setting's error behind the file and line that set it, where one did."""
-        place = self.places.get(error.key)
-        return UserError(f"{place}: {error.key} {error.problem}") if place is not None else error
 
 
 @cache
