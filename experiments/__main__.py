@@ -35,11 +35,6 @@ LABORATORY = "configs/laboratory.yaml"
 """The study of ``domaingap laboratory`` where none is named."""
 
 
-PICTURE_SIZES = (32, 1024)
-"""Sides of generated pictures in pixels."""
-MOST_PROCESSES = 1024
-
-
 class Parser(argparse.ArgumentParser):
     """One line per mistake, exit code 2."""
 
@@ -50,11 +45,8 @@ class Parser(argparse.ArgumentParser):
         raise UserError(f"{message}; see '{self.prog} --help'")
 
 
-def within(
-    kind: type[int] | type[float], least: float | None = None, most: float | None = None, above: float | None = None
-) -> Any:
+def within(kind: type[int] | type[float], limits: Limits) -> Any:
     """What reads an option's number that lies within limits."""
-    limits = Limits(least, most, above)
 
     def read(text: str) -> int | float:
         try:
@@ -68,10 +60,17 @@ def within(
     return read
 
 
+NUMBER = within(int, Limits(1, LARGEST_NUMBER))
+SEED = within(int, Limits(0, LARGEST_SEED))
+PROCESSES = within(int, Limits(1, 1024))
+PICTURE_SIDE = within(int, Limits(32, 1024))
+SHARE = within(float, Limits(0, 1))
+SECONDS = within(float, Limits(above=0, most=86400))
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The commands, each with a help of its own."""
     formatter = argparse.RawDescriptionHelpFormatter
-    seed = within(int, 0, LARGEST_SEED)
     parser = Parser(
         prog="domaingap",
         description="How far synthetic training faces get on real ones, and which way of closing the gap is worth it.",
@@ -116,7 +115,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--runs_dir", type=expand, help="where runs are kept; given again, it goes on (runs/demo, quick: runs/demo-quick)"
     )
     demo.add_argument("--prepared_dir", type=expand, default=Path("prepared"), help="where faces are kept (prepared)")
-    demo.add_argument("--seed", type=seed, default=0, help="of weights, order and augmentation; the faces stay the same (0)")
+    demo.add_argument("--seed", type=SEED, default=0, help="of weights, order and augmentation; the faces stay the same (0)")
     demo.add_argument("--quick", action="store_true", help="a few faces and steps: whether it works here, not what it finds")
     demo.add_argument("--wandb", choices=("off", "auto", "online", "offline"), default="off", help="W&B's mode (off)")
 
@@ -221,10 +220,8 @@ def build_parser() -> argparse.ArgumentParser:
     bench.add_argument(
         "--data_root", type=expand, help="folder with face_synthetics/ to decode; generated pictures by default"
     )
-    bench.add_argument(
-        "--seconds", type=within(float, above=0, most=86400), default=60.0, help="measuring time per case (60)"
-    )
-    bench.add_argument("--threads", type=within(int, 1, MOST_PROCESSES), default=2, help="training threads (2)")
+    bench.add_argument("--seconds", type=SECONDS, default=60.0, help="measuring time per case (60)")
+    bench.add_argument("--threads", type=PROCESSES, default=2, help="training threads (2)")
     bench.add_argument("--out", type=expand, help="write the figures to this JSON file")
 
     data = commands.add_parser(
@@ -248,35 +245,29 @@ def build_parser() -> argparse.ArgumentParser:
         default="synthetic",
         help="renderings, or faces that stand in for photographs (synthetic)",
     )
-    generate.add_argument(
-        "--n", type=within(int, 1, LARGEST_NUMBER), help="faces, the first of the seed (100; 24 for a sheet alone)"
-    )
+    generate.add_argument("--n", type=NUMBER, help="faces, the first of the seed (100; 24 for a sheet alone)")
     generate.add_argument("--out", type=expand, help="folder for the files; given again, it goes on")
-    generate.add_argument("--seed", type=seed, default=0, help="of the whole set (0)")
-    generate.add_argument(
-        "--size", type=within(int, *PICTURE_SIZES), default=256, help="side of the pictures in pixels (256)"
-    )
+    generate.add_argument("--seed", type=SEED, default=0, help="of the whole set (0)")
+    generate.add_argument("--size", type=PICTURE_SIDE, default=256, help="side of the pictures in pixels (256)")
     for gap, what in (
         ("label_gap", "labels as people set them"),
         ("appearance_gap", "other light, textures, backgrounds, and a camera"),
         ("population_gap", "other identities, expressions and poses"),
     ):
-        generate.add_argument(f"--{gap}", type=within(float, 0, 1), metavar="0..1", help=f"of the target domain: {what} (1)")
+        generate.add_argument(f"--{gap}", type=SHARE, metavar="0..1", help=f"of the target domain: {what} (1)")
     generate.add_argument("--preview", type=expand, metavar="FILE.png", help="a sheet of the first faces with their labels")
     generate.add_argument("--plain", action="store_true", help="no labels on the sheet")
-    generate.add_argument("--workers", type=within(int, 1, MOST_PROCESSES), help="processes (all cores)")
+    generate.add_argument("--workers", type=PROCESSES, help="processes (all cores)")
     judge = add(
         "judge", "experiments.commands.judge:judge", "Ask a face detector about generated faces and about photographs.",
         "domaingap data judge --data_root data --n 300", data_commands,
     )  # fmt: skip
     judge.add_argument("--data_root", type=expand, default=Path("data"), help="folder that holds 300w/ with HELEN (data)")
-    judge.add_argument("--n", type=within(int, 1, LARGEST_NUMBER), default=300, help="generated faces of each domain (300)")
-    judge.add_argument(
-        "--size", type=within(int, *PICTURE_SIZES), default=256, help="side of the generated pictures in pixels (256)"
-    )
-    judge.add_argument("--seed", type=seed, default=0, help="of the generated faces (0)")
+    judge.add_argument("--n", type=NUMBER, default=300, help="generated faces of each domain (300)")
+    judge.add_argument("--size", type=PICTURE_SIDE, default=256, help="side of the generated pictures in pixels (256)")
+    judge.add_argument("--seed", type=SEED, default=0, help="of the generated faces (0)")
     judge.add_argument("--out", type=expand, help="write the figures to this JSON file")
-    judge.add_argument("--workers", type=within(int, 1, MOST_PROCESSES), help="processes (all cores)")
+    judge.add_argument("--workers", type=PROCESSES, help="processes (all cores)")
     prepare = add(
         "prepare", "experiments.commands.data:prepare", "Find faces and cut crops, once; later runs map them from disk.",
         "domaingap data prepare --data_root data", data_commands,
@@ -291,7 +282,7 @@ def build_parser() -> argparse.ArgumentParser:
             "--prepared_dir", type=expand, default=Path("prepared"), help="where prepared crops are kept (prepared)"
         )
         sub.add_argument("--config", type=expand, help="recipe configuration whose crop and augment settings to use")
-        sub.add_argument("--size", type=within(int, *SIZES), help="side of the crop in pixels (128)")
+        sub.add_argument("--size", type=within(int, Limits(*SIZES)), help="side of the crop in pixels (128)")
         sub.add_argument("--channels", choices=("gray", "rgb"), help="what the network sees (gray)")
         sub.add_argument("--box", choices=("mtcnn", "landmarks"), help="face box: detector, or oracle (mtcnn)")
         sub.add_argument(
@@ -299,10 +290,10 @@ def build_parser() -> argparse.ArgumentParser:
             help="one data set by name, such as 300w or generated; the configuration's generated ones and all that are "
             "present by default",
         )
-    prepare.add_argument("--workers", type=within(int, 1, MOST_PROCESSES), help="processes (all cores)")
+    prepare.add_argument("--workers", type=PROCESSES, help="processes (all cores)")
     preview.add_argument("--out", type=expand, default=Path("augmented.png"), help="the PNG to write (augmented.png)")
-    preview.add_argument("--strength", type=within(float, 0, 2), help="augmentation's strength, 0 to 2 (1)")
-    preview.add_argument("--seed", type=seed, default=0, help="run seed (0)")
+    preview.add_argument("--strength", type=within(float, Limits(0, 2)), help="augmentation's strength, 0 to 2 (1)")
+    preview.add_argument("--seed", type=SEED, default=0, help="run seed (0)")
     return parser
 
 
