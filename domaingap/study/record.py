@@ -316,31 +316,27 @@ def _results(folder: Path) -> tuple[list[Path], int, list[str]]:
     can't be looked into."""
     paths: list[Path] = []
     seen: set[tuple[int, int]] = set()
-    again, refused = 0, []
-
-    def visit(place: Path) -> None:
-        nonlocal again
+    again, refused, places = 0, [], [folder]
+    while places:
+        place = places.pop()
         try:
             stat = place.stat()
             with os.scandir(place) as entries:
-                inside = sorted(entries, key=lambda entry: entry.name)
+                inside = sorted(entries, key=lambda entry: entry.name, reverse=True)
         except OSError as error:
             refused.append(f"{place}: can't be looked into ({error.strerror})")
-            return
+            continue
         found = any(entry.name == "result.json" for entry in inside)
         if (stat.st_dev, stat.st_ino) in seen:
             # A link: to a folder that was looked into, or to one that it lies in.
             again += found
-            return
+            continue
         seen.add((stat.st_dev, stat.st_ino))
         paths.extend([place / "result.json"] if found else [])
-        for entry in inside:
-            if entry.is_dir():
-                visit(place / entry.name)
-            elif entry.is_symlink() and not os.path.exists(entry) and entry.name != "result.json":
-                refused.append(f"{place / entry.name}: a link to nothing")
-
-    visit(folder)
+        places += [place / entry.name for entry in inside if os.path.isdir(entry)]
+        if not found and place.name != "wandb":  # which links to files of its own, wherever they were
+            lost = [place / entry.name for entry in inside if not os.path.exists(entry)]
+            refused += [f"{path}: a link to nothing" for path in lost]
     return paths, again, refused
 
 
