@@ -277,9 +277,9 @@ def build_parser() -> argparse.ArgumentParser:
         "domaingap data preview --data_root data --source 300w --out augmented.png", data_commands,
     )  # fmt: skip
     for sub in (prepare, preview):
-        sub.add_argument("--data_root", type=expand, default=Path("data"), help="folder that holds the data sets (data)")
+        sub.add_argument("--data_root", type=expand, help="folder that holds the data sets (data, or the configuration's)")
         sub.add_argument(
-            "--prepared_dir", type=expand, default=Path("prepared"), help="where prepared crops are kept (prepared)"
+            "--prepared_dir", type=expand, help="where prepared crops are kept (prepared, or the configuration's)"
         )
         sub.add_argument("--config", type=expand, help="recipe configuration whose crop and augment settings to use")
         sub.add_argument("--size", type=within(int, Limits(*SIZES)), help="side of the crop in pixels (128)")
@@ -293,7 +293,7 @@ def build_parser() -> argparse.ArgumentParser:
     prepare.add_argument("--workers", type=PROCESSES, help="processes (all cores)")
     preview.add_argument("--out", type=expand, default=Path("augmented.png"), help="the PNG to write (augmented.png)")
     preview.add_argument("--strength", type=within(float, Limits(0, 2)), help="augmentation's strength, 0 to 2 (1)")
-    preview.add_argument("--seed", type=SEED, default=0, help="run seed (0)")
+    preview.add_argument("--seed", type=SEED, help="run seed (0)")
     return parser
 
 

@@ -61,6 +61,12 @@ def create_backbone(name: str, in_channels: int, size: int, pretrained: bool = F
 
 
 @functools.cache
+def fetch_weights(name: str, in_channels: int, size: int) -> None:
+    """Have timm's pretrained weights on this machine; UserError where they can't be fetched."""
+    create_backbone(name, in_channels, size, pretrained=True)
+
+
+@functools.cache
 def check_network(name: str, in_channels: int, size: int, batch_size: int) -> None:
     """UserError where a network can't be trained on batches of such pictures. Fetches and computes nothing."""
     check_backbone(name)

@@ -52,7 +52,7 @@ def placed_settings(
     try:
         settings: RunSettings = _made(recipe.settings(), given.values)
     except SettingError as error:
-        raise placed(error, given.places) from error
+        raise placed(given.as_written(error), given.places) from error
     if given.print:
         sys.stdout.write(yaml.safe_dump(plain(settings), sort_keys=False, allow_unicode=True))
         sys.exit(0)
@@ -109,6 +109,7 @@ class _Given:
     def __init__(self, recipe: Recipe, origins: Mapping[str, str]) -> None:
         self.recipe, self.origins = recipe, origins
         self.places: dict[str, str] = {}
+        self.texts: dict[str, str] = {}
         settings: Any = recipe.settings
         self.leaves, self.sections = _schema(settings)
         self.see = f"; see 'domaingap run {recipe.name} --help'"
@@ -182,8 +183,15 @@ class _Given:
         close += [leaf for leaf in self.leaves if leaf.rpartition(".")[2] == key.rpartition(".")[2] and leaf not in close]
         return f"not a setting of {self.recipe.name}" + (f"; close: {dashes}{f', {dashes}'.join(close)}" if close else "")
 
+    def as_written(self, error: SettingError) -> SettingError:
+        """The error with the value as the user wrote it, where it was read as a number."""
+        text, value = self.texts.get(error.key, ""), self.values.get(error.key)
+        if isinstance(value, int | float):
+            return SettingError(error.key, re.sub(r"^is [^ ;]+;", lambda _: f"is {text};", error.problem))
+        return error
+
     def _add(self, key: str, text: str, place: str | None) -> None:
-        self.values[key] = typed(text, self.leaves[key])
+        self.values[key], self.texts[key] = typed(text, self.leaves[key]), text.strip()
         self.places.pop(key, None)
         if place is not None:
             self.places[key] = place
@@ -212,7 +220,7 @@ def typed(text: str, kinds: Kinds) -> Any:
     """What a setting's text means, given the types that it may have; the text itself where it is none of them."""
     bare = text.strip()
     words = {word.lower(): word for kind in kinds if isinstance(kind, tuple) for word in kind}
-    if NoneType in kinds and word(bare) is None:
+    if NoneType in kinds and bare and word(bare) is None:
         return None
     if bare.lower() in words:
         return words[bare.lower()]

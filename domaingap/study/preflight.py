@@ -7,7 +7,7 @@ from typing import Any
 from domaingap.config import RealConfig
 from domaingap.data.datamodules import RealDataModule, SyntheticDataModule
 from domaingap.errors import SettingError
-from domaingap.models.backbone import check_network
+from domaingap.models.backbone import check_network, fetch_weights
 from domaingap.models.regressor import LandmarkRegressor, load_weights
 from domaingap.paths import check_folder
 from domaingap.tracking import effective_mode
@@ -23,15 +23,21 @@ def check_run(settings: Any) -> None:
     s = settings
     effective_mode(s.wandb.mode)
     check_network(s.model.backbone, s.crop.n_channels, s.crop.size, s.fit.batch_size)
+    if s.model.pretrained and not any((s.runs_dir / "stages").glob("network-*")):
+        # Where there are networks, the one that is needed may be there, and its weights need no network connection.
+        fetch_weights(s.model.backbone, s.crop.n_channels, s.crop.size)
     check_folder(s.runs_dir, "--runs_dir")
     check_folder(s.prepared_dir, "--prepared_dir")
+    if s.data_root.exists() and not s.data_root.is_dir():
+        raise SettingError("data_root", f"is {s.data_root}, which is no folder; give the one that holds the data sets")
     real = real_module(s)
     n_real, n_val, found = getattr(s, "n_real", None), s.real.n_val, _count(real)
     if n_val >= found:
         more = real.open().more
         raise SettingError("real.n_val", f"is {n_val}, but there are {found} training faces; {more}, or set it lower")
     if n_real is not None and n_real > found - n_val:
-        raise SettingError("n_real", f"is {n_real}, but there are {found} training faces, {n_val} of them to validate")
+        left = f"{found - n_val} training faces (after the {n_val} validation faces)"
+        raise SettingError("n_real", f"is {n_real}, but there are {left}")
     if hasattr(s, "synthetic"):
         synthetic = synthetic_module(s)
         if s.n_synthetic is not None and s.n_synthetic > (found := _count(synthetic)):

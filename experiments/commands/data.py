@@ -65,8 +65,8 @@ def _open_sources(settings: Any, name: str | None) -> list[FaceSource]:
 
 
 def prepare(
-    data_root: Path,
-    prepared_dir: Path,
+    data_root: Path | None,
+    prepared_dir: Path | None,
     config: Path | None,
     size: int | None,
     channels: str | None,
@@ -118,8 +118,8 @@ def prepare(
 
 
 def preview(
-    data_root: Path,
-    prepared_dir: Path,
+    data_root: Path | None,
+    prepared_dir: Path | None,
     config: Path | None,
     size: int | None,
     channels: str | None,
@@ -127,7 +127,7 @@ def preview(
     source: str | None,
     out: Path,
     strength: float | None,
-    seed: int,
+    seed: int | None,
 ) -> int:
     """Write a sheet: a face a row, as stored first, then as training sees it at eight steps."""
     from PIL import Image
@@ -145,9 +145,9 @@ def preview(
     tiles = []
     for data_set in _open_sources(settings, source):
         faces = PreparedFaces([prepare_part(data_set, data_set.chosen()[0], crop, settings.prepared_dir)])
-        positions = seeded_order(faces.names.tolist(), faces.photographs.tolist(), seed)[:5]
+        positions = seeded_order(faces.names.tolist(), faces.photographs.tolist(), settings.seed)[:5]
         plain = FaceDataset(faces, positions)
-        augmented = FaceDataset(faces, positions, Augmenter(crop, augment, seed))
+        augmented = FaceDataset(faces, positions, Augmenter(crop, augment, settings.seed))
         for row in range(len(positions)):
             items = [plain[row], *(augmented[(step, row, 0)] for step in range(8))]
             captions = [
