@@ -138,7 +138,7 @@ class RealConfig(Checked):
 
     section = "real"
 
-    parts: str | None = None
+    parts: str | None = checked_text(None, lambda text: None if text.strip() else "is empty; leave it out for all")
     n_val: int = limited(300, 1, LARGEST_NUMBER)
     root: Path | None = field(default=None, metadata=BY_CONTENT)
     source: str = "300w"

@@ -119,7 +119,7 @@ def _wrong(value: Any, kinds: Kinds, limits: Limits | None, hint: str) -> str | 
         if finite and (limits is None or limits.hold(value)):
             return None
         what = "is" + (" a whole number" if number is int else " a number") + (f" or {', '.join(words)}" if words else "")
-        shown = f"{value}".removesuffix(".0") if right else value if value != "" else "empty"
+        shown = f"{value}".removesuffix(".0") if finite else value if value != "" else "empty"
         return f"is {shown}; it {'lies' if finite else what}" + (f" {limits}" if limits is not None else "") + hint
     if words:
         return f"is {value}; known: {', '.join(words)}"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from domaingap.errors import UserError
 
+VARIABLE = re.compile(r"\$(\w+|\{[^}]*\})")
 LONGEST_NAME = 255
 """Bytes of a file's name on common file systems."""
 
@@ -23,15 +24,22 @@ def expand(path: Path | str) -> Path:
         raise UserError("an empty path; give a file or folder, '.' for the working directory")
     if "\0" in text:
         raise UserError(f"{text}: a path has no NUL")
-    filled = text
-    if not os.path.lexists(text):
-        filled = re.sub(r"\$(\w+|\{[^}]*\})", lambda match: _variable(text, match[1].strip("{}")), os.path.expanduser(text))
-        if text.startswith("~") and filled.startswith("~"):
-            raise UserError(f"{text}: no user {text[1:].partition('/')[0]!r} here; write ./{text} for a name with a ~")
+    filled = text if os.path.lexists(text) else os.path.expanduser(_with_variables(text))
+    if text.startswith("~") and filled.startswith("~") and not os.path.lexists(text):
+        raise UserError(f"{text}: no user {text[1:].partition('/')[0]!r} here; write ./{text} for a name with a ~")
     for name in filled.split(os.sep):
         if len(os.fsencode(name)) > LONGEST_NAME:
             raise UserError(f"{name[:40]}…: a name of {len(os.fsencode(name))} bytes; a file system takes {LONGEST_NAME}")
     return Path(filled)
+
+
+def _with_variables(text: str) -> str:
+    """The path with variables filled in, but for names that are there as they are written."""
+    done = ""
+    for name in text.split(os.sep):
+        written = "$" not in name or os.path.lexists(done + name)
+        done += (name if written else VARIABLE.sub(lambda match: _variable(text, match[1].strip("{}")), name)) + os.sep
+    return done.removesuffix(os.sep)
 
 
 def _variable(text: str, name: str) -> str:

@@ -7,14 +7,28 @@ import contextvars
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.text import Text
+
+from domaingap.errors import printable
 
 T = TypeVar("T")
 
-console = Console(stderr=True, highlight=False, soft_wrap=True)
+
+class PlainConsole(Console):
+    """Prints text as it is: names of files may hold what looks like markup, or steers a terminal."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(highlight=False, soft_wrap=True, markup=False, emoji=False, **options)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(printable(text, keep="\n"), **options)
+
+
+console = PlainConsole(stderr=True)
 """Where progress and notices go; results go to standard output."""
 
 
@@ -45,13 +59,13 @@ def context() -> str:
 def bar() -> Progress:
     """A progress bar with counts and the time left; draws only in a terminal and disappears at the end."""
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", markup=False),
         console=console,
         transient=True,
         disable=not console.is_terminal,
@@ -60,6 +74,7 @@ def bar() -> Progress:
 
 def track(items: Iterable[T], total: int, description: str, every_s: float = 30.0) -> Iterator[T]:
     """Yield the items, showing how many of ``total`` are done."""
+    description = printable(description)
     last = time.monotonic()
     with bar() as progress:
         task = progress.add_task(description, total=total, note="")

@@ -119,7 +119,7 @@ def settings_in(text: str, where: str, what: str) -> Document:
 class _Loader(yaml.SafeLoader):
     """Leaves open what unquoted words mean."""
 
-    yaml_implicit_resolvers = {None: [("unquoted", re.compile(""))]}  # type: ignore[dict-item]
+    yaml_implicit_resolvers: dict[Any, Any] = {None: [("unquoted", re.compile(""))]}
 
 
 def _compose(text: str, where: str) -> list[yaml.Node]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, make_dataclass
+from typing import Any, Literal
 
 from domaingap.config import LARGEST_NUMBER, AdapterConfig, FineTuneConfig, RunSettings, Selection, SyntheticConfig
 from domaingap.limits import limited
@@ -84,8 +84,5 @@ class FineTuned(OnBoth):
     finetune: FineTuneConfig = FineTuneConfig()
 
 
-@dataclass(frozen=True)
-class Everything(Mixed, FineTuned):
-    """What any recipe can be told: of a configuration whose recipe isn't known."""
-
-    selection: Selection = "real_val"  # type: ignore[assignment]
+Everything: Any = make_dataclass("Everything", [("selection", Selection, "real_val")], bases=(Mixed, FineTuned), frozen=True)
+"""What any recipe can be told: of a configuration whose recipe isn't known."""

@@ -99,10 +99,9 @@ def test_every_setting_tells_requests_apart_or_is_a_place(recipe: Recipe) -> Non
     settings: Any = parse_settings(recipe, ["--real.source=generated_target"])
 
     def changed(part: Any, name: str, value: Any) -> Any:
-        if words := [
-            word for kind in kinds_of(type(part))[name] if isinstance(kind, tuple) for word in kind if word != value
-        ]:
-            return words[0]
+        words = [word for kind in kinds_of(type(part))[name] if isinstance(kind, tuple) for word in kind]
+        if words:
+            return next((word for word in words if word != value), 1)
         if isinstance(value, bool):
             return not value
         if isinstance(value, str):

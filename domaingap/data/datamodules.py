@@ -73,11 +73,13 @@ class _FacesDataModule(pl.LightningDataModule):
         self.test_positions: dict[str, Indices] = {}
         self._faces: PreparedFaces | None = None
 
-    def _open(self) -> FaceSource:
+    def open(self) -> FaceSource:
+        """The data set, nothing of it read yet."""
         return open_source(self.source, self.data_root, self.root, self.generated)
 
-    def _parts(self, reader: FaceSource) -> list[str]:
-        return reader.chosen()
+    def chosen(self, source: FaceSource) -> list[str]:
+        """The parts to work with."""
+        return source.chosen()
 
     def _split(self, faces: PreparedFaces) -> None:
         raise NotImplementedError
@@ -86,16 +88,16 @@ class _FacesDataModule(pl.LightningDataModule):
     def faces(self) -> PreparedFaces:
         """All faces of the data set; set up when first asked for."""
         if self._faces is None:
-            reader = self._open()
-            parts = [prepare_part(reader, part, self.crop, self.prepared_dir) for part in self._parts(reader)]
+            reader = self.open()
+            parts = [prepare_part(reader, part, self.crop, self.prepared_dir) for part in self.chosen(reader)]
             self._faces = PreparedFaces(parts)
             self._split(self._faces)
         return self._faces
 
     def prepare_data(self) -> None:
         """Prepare the crops that aren't there yet; in one process where there are several."""
-        reader = self._open()
-        for part in self._parts(reader):
+        reader = self.open()
+        for part in self.chosen(reader):
             prepare_part(reader, part, self.crop, self.prepared_dir)
 
     def setup(self, stage: str | None = None) -> None:
@@ -204,8 +206,8 @@ class RealDataModule(_FacesDataModule):
         if n_real is not None and n_real < 1:
             raise UserError(f"--n_real is {n_real}; give at least 1, or leave it out for all")
 
-    def _parts(self, reader: FaceSource) -> list[str]:
-        return reader.chosen(self.parts)
+    def chosen(self, source: FaceSource) -> list[str]:
+        return source.chosen(self.parts)
 
     def _split(self, faces: PreparedFaces) -> None:
         names, photographs = faces.names.tolist(), faces.photographs.tolist()
@@ -216,7 +218,7 @@ class RealDataModule(_FacesDataModule):
         train_part &= ~np.isin(faces.names, list(self.moved))
         pool = np.flatnonzero(train_part)
         if len(pool) <= self.n_val:
-            reader = self._open()
+            reader = self.open()
             raise UserError(
                 f"{reader.where}: {len(pool)} training faces, but the validation subset alone takes {self.n_val}; "
                 f"{reader.more}, or set --real.n_val lower"
@@ -290,7 +292,7 @@ class SyntheticDataModule(_FacesDataModule):
         total = len(names)
         n = total if self.n_synthetic is None else self.n_synthetic
         if n > total:
-            more = self._open().more
+            more = self.open().more
             raise UserError(
                 f"--n_synthetic is {n}, but {self.source} has {total} images here; {more}, or leave it out for all"
             )

@@ -26,8 +26,15 @@ WHAT = "a file of settings, for example configs/300w.yaml"
 YES, NO = ("true", "yes", "on"), ("false", "no", "off")
 
 
-def parse_settings(recipe: Recipe, arguments: Sequence[str], origins: Mapping[str, str] | None = None) -> RunSettings:
-    """A recipe's settings.
+def parse_settings(recipe: Recipe, arguments: Sequence[str]) -> RunSettings:
+    """A recipe's settings; see :func:`placed_settings`."""
+    return placed_settings(recipe, arguments)[0]
+
+
+def placed_settings(
+    recipe: Recipe, arguments: Sequence[str], origins: Mapping[str, str] | None = None
+) -> tuple[RunSettings, dict[str, str]]:
+    """A recipe's settings, and file and line of those that have one.
 
     Args:
         recipe: the recipe.
@@ -45,11 +52,16 @@ def parse_settings(recipe: Recipe, arguments: Sequence[str], origins: Mapping[st
     try:
         settings: RunSettings = _made(recipe.settings(), given.values)
     except SettingError as error:
-        raise given.placed(error) from error
+        raise placed(given.as_written(error), given.places) from error
     if given.print:
         sys.stdout.write(yaml.safe_dump(plain(settings), sort_keys=False, allow_unicode=True))
         sys.exit(0)
-    return settings
+    return settings, given.places
+
+
+def placed(error: SettingError, places: Mapping[str, str]) -> UserError:
+    """A setting's error behind the file and line that set it, where one did."""
+    return UserError(f"{places[error.key]}: {error.key} {error.problem}") if error.key in places else error
 
 
 def _print_help(recipe: Recipe) -> NoReturn:
@@ -97,6 +109,7 @@ class _Given:
     def __init__(self, recipe: Recipe, origins: Mapping[str, str]) -> None:
         self.recipe, self.origins = recipe, origins
         self.places: dict[str, str] = {}
+        self.texts: dict[str, str] = {}
         settings: Any = recipe.settings
         self.leaves, self.sections = _schema(settings)
         self.see = f"; see 'domaingap run {recipe.name} --help'"
@@ -140,7 +153,10 @@ class _Given:
             self._add(key, value, self.origins.get(key))
 
     def _file(self, text: str, where: str, prefix: str = "") -> None:
-        for name, value in settings_in(text, where, WHAT).values.items():
+        document = settings_in(text, where, WHAT)
+        if {"method", "parameters"} <= document.content.keys():
+            raise UserError(f"{where}: a sweep's file; give it to 'domaingap sweep'")
+        for name, value in document.values.items():
             key, place = prefix + name, f"{where}:{value.line}"
             if key.partition(".")[0] == "synthetic" and not takes(self.recipe, "synthetic") and key != "synthetic":
                 # A file that describes both domains also serves a recipe that has real faces alone.
@@ -167,16 +183,18 @@ class _Given:
         close += [leaf for leaf in self.leaves if leaf.rpartition(".")[2] == key.rpartition(".")[2] and leaf not in close]
         return f"not a setting of {self.recipe.name}" + (f"; close: {dashes}{f', {dashes}'.join(close)}" if close else "")
 
+    def as_written(self, error: SettingError) -> SettingError:
+        """The error with the value as the user wrote it, where it was read as a number."""
+        text, value = self.texts.get(error.key, ""), self.values.get(error.key)
+        if isinstance(value, int | float):
+            return SettingError(error.key, re.sub(r"^is [^ ;]+;", lambda _: f"is {text};", error.problem))
+        return error
+
     def _add(self, key: str, text: str, place: str | None) -> None:
-        self.values[key] = typed(text, self.leaves[key])
+        self.values[key], self.texts[key] = typed(text, self.leaves[key]), text.strip()
         self.places.pop(key, None)
         if place is not None:
             self.places[key] = place
-
-    def placed(self, error: SettingError) -> UserError:
-        """A setting's error behind the file and line that set it, where one did."""
-        place = self.places.get(error.key)
-        return UserError(f"{place}: {error.key} {error.problem}") if place is not None else error
 
 
 @cache
@@ -202,7 +220,7 @@ def typed(text: str, kinds: Kinds) -> Any:
     """What a setting's text means, given the types that it may have; the text itself where it is none of them."""
     bare = text.strip()
     words = {word.lower(): word for kind in kinds if isinstance(kind, tuple) for word in kind}
-    if NoneType in kinds and word(bare) is None:
+    if NoneType in kinds and bare and word(bare) is None:
         return None
     if bare.lower() in words:
         return words[bare.lower()]

@@ -6,17 +6,17 @@ import itertools
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from domaingap.config import RealConfig, RunSettings, determining
-from domaingap.errors import UserError
+from domaingap.errors import SettingError, UserError
 from domaingap.hashing import flat
 from domaingap.progress import console
 from domaingap.settings_files import Document, documents
-from domaingap.study.arguments import parse_settings, takes
+from domaingap.study.arguments import placed, placed_settings, takes
 from domaingap.study.outline import Outline
 from domaingap.study.recipe import Recipe
 from domaingap.study.record import RunRecord, read_records, request_key
@@ -33,11 +33,13 @@ class Planned:
         recipe: its recipe.
         settings: its settings.
         why: why the protocol adds it; empty for a run of the grid itself.
+        places: file and line of settings that have one, by key.
     """
 
     recipe: Recipe
     settings: RunSettings
     why: str = ""
+    places: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     @cached_property
     def key(self) -> str:
@@ -55,6 +57,12 @@ class Planned:
         if not hasattr(self.settings, "alpha") or self.settings.selection != "real_val":
             return None
         return request_key(self.recipe.name, {k: v for k, v in determining(self.settings).items() if k != "alpha"})
+
+    def placed(self, error: UserError) -> UserError:
+        """What is wrong with the run, behind the file and line of the setting or else its title."""
+        if isinstance(error, SettingError):
+            return placed(error, self.places) if error.key in self.places else error
+        return UserError(f"{self.title}: {error}")
 
     @property
     def title(self) -> str:
@@ -185,7 +193,9 @@ def _resolve(
     own = [f"--{k}={_text(v)}" for k, v in cell.items() if k != "config" and takes(recipe, k)]
     asked = [f"--{k}={v}" for k, v in wanted if k != "config" and takes(recipe, k)]
     origins = {key: place for key, place in places.items() if key not in dict(wanted)}
-    return Planned(recipe, parse_settings(recipe, [*(f"--config={file}" for file in files), *shared, *own, *asked], origins))
+    arguments = [*(f"--config={file}" for file in files), *shared, *own, *asked]
+    settings, found = placed_settings(recipe, arguments, origins)
+    return Planned(recipe, settings, places=found)
 
 
 def _listed(value: Any) -> list[Any]:

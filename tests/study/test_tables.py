@@ -50,7 +50,7 @@ def test_markdown() -> None:
     assert (
         lines[0] == "**T [bold]a[/bold]**" and lines[2] == "| name [x] | NME % | change |" and lines[3] == "|---|---:|---:|"
     )
-    assert lines[4] == r"| a\|b [red] 5%_$ | 1.23 [1.00, 2.00] | -0.5 [-1.0, +0.2] |"
+    assert lines[4] == r"| a\|b [red] 5%\_$ | 1.23 [1.00, 2.00] | -0.5 [-1.0, +0.2] |"
     assert lines[-1] == "note [i] α < 1  "
 
 
