@@ -1,12 +1,13 @@
 """Zip archives (``.npz``, checkpoints) opened so that a damaged or hostile one costs a line, not the machine's memory.
 
 What is looked at before anything is unpacked: how much an archive claims to hold beside how large it is, how its members
-are packed, and what each array's header claims beside its member's size.
+are packed, what each array's header claims beside its member's size, and how often a pickle refers to the same.
 """
 
 from __future__ import annotations
 
 import math
+import pickletools
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,42 @@ def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NDArray[Any]:
     with archive.open(info) as file:
         array: NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
         return array
+
+
+MOST_LEAVES = 100_000
+"""Of a tuple in a checkpoint, counted as often as it holds them; ours hold a few."""
+
+
+def check_pickle(data: bytes) -> None:
+    """ValueError where a pickle holds a tuple whose leaves, counted as often as it refers to them, are more than
+    :data:`MOST_LEAVES`.
+
+    PyTorch's ``weights_only`` takes such a tuple as a key, and its hash goes through all of them: forty lines keep it busy
+    for hours. Nothing is unpickled here: what each operation takes and leaves is counted.
+    """
+    stack: list[int | None] = []  # leaves of each item; None is a mark
+    memo: dict[Any, int | None] = {}
+    for operation, argument, _ in pickletools.genops(data):
+        name, before = operation.name, operation.stack_before
+        if name in ("BINPUT", "LONG_BINPUT", "PUT"):
+            memo[argument] = stack[-1]
+            continue
+        if name in ("BINGET", "LONG_BINGET", "GET"):
+            stack.append(memo[argument])
+            continue
+        leaves = 0
+        if pickletools.markobject in before:
+            while (item := stack.pop()) is not None:
+                leaves += item
+            before = before[: before.index(pickletools.markobject)]
+        for _ in before:
+            leaves += stack.pop() or 0
+        size = max(1, leaves) if name.startswith("TUPLE") else 1
+        if size > MOST_LEAVES:
+            raise ValueError("tuples within tuples without end")
+        stack += [None if left is pickletools.markobject else size for left in operation.stack_after]
+        if name == "MEMOIZE":
+            memo[len(memo)] = stack[-1]
 
 
 def said(error: Exception) -> str:

@@ -77,6 +77,13 @@ def check_network(name: str, in_channels: int, size: int, batch_size: int) -> No
         raise UserError(BATCH_OF_ONE.format(name, size))
 
 
+@functools.cache
+def n_parameters(name: str, in_channels: int) -> int:
+    """Number of weights of a model as timm makes it by default. Makes none of them."""
+    with torch.device("meta"):
+        return sum(parameter.numel() for parameter in _create(name, in_channels, {}).parameters())
+
+
 def _create(name: str, in_channels: int, options: dict[str, Any]) -> nn.Module:
     network: nn.Module = timm.create_model(name, in_chans=in_channels, num_classes=0, **options)
     return network

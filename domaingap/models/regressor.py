@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import reprlib
 import warnings
 import zipfile
 from collections.abc import Callable, Sequence
@@ -16,13 +17,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from domaingap.archives import members, said
+from domaingap.archives import check_pickle, members, said
 from domaingap.data.faces import Batch
 from domaingap.errors import UserError
 from domaingap.hashing import replace_atomically
 from domaingap.losses import LOSSES
 from domaingap.metrics import NormalizedMeanError
-from domaingap.models.backbone import check_backbone, create_backbone
+from domaingap.models.backbone import check_backbone, create_backbone, n_parameters
 from domaingap.provenance import Seen
 
 N_LANDMARKS = 68
@@ -227,10 +228,16 @@ def load_network(checkpoint: Path | str) -> LandmarkRegressor:
         raise UserError(f"{checkpoint}: not a checkpoint of this suite (it has no hyper_parameters); {OURS}")
     for key, value in settings.items():
         if key != "pretrained" and not (key in SETTINGS and SETTINGS[key](value)):
-            raise UserError(f"{checkpoint}: not a checkpoint of this suite (hyper_parameters: {key} is {value!r}); {OURS}")
+            raise UserError(
+                f"{checkpoint}: not a checkpoint of this suite (hyper_parameters: {key} is {reprlib.repr(value)}); {OURS}"
+            )
     # Whatever the file says, nothing is fetched for it.
     own = {"backbone": "resnet18", **settings, "pretrained": False}
     check_backbone(own["backbone"])
+    n_weights = sum(value.numel() for value in content["state_dict"].values())
+    if n_parameters(own["backbone"], own.get("in_channels", 1)) > 2 * n_weights:
+        # Before it is made in earnest, which finds out what it takes.
+        raise UserError(f"{checkpoint}: its weights aren't those of its network (they are too few); {OURS}")
     try:
         with torch.device("meta"):  # sizes alone: those that don't fit the weights are never made
             problem = differs(content["state_dict"], LandmarkRegressor(**own))
@@ -253,8 +260,8 @@ def _is_number(value: Any) -> bool:
 
 SETTINGS: dict[str, Callable[[Any], bool]] = {
     "backbone": lambda value: isinstance(value, str),
-    "input_size": _is_whole(1, 4096),
-    "in_channels": _is_whole(1, 4096),
+    "input_size": _is_whole(1, 2048),
+    "in_channels": _is_whole(1, 1024),
     "loss": lambda value: isinstance(value, str) and value in LOSSES,
     "optimizer": lambda value: isinstance(value, str),
     "lr": _is_number,
@@ -278,9 +285,12 @@ def read_checkpoint(path: Path | str) -> dict[str, Any]:
     """
     try:
         with zipfile.ZipFile(path) as archive:  # as torch.save has written since 1.6
-            members(archive, Path(path).stat().st_size, packed=False)
+            infos = members(archive, Path(path).stat().st_size, packed=False)
             if (damaged := archive.testzip()) is not None:  # PyTorch doesn't look at checksums
                 raise ValueError(damaged)
+            for info in infos:
+                if info.filename.endswith("data.pkl"):
+                    check_pickle(archive.read(info))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of a TorchScript archive, which is refused
             content = torch.load(path, map_location="cpu", weights_only=True)

@@ -177,11 +177,13 @@ def _settings(**changes: Any) -> Callable[[dict[str, Any]], None]:
         (_weights(head_bias=torch.zeros(136).to_sparse()), "head.bias isn't a plain tensor"),
         (_weights(head_bias=[1.0]), "head.bias isn't a tensor"),
         (_weights(head_bias=torch.zeros(136, dtype=torch.int64)), "head.bias holds torch.int64"),
-        (_settings(in_channels=4000), "the network needs"),
+        (_settings(in_channels=1000), "the network needs"),
+        (_settings(loss="gaussian_nll"), "the network needs"),
         (_settings(in_channels=10**12), "in_channels is 1000000000000"),
         (_settings(input_size=10**6), "input_size is 1000000"),
         (_settings(input_size=True), "input_size is True"),
-        (_settings(backbone="vit_giant_patch14_224", input_size=224), "the network needs"),
+        (_settings(backbone="vit_giant_patch14_224", input_size=224), "they are too few"),
+        (_settings(backbone="vit_giant_patch14_224", input_size=225), "they are too few"),
         (_settings(backbone=["resnet18"]), "backbone is"),
         (_settings(loss=[]), "loss is"),
         (_settings(depth=3), "depth is 3"),
@@ -210,6 +212,23 @@ def test_damage_that_pytorch_does_not_look_for(tmp_path: Path) -> None:
     torch.load(path, weights_only=True)  # takes it
     with pytest.raises(UserError, match="can't be read as a checkpoint"):
         load_network(path)
+
+
+def test_a_key_that_takes_hours_to_hash(tmp_path: Path) -> None:
+    save_network(LandmarkRegressor("test_resnet", input_size=32), tmp_path / "a.ckpt")
+    with zipfile.ZipFile(tmp_path / "a.ckpt") as archive:
+        members = {info.filename: archive.read(info) for info in archive.infolist()}
+    for tuples in (10, 40):
+        # A dictionary whose key is a pair of one pair, which is a pair of one pair, and so on.
+        pairs = b"".join(b"h" + bytes([i]) + b"\x86q" + bytes([i + 1]) for i in range(tuples))
+        odd = b"\x80\x02}X\x0a\x00\x00\x00state_dict})q\x00" + pairs + b"K\x01ss."
+        with zipfile.ZipFile(tmp_path / f"{tuples}.ckpt", "w") as archive:
+            for name, content in members.items():
+                archive.writestr(name, odd if name.endswith("data.pkl") else content)
+    with pytest.raises(UserError, match="holds no network's weights"):
+        read_checkpoint(tmp_path / "10.ckpt")
+    with pytest.raises(UserError, match="can't be read as a checkpoint"):
+        read_checkpoint(tmp_path / "40.ckpt")
 
 
 @pytest.mark.parametrize("legacy", [True, False])
