@@ -181,6 +181,8 @@ def _in_child(kind: Kind, batch: list[int], plan: Plan) -> Iterator[Outcome]:
     finally:
         os.close(reader)
         status = os.waitpid(child, 0)[1]
+    if current < 0 and not ready:
+        raise RuntimeError(f"an input of {kind.name} isn't made within {2 * SECONDS + 30:.0f} s")
     if current >= 0:
         seconds = time.monotonic() - began
         how = "hang" if not ready else "crash"

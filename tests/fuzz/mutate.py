@@ -155,10 +155,11 @@ Node = tuple[Any, Any]
 def nodes(tree: Any) -> list[Node]:
     """Every place of a tree of dictionaries and lists that holds something."""
     found: list[Node] = []
-    left = [tree]
+    left, seen = [tree], set[int]()
     while left:
         container = left.pop()
-        if isinstance(container, dict | list):
+        if isinstance(container, dict | list) and id(container) not in seen:
+            seen.add(id(container))
             keys = list(container) if isinstance(container, dict) else range(len(container))
             found += [(container, key) for key in keys]
             left += [container[key] for key in keys]

@@ -32,7 +32,7 @@ def _odd_tensor(rng: Damage, value: Any) -> Any:
         lambda: one, lambda: torch.zeros(0), lambda: torch.zeros(3, 3), lambda: one.expand(1 << 40),
         lambda: one.expand(shape or (1,)),        lambda: torch.zeros(shape, dtype=torch.int64),
         lambda: torch.zeros(shape, dtype=torch.complex64),
-        lambda: {"x": value},        lambda: torch.zeros(shape, dtype=torch.bool),
+        lambda: {"x": value}, lambda: _shared(60),        lambda: torch.zeros(shape, dtype=torch.bool),
         lambda: torch.zeros(shape, dtype=torch.float16), lambda: [value],
         lambda: torch.full(shape, float("nan")), lambda: torch.full(shape, float("inf")), lambda: torch.full(shape, 1e38),
         lambda: torch.zeros(shape).to_sparse() if shape else one, lambda: torch.empty(shape, device="meta"),
@@ -40,6 +40,21 @@ def _odd_tensor(rng: Damage, value: Any) -> Any:
         lambda: torch.quantize_per_tensor(torch.zeros(shape), 0.1, 0, torch.quint8),
     )  # fmt: skip
     return rng.choice(odd)()
+
+
+PAIRS = b"\x80\x02}X\x0a\x00\x00\x00state_dict})q\x00" + b"".join(
+    b"h" + bytes([i]) + b"\x86q" + bytes([i + 1]) for i in range(60)
+)
+PAIRS += b"K\x01ss."
+"""A pickle whose key is a pair of one pair, and so on, 60 times: its hash takes for ever."""
+
+
+def _shared(depth: int) -> Any:
+    """A list that holds another twice, and so on: whoever prints it never ends."""
+    value: Any = [1]
+    for _ in range(depth):
+        value = [value, value]
+    return value
 
 
 def damaged_checkpoint(rng: Damage, data: bytes, bomb: bytes) -> bytes:
@@ -55,9 +70,11 @@ def damaged_checkpoint(rng: Damage, data: bytes, bomb: bytes) -> bytes:
         return damaged_archive(rng, data, bomb, ".raw")
     if draw < 0.5:
         file = io.BytesIO()
-        match rng.randrange(6):
+        match rng.randrange(7):
             case 0:
                 return pickle.dumps(Payload())
+            case 6:
+                return rewrite(data, lambda name, content: PAIRS if name.endswith("data.pkl") else content)
             case 1:
                 torch.save(Payload(), file)
             case 2:

@@ -17,6 +17,8 @@ LAUGHS = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 10)
 )
 """A billion references to one list."""
+MERGES = "a0: &a0 {x: 1}\n" + "".join(f"a{i}: &a{i} {{<<: [{', '.join([f'*a{i - 1}'] * 9)}]}}\n" for i in range(1, 10))
+"""A dictionary that takes another nine times, and so on."""
 DEEP = 3_000
 ODD = (
     "off", "no", "y", "1:30", "0o17", "0b1", "1_000", "2026-11-25", "!!binary aGk=", "!!set {a}", "!!omap [a: 1]", "&a [*a]",
@@ -54,7 +56,7 @@ def damaged(rng: Damage, content: Any) -> bytes:
             if rng.random() < 0.3:
                 at = rng.randrange(len(lines))
                 lines[at] = lines[at].partition(":")[0] + ": *a9"
-                return (LAUGHS + "\n".join(lines)).encode()
+                return (rng.choice((LAUGHS, MERGES)) + "\n".join(lines)).encode()
             return "\n".join([*lines, *rng.sample(lines, min(3, len(lines)))]).encode()
 
 
