@@ -86,6 +86,7 @@ def prepare(
 ) -> int:
     """Prepare every part that is present and print what was found."""
     from domaingap.data.prepare import prepare_part
+    from domaingap.data.readers import Reader
 
     crop, _ = crop_and_augment(config, size, channels, box)
     table = Table(title=f"{crop.size} px {crop.channels} crops, boxes: {crop.box}", title_justify="left")
@@ -102,6 +103,8 @@ def prepare(
             continue
         if absent := about.absent(parts):
             notes.append(f"{about.name}: a partial release; absent: {', '.join(absent)}")
+        if isinstance(faces, Reader) and (strangers := faces.strangers()):
+            notes.append(f"{about.name}: passed over, since no part is called so: {', '.join(strangers)}")
         for part in parts:
             try:
                 prepared = prepare_part(faces, part, crop, prepared_dir, workers)
