@@ -10,7 +10,7 @@ from rich.table import Table
 
 from domaingap import sources
 from domaingap.config import AugmentConfig, CropConfig
-from domaingap.errors import UserError
+from domaingap.errors import UserError, printable
 
 if TYPE_CHECKING:
     from domaingap.data.readers import FaceSource
@@ -134,7 +134,7 @@ def prepare(
 
         terminal().print(table)
         for note in notes:
-            terminal().print(note, markup=False)
+            terminal().print(printable(note), markup=False)
     if failures:
         more = f" (and {len(failures) - 1} more parts failed)" if len(failures) > 1 else ""
         raise UserError(f"{failures[0]}{more}")
