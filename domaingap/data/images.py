@@ -16,6 +16,7 @@ several frames or pages   refused; but a camera's previews in a JPEG (MPO) are n
 
 from __future__ import annotations
 
+import logging
 import re
 import struct
 import warnings
@@ -37,6 +38,9 @@ FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF")
 
 MAX_PIXELS = 89_478_485
 """Of the largest picture that is decoded: where Pillow begins to warn."""
+
+# What it logs of a damaged file is said by the error.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 _AGAIN = "copy or fetch this file again"
 _ORIENTATION = 0x0112

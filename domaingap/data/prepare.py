@@ -3,7 +3,7 @@
 Layout below the prepared folder, for each part of a data set::
 
     <source>/<part>/boxes-<key>.jsonl     detected boxes by image content; shared by all crop sizes
-    <source>/<part>/seen.jsonl            which state of the files (sizes, times) has which content
+    <source>/<part>/seen.jsonl            which state of the files (sizes, times) has which content, and what is passed over
     <source>/<part>/crops-<key>/crops.npy   [N, S, S] or [N, S, S, 3] uint8
                                /index.npz   names, photographs, pictures, landmarks, transforms, boxes
                                /manifest.json   written last, see domaingap.store
@@ -34,7 +34,7 @@ from domaingap.data.readers import FaceSource, Reader, Record
 from domaingap.data.readers.generated import GeneratedReader
 from domaingap.data.render import FACE, render_crops
 from domaingap.data.sanity import annotation_fault
-from domaingap.errors import DataError, UserError
+from domaingap.errors import DataError, UserError, printable
 from domaingap.hashing import append_line, content_key, digest, empty_array, read_lines
 from domaingap.landmarks import to_ibug68
 from domaingap.parallel import available_cores, spread, worker_count
@@ -172,7 +172,7 @@ def _say(name: str, folder: Path, left_out: dict[str, str]) -> None:
         _said.add(folder)
         first = ", ".join(f"{face} ({why})" for face, why in list(left_out.items())[:3])
         more = f" and {len(left_out) - 3} more, named in {folder / MANIFEST}" if len(left_out) > 3 else ""
-        console.print(f"warning: {name}: left out, since they can't be used: {first}{more}", markup=False)
+        console.print(f"warning: {name}: left out, since they can't be used: {printable(first)}{more}", markup=False)
 
 
 def _are_counts(value: Any) -> bool:
@@ -402,6 +402,7 @@ def _prepare_rows(
     if not crops_file.is_file() or map_crops(crops_file, crop, len(records)) is None:
         rows_file.unlink(missing_ok=True)
         empty_array(crops_file, stored_shape(len(records), crop), np.uint8)
+    # Another time a picture that couldn't be looked at may have been left out.
     names = dict(enumerate(record.name for record in records))
     rows = {row["i"]: row for row in read_lines(rows_file, ROW) if row["name"] == names.get(row["i"]) and _is_boxed(row)}
     boxes = {row["face"]: row for row in read_lines(boxes_file, BOX) if _is_boxed(row)} if crop.box == "mtcnn" else {}

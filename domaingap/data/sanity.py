@@ -1,7 +1,7 @@
 """Which annotations can't be those of a face in their picture: they neither train nor test.
 
-What is normal was measured on 1,578 faces of 300-W, FaceSynthetics and DGFaces: at most two points share a position, and
-those are lids and lips that close (a third of 300-W); the outer eye corners are 0.13 of the face's size apart at least,
+What is normal was measured on 1,578 faces of 300-W, FaceSynthetics and DGFaces: points that share a position are those of
+lids and lips that close (a third of 300-W), two by two; the outer eye corners are 0.13 of the face's size apart at least,
 on turned renderings; no box of landmarks is larger than its picture. Single points outside the picture are part of the
 releases and stay.
 """
@@ -68,9 +68,8 @@ def annotation_fault(points: NDArray[Any], size: tuple[int, int] | None = None) 
     centres = [points[list(eye)].mean(axis=0) for eye in IBUG68.eyes]
     if np.linalg.norm(centres[0] - centres[1]) <= length:
         return "eyes coincide"
-    whole = bool((points == points.round()).all())
     for number in np.flatnonzero(counts > 1):
-        if not _may_coincide(np.flatnonzero(group == number).tolist(), whole):
+        if not all(_may_coincide(i, j) for i, j in combinations(np.flatnonzero(group == number).tolist(), 2)):
             return "points coincide"
     if size is not None:
         if (sides > LARGEST * np.array(size)).any():
@@ -81,12 +80,8 @@ def annotation_fault(points: NDArray[Any], size: tuple[int, int] | None = None) 
     return None
 
 
-def _may_coincide(indices: list[int], whole: bool) -> bool:
-    """Whether these points can be in one place: two lids, two lips or two neighbours; more only in whole pixels."""
-    return (len(indices) == 2 or whole) and all(_close(i, j) for i, j in combinations(indices, 2))
-
-
-def _close(i: int, j: int) -> bool:
+def _may_coincide(i: int, j: int) -> bool:
+    """Whether two points can be in one place: of one eye, of the lips, or neighbours on a line; but no corners."""
     if _REGION[i] != _REGION[j]:
         return False
     if _REGION[i] == "mouth":

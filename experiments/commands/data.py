@@ -9,7 +9,7 @@ from rich.table import Table
 
 from domaingap import sources
 from domaingap.config import RealConfig, SyntheticConfig
-from domaingap.errors import SettingError, UserError
+from domaingap.errors import SettingError, UserError, printable
 from domaingap.paths import check_file, check_folder
 from domaingap.study.arguments import parse_settings
 from domaingap.study.recipe import Answer, Recipe
@@ -80,6 +80,7 @@ def prepare(
 ) -> int:
     """Prepare every part that is present and print what was found."""
     from domaingap.data.prepare import prepare_part
+    from domaingap.data.readers import Reader
 
     options = {"data_root": data_root, "prepared_dir": prepared_dir, "crop.size": size}
     settings = read_settings(config, {**options, "crop.channels": channels, "crop.box": box})
@@ -98,6 +99,8 @@ def prepare(
             continue
         if absent := about.absent(parts):
             notes.append(f"{about.name}: a partial release; absent: {', '.join(absent)}")
+        if isinstance(faces, Reader) and (strangers := faces.strangers()):
+            notes.append(f"{about.name}: passed over, since no part is called so: {', '.join(strangers)}")
         for part in parts:
             try:
                 prepared = prepare_part(faces, part, crop, settings.prepared_dir, workers)
@@ -125,7 +128,7 @@ def prepare(
     if table.rows:
         terminal().print(table)
         for note in notes:
-            terminal().print(note, markup=False)
+            terminal().print(printable(note), markup=False)
     if failures:
         more = f" (and {len(failures) - 1} more parts failed)" if len(failures) > 1 else ""
         raise UserError(f"{failures[0]}{more}")

@@ -189,6 +189,21 @@ def test_found_as_people_have_it(prepare: Callable[..., Answer], change: Change,
     assert sorted(said.split(", ")) == sorted(passed_over.split(", "))
 
 
+def test_folders_that_are_no_part_are_named(prepare: Callable[..., Answer]) -> None:
+    def change(root: Path) -> None:
+        (root / "helen" / "testset").rename(root / "testset")  # as helen.zip unpacks
+        (root / "helen" / "train").mkdir()
+        shutil.copytree(root / "testset", root / "helen" / "trainset")
+        shutil.copy(root / "afw" / "100_1.jpg", root / "loose.jpg")
+        (root / "__MACOSX").mkdir()
+
+    answer = prepare(change)
+    assert answer.code == 0, answer.err
+    assert "300w: passed over, since no part is called so: testset/, 1 pictures and annotations in /" in answer.out
+    assert "helen/train/" in answer.out and "__MACOSX" not in answer.out
+    assert "absent: lfpw/trainset, helen/testset, lfpw/testset, ibug" in " ".join(answer.out.split())
+
+
 def test_the_same_faces_are_the_same_whatever_they_are_called_in(prepare: Callable[..., Answer], tmp_path: Path) -> None:
     prepare(lambda root: None)
     before = {path.name for path in (tmp_path / "prepared").rglob("crops-*")}

@@ -144,6 +144,6 @@ def _row_column_pairs(path: Path, content: Any) -> list[Any]:
         known = "face.standard.NN.pixel_2d (version 2) nor standard.keypoints_2d_coordinates (version 1)"
         raise DataError(path, f"neither {known}: {type(error).__name__} {quoted(str(error))}") from error
     numbers = [number for number, _ in sorted(pairs, key=lambda pair: pair[0])]
-    if len(numbers) == 68 and numbers != list(range(numbers[0], numbers[0] + 68)):
-        raise DataError(path, f"key points {numbers[0]} to {numbers[-1]} with gaps or repeats, expected 68 in a row")
+    if len(numbers) == 68 and numbers not in (list(range(68)), list(range(1, 69))):
+        raise DataError(path, "key points aren't numbered in a row from 0 or 1")
     return [point for _, point in sorted(pairs, key=lambda pair: pair[0])]
