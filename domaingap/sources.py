@@ -113,7 +113,7 @@ class Source:
             return (name,)
         if name not in self.choices:
             raise SettingError(
-                "real.parts", f"is {name}, which {self.title} has no part of; known: {', '.join(self.choices)}"
+                "real.parts", f"is {name}, but {self.title} has no part {name!r}; known: {', '.join(self.choices)}"
             )
         return self.choices[name]
 

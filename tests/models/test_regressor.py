@@ -130,9 +130,13 @@ def test_unknown_backbone_and_unreachable_weights(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(UserError, match="resnet19.*no such model.*resnet18"):
         LandmarkRegressor("resnet19")
 
-    def no_network(*args: object, **kwargs: object) -> None:
-        raise OSError("no route to host")
+    create = timm.create_model
 
-    monkeypatch.setattr("domaingap.models.regressor.timm.create_model", no_network)
+    def no_network(*args: Any, **kwargs: Any) -> Any:
+        if kwargs.get("pretrained"):
+            raise OSError("no route to host")
+        return create(*args, **kwargs)
+
+    monkeypatch.setattr(timm, "create_model", no_network)
     with pytest.raises(UserError, match="pretrained weights of resnet18 can't be fetched.*--model.pretrained false"):
         LandmarkRegressor("resnet18", pretrained=True)
