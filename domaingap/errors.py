@@ -8,6 +8,8 @@ from pathlib import Path
 
 UNSEEN = ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")
 """Categories of characters that steer a terminal, break a line or can't be shown."""
+LONGEST = 1000
+"""Characters of a message; a value that is in it may be of any length."""
 JOINERS = "\u200c\u200d"
 """Of these the ones that belong to words of some languages."""
 
@@ -19,6 +21,8 @@ class UserError(Exception):
     """
 
     def __init__(self, message: str) -> None:
+        if len(message) > LONGEST:
+            message = f"{message[: LONGEST // 2]} … {message[-LONGEST // 4 :]}"  # what was wrong and what to do
         super().__init__(printable(message))
 
     def __reduce__(self) -> tuple[type[UserError], tuple[str]]:

@@ -378,7 +378,7 @@ def test_wrong_yaml_names_file_and_line(cli: Cli, empty: Path, text: str | bytes
         ("  model.backbone: {values: [test_resnet, resnet19]}", [":5: parameters: model.backbone is resnet19", "resnet18"]),
         ("  real.n_val: {values: [6, 30]}", [":5: parameters: real.n_val is 30"]),
         ("  fit.lr: {values: [0.1, {a: 1}]}", [":5: parameters: fit.lr", "a word or a number"]),
-        ("  config: {value: none.yaml}", ["none.yaml: no such file"]),
+        ("  config: {value: none.yaml}", [":5: parameters: config: none.yaml: no such file"]),
         ("  config: {value: bad.yaml}", ["bad.yaml:2: fit.steps is 0"]),
         ("  wandb.tags: {value: " + "t" * 65 + "}", [":5: parameters: wandb.tags has a tag of 65"]),
         ("  runs_dir: {value: $NO_SUCH_VARIABLE}", [":5: parameters: runs_dir", "not set"]),
