@@ -407,6 +407,15 @@ def test_words_in_a_sweep(cli: Cli, empty: Path) -> None:
     assert "augment.mirror True, False" in answer.err and "fit.lr 0.001, 0.002" in answer.err
 
 
+def test_what_print_config_prints_reads_back_the_same(cli: Cli, tmp_path: Path) -> None:
+    odd = ["--wandb.group=1e-4", "--wandb.tags=007, off", "--fit.lr=1e-05", "--runs_dir=[x]/ü", "--model.pretrained=on"]
+    answer = cli("run", "mixing", *odd, "--print_config")
+    assert answer.code == 0, answer.err
+    found = settings(tmp_path / "c.yaml", answer.out)
+    assert found == parse_settings(RECIPES["mixing"], odd)
+    assert (found.wandb.group, found.wandb.tags, found.fit.lr) == ("1e-4", "007, off", 1e-5)
+
+
 # Paths and names.
 
 

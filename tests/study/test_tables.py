@@ -92,7 +92,7 @@ def test_odd_text_stays_text_in_every_rendering(capsys: pytest.CaptureFixture[st
     lines = render([odd], "markdown").splitlines()
     assert len(lines) == 2 + 2 + len(cells) + 1 + 2, "a cell is one line"
     assert lines[4] == r"| [bold]x[/] \| \*a\* \_b\_ a_b \`c\` \<i> \~ [l]\(u) \\x1b[31m\\n# $5 ^ |"
-    assert lines[9] == r"| \- item |" and lines[-1] == r"\# own"
+    assert lines[9] == r"| \- item |" and lines[-1] == r"\# own  "
     rows = list(csv.reader(io.StringIO(render([odd], "csv"))))
     assert [row[0] for row in rows[2:]] == ["'=cmd|' /C calc'!A0", "'@x", "'-cmd", "-0.5 [-1.0, +0.2]", "'- item", 'a,b "c"']
     text = render([odd], "latex")
