@@ -170,7 +170,7 @@ class _Given:
             if key.partition(".")[0] == "synthetic" and not takes(self.recipe, "synthetic") and key != "synthetic":
                 # A file that describes both domains also serves a recipe that has real faces alone.
                 continue
-            if key in self.sections and value.value is None:
+            if key in self.sections and value.value in (None, {}):
                 continue
             if key not in self.leaves:
                 raise UserError(f"{place}: {key}: {self._unknown(key)}{self.see}")
