@@ -36,6 +36,7 @@ class FaceSyntheticsReader(Reader):
         ),
         citation="Wood et al., Fake it till you make it: face analysis in the wild using synthetic data alone, ICCV 2021",
         homepage="https://github.com/microsoft/FaceSynthetics",
+        layout="NNNNNN.png, NNNNNN_seg.png and NNNNNN_ldmks.txt",
     )
     files = re.compile(r"(\d+)(?:\.png|_ldmks\.txt)")
 
