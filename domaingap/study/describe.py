@@ -51,7 +51,7 @@ def describe_data(module: Module) -> DataRecord:
         n_train=len(module.train_positions),
         n_val=len(module.val_positions),
         boxes=module.box_rule(),
-        licence=module.about.licence.name,
+        licence=", ".join(module.faces.seen(module.train_positions[:0]).named()),
         moved=module.moved if isinstance(module, RealDataModule) else {},
     )
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, get_args, get_type_hints
 
 from domaingap.config import AdapterConfig
+from domaingap.provenance import licence_line
 from domaingap.study.compare import (
     Budget,
     Cell,
@@ -69,6 +70,7 @@ def run_table(record: RunRecord) -> Table:
         notes.append(f"label adapter for {adapter.use}: {_adapter_line(adapter)}")
         notes += [f"warning: {adapter.warning}"] if adapter.warning else []
         notes += [f"caution: {adapter.movement_warning}"] if adapter.movement_warning else []
+    notes.append(licence_line(record.licences, record.non_commercial))
     pictures = "val_faces.png" + (", adapter.png" if adapter else "")
     notes.append(f"files: {record.folder} (result.json, predictions.npz, {pictures}, checkpoints/)")
     return Table(record.name, columns, rows, notes)
