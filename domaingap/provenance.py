@@ -139,8 +139,15 @@ def plain_terms(terms: Collection[Terms]) -> list[dict[str, Any]]:
 
 
 def read_terms(values: Collection[Any]) -> frozenset[Terms]:
-    """Terms from their plain form; earlier versions wrote down a licence's name alone."""
-    return frozenset(_named(value) if isinstance(value, str) else Terms(**value) for value in values)
+    """Terms from their plain form; earlier versions wrote down a licence's name alone.
+
+    Raises:
+        TypeError: they are in no such form.
+    """
+    terms = frozenset(_named(value) if isinstance(value, str) else Terms(**value) for value in values)
+    if any(one.non_commercial not in (True, False, None) for one in terms):
+        raise TypeError("non_commercial is true, false or null")
+    return terms
 
 
 def _named(licence: str) -> Terms:
@@ -148,7 +155,7 @@ def _named(licence: str) -> Terms:
 
     if licence.startswith("ImageNet"):
         return IMAGENET
-    known = {kind.source for kind in face_sources().values() if kind.source.licence.name == licence}
+    known = [kind.source for kind in face_sources().values() if kind.source.licence.name == licence]
     uses = {source.licence.non_commercial for source in known}
     titles = " or ".join(sorted(source.title for source in known))
     return Terms(titles or "data of an earlier version", licence, uses.pop() if len(uses) == 1 else None)

@@ -312,10 +312,11 @@ class StageStore:
             family = AdapterFamily(pairs.prediction, pairs.truth, config, chosen_on, pairs.photographs, seed)
             uses: dict[Use, Any] = {"predictions": None, "labels": labels}
             record: dict[str, Any] = {"n_pairs": family.n_pairs}
+            seen = network.seen(picked_by) | train.seen() | (val.seen().picking() if selection == "real_val" else Seen())
             for use, keep in uses.items():
                 choice = family.choose(keep)
                 adapter = choice.adapter
-                adapter.save(folder / f"{use}.ckpt")
+                adapter.save(folder / f"{use}.ckpt", seen)
                 diagnosis = diagnose(adapter, unseen.prediction, labels)
                 record[use] = {
                     "kind": adapter.kind,
@@ -329,7 +330,6 @@ class StageStore:
                     "warning": spread_warning(diagnosis, use),
                     "movement_warning": movement_warning(diagnosis, use),
                 }
-            seen = network.seen(picked_by) | train.seen() | (val.seen().picking() if selection == "real_val" else Seen())
             return {**record, "seen": seen.plain(), "seconds": round(time.monotonic() - began, 1)}
 
         entry = self.store.get("stages/adapter", identity, build, "label adapter")
@@ -365,7 +365,10 @@ def build_network(
 
 def checkpoint_seen(path: Path) -> Seen:
     """What a checkpoint says of what it has seen."""
-    return Seen.of(read_checkpoint(path).get("seen"))
+    try:
+        return Seen.of(read_checkpoint(path).get("seen"))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path}: what it says that it has seen can't be read ({error}); use another checkpoint") from error
 
 
 def _own(point: Point) -> Point:

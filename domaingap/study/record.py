@@ -62,6 +62,7 @@ class DataRecord:
     boxes: str
     licence: str
     moved: dict[str, str] = field(default_factory=dict)
+    citation: str = ""
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,8 @@ class FaceSyntheticsReader(Reader):
         if written is None:
             return super().terms()
         names = set(os.listdir(self.root))
-        ours = all(f"{name}_face.npz" in names for name in self.names("all"))
+        labels = (name.removesuffix("_ldmks.txt") for name in names if name.endswith("_ldmks.txt"))
+        ours = all(f"{number}_face.npz" in names for number in labels)
         return written if ours else written | super().terms()
 
     def read_landmarks(self, path: Path) -> NDArray[np.float64]:
