@@ -96,7 +96,7 @@ class Advance:
         self._description, self._total, self._every_s = description, total, every_s
         columns = (
             TextColumn("{task.description}"),
-            BarColumn(),
+            BarColumn(12),
             DownloadColumn(),
             TransferSpeedColumn(),
             TimeRemainingColumn(),

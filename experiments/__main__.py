@@ -194,8 +194,8 @@ def build_parser() -> argparse.ArgumentParser:
 
     data = commands.add_parser(
         "data",
-        help="make, prepare and look at data sets",
-        description="Make, prepare and look at data sets.",
+        help="fetch, make, prepare and look at data sets",
+        description="Fetch, make, prepare and look at data sets.",
         epilog="example:\n  domaingap data prepare --data_root data",
         formatter_class=formatter,
     )

@@ -216,6 +216,8 @@ def fetch(what: Download, data_root: Path, url: str | None = None) -> Fetched:
         UserError: it can't be had, isn't what it should be, or something else is in its place, which is never touched.
     """
     work, folder = data_root / ".fetch", data_root / what.folder
+    if (there := _there(what, folder)) is not None:  # also where nothing can be written
+        return there
     try:
         work.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -223,7 +225,7 @@ def fetch(what: Download, data_root: Path, url: str | None = None) -> Fetched:
     archive, unpacking = work / f"{what.name}.zip", work / f"{what.name}.unpacking"
     with locked(work / f"{what.folder}.lock", str(folder), "--data_root"):
         if (there := _there(what, folder)) is None:
-            download(url or what.url, archive, what.title, 2 * (what.size or what.unpacked) + (1 << 20), what.unpacked)
+            download(url or what.url, archive, what.name, 2 * (what.size or what.unpacked) + (1 << 20), what.unpacked)
             try:
                 _remove(unpacking)
                 unpacked = unpack(archive, unpacking, what.wanted, 10_000 + 4 * _expected(what), 2 * what.unpacked)

@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import requests
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import HTTPError, IncompleteRead
 
 from domaingap import __version__
 from domaingap.errors import UserError
@@ -99,7 +99,7 @@ def check_room(folder: Path, need: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < need:
         raise UserError(
-            f"{folder}: {amount(need)} are needed and {amount(free)} are free; make room, or choose another folder"
+            f"{folder}: {amount(need)} are needed and {amount(free)} are free; make room, or choose another --data_root"
         )
 
 
@@ -138,6 +138,8 @@ def _ask(session: requests.Session, url: str, headers: dict[str, str]) -> reques
     """The answer to a request, after redirects; its body isn't read yet."""
     here = url
     try:
+        if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
+            raise UserError(f"{url}: not an address that begins with http:// or https://")
         for _ in range(REDIRECTS + 1):
             # No credentials of a .netrc: what is fetched here is open to everybody.
             answer = session.get(
@@ -162,8 +164,10 @@ def _ask(session: requests.Session, url: str, headers: dict[str, str]) -> reques
         raise UserError(
             "HTTPS_PROXY or HTTP_PROXY holds no address of a proxy, such as http://proxy.example:8080"
         ) from error
-    except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, requests.exceptions.MissingSchema) as error:
-        raise UserError(f"{here}: not an address that begins with http:// or https://") from error
+    except requests.exceptions.InvalidSchema as error:
+        raise UserError("HTTPS_PROXY or ALL_PROXY names a SOCKS proxy, for which the package pysocks is needed") from error
+    except (requests.exceptions.InvalidURL, ValueError, TypeError) as error:  # TypeError: a proxy without a host
+        raise UserError(f"{here}: this address, or the proxy's in HTTPS_PROXY or HTTP_PROXY, can't be read") from error
     except requests.RequestException as error:
         raise _AgainError(f"no connection to {urlsplit(here).netloc} ({_reason(error)})") from error
     raise UserError(f"{url}: sends on more than {REDIRECTS} times; nothing was taken")
@@ -284,11 +288,15 @@ def _size(path: Path) -> int:
 
 def _reason(error: BaseException) -> str:
     """The innermost cause in a few words: those around it repeat addresses, and a proxy's may hold a password."""
+    if isinstance(error, IncompleteRead):
+        return "the connection was closed"
     inner: Any = error
     while (deeper := getattr(inner, "reason", None) or inner.__cause__ or inner.__context__) is not None:
         if not isinstance(deeper, BaseException) or deeper is inner:
             break
         inner = deeper
+    if isinstance(inner, TimeoutError):
+        return f"nothing came for {PATIENCE.silence_s:g} s"
     return str(getattr(inner, "strerror", None) or type(inner).__name__)
 
 

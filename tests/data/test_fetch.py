@@ -460,6 +460,8 @@ def test_addresses_that_lead_nowhere(get: Callable[..., Answer], tmp_path: Path)
         ("file:///etc/passwd", "not an address that begins with http:// or https://"),
         ("release.zip", "not an address"),
         ("http://", "not an address"),
+        ("http://[::1/release.zip", "this address, or the proxy's in HTTPS_PROXY or HTTP_PROXY, can't be read"),
+        ("http://a b/release.zip", "can't be read"),
         ("http://127.0.0.1:9/release.zip", "no connection to 127.0.0.1:9"),
         ("https://127.0.0.1:1/release.zip", "no connection to 127.0.0.1:1"),
     ):
@@ -518,13 +520,16 @@ def test_through_a_proxy(
     assert get("http://data.example/release.zip").code == 0 and whole(tmp_path, faces)
     assert [path for path, _ in server.asked] == ["http://data.example/release.zip"] * 2
     (tmp_path / "face_synthetics").rename(tmp_path / "aside")
-    monkeypatch.setenv("HTTP_PROXY", "http://me:secret@127.0.0.1:9")
-    result = get("http://data.example/release.zip")
-    assert (
-        result.code == 2
-        and "the proxy (HTTPS_PROXY, HTTP_PROXY) doesn't answer" in result.err
-        and "secret" not in result.err
-    )
+    for proxy, message in (
+        ("http://me:secret@127.0.0.1:9", "the proxy (HTTPS_PROXY, HTTP_PROXY) doesn't answer (Connection refused)"),
+        ("http://me:secret@", "can't be read"),
+        ("http://", "holds no address of a proxy"),
+        ("http://me:secret@[::1", "can't be read"),
+        ("socks5://me:secret@127.0.0.1:9", "names a SOCKS proxy, for which the package pysocks is needed"),
+    ):
+        monkeypatch.setenv("HTTP_PROXY", proxy)
+        result = get("http://data.example/release.zip")
+        assert result.code == 2 and message in result.err and "secret" not in result.err, (proxy, result.err)
 
 
 SCRIPT = """
@@ -676,3 +681,11 @@ def test_every_download_is_pinned_and_names_its_terms() -> None:
         assert one.url.startswith("https://") and one.licence.url.startswith("https://") and one.citation
         assert one.commit is None or f"/{one.commit}.zip" in one.url
         assert "github.com" not in one.url or one.commit, "branches move"
+
+
+def test_a_whole_data_set_is_found_where_nothing_can_be_written(
+    get: Callable[..., Answer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert get().code == 0
+    monkeypatch.setattr(Path, "mkdir", lambda *_, **__: pytest.fail("made a folder"))
+    assert "there already: 18 files" in get().out
