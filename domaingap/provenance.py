@@ -105,7 +105,10 @@ class Seen:
         if value is None:
             return cls(complete=False)
         sets = {key: frozenset(value[key]) for key in ("real", "selected_on")}
-        return cls(**sets, licences=read_terms(value["licences"]), steps=value["steps"], complete=value["complete"])
+        licences = read_terms(value["licences"])
+        if any(isinstance(licence, str) for licence in value["licences"]):
+            licences |= terms_of_images(sets["selected_on"])  # which earlier versions left out
+        return cls(**sets, licences=licences, steps=value["steps"], complete=value["complete"])
 
     def notice(self) -> dict[str, Any]:
         """What an exported network carries with it, for JSON; ``notice`` is what :func:`licence_line` says.
@@ -148,6 +151,14 @@ def read_terms(values: Collection[Any]) -> frozenset[Terms]:
     if any(one.non_commercial not in (True, False, None) for one in terms):
         raise TypeError("non_commercial is true, false or null")
     return terms
+
+
+def terms_of_images(names: Collection[str]) -> frozenset[Terms]:
+    """The terms of the data sets that images are from, by their names with their source."""
+    from domaingap.sources import face_sources
+
+    known = {name.partition("/")[0] for name in names}
+    return frozenset(Terms.of(kind.source) for name, kind in face_sources().items() if name in known)
 
 
 def _named(licence: str) -> Terms:

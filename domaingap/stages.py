@@ -25,7 +25,7 @@ from domaingap.models.adapter_diagnosis import diagnose, movement_warning, sprea
 from domaingap.models.label_adapter import LabelAdapter
 from domaingap.models.regressor import LandmarkRegressor, check_backbone, load_weights, read_checkpoint
 from domaingap.progress import console, detail
-from domaingap.provenance import IMAGENET, Seen, plain_terms, read_terms
+from domaingap.provenance import IMAGENET, Seen, plain_terms, read_terms, terms_of_images
 from domaingap.store import Entry, Store, file_digest
 from domaingap.training import FitResult, OnPoint, Point, fit_stage, predict, resolve
 
@@ -100,7 +100,8 @@ class Stage:
         if selection == "budget":
             return seen
         picked = self.entry.record["sets"][self.pick(selection)]
-        return seen | Seen(selected_on=frozenset(picked["real"]), licences=read_terms(picked.get("licences", ())))
+        licences = read_terms(picked["licences"]) if "licences" in picked else terms_of_images(picked["real"])
+        return seen | Seen(selected_on=frozenset(picked["real"]), licences=licences)
 
     def load(self, selection: str) -> LandmarkRegressor:
         """The network that a selection rule picks."""

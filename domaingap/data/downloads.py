@@ -24,6 +24,7 @@ from domaingap.data.transfer import download, forget
 from domaingap.data.unpack import ArchiveError, Unpacked, unpack
 from domaingap.errors import DataError, UserError
 from domaingap.hashing import write_atomically, write_json
+from domaingap.progress import track
 from domaingap.sources import Licence
 from domaingap.store import file_digest, locked
 
@@ -266,6 +267,8 @@ def _there(what: Download, folder: Path) -> Fetched | None:
             try:
                 folder.rmdir()
             except OSError as error:
+                if any(_files(folder)):  # put there just now by another process
+                    return _there(what, folder)
                 raise UserError(f"{folder}: holds hidden files or empty folders only, and no data; delete it") from error
             return None
         if record and record.get("name") != what.name:
@@ -283,7 +286,9 @@ def _there(what: Download, folder: Path) -> Fetched | None:
         size = sum((folder / path).stat().st_size for path in wanted)
         if what.content is None:
             return Fetched(folder, len(wanted), size, True, "not checked: it wasn't fetched from here")
-        content = _content({path: file_digest(folder / path) for path in wanted})
+        content = _content(
+            {path: file_digest(folder / path) for path in track(wanted, len(wanted), f"checking {folder.name}")}
+        )
         if content != what.content:
             raise UserError(f"{folder}: holds as many files as {what.title}, but others; {away}")
         return Fetched(folder, len(wanted), size, True, "checksum verified")
@@ -292,7 +297,7 @@ def _there(what: Download, folder: Path) -> Fetched | None:
 
 
 def _differs(folder: Path, sums: Mapping[str, str]) -> str | None:
-    for path, digest in sums.items():
+    for path, digest in track(sums.items(), len(sums), f"checking {folder.name}"):
         if not (folder / path).is_file():
             return f"{path} is missing"
         if file_digest(folder / path) != digest:

@@ -461,7 +461,7 @@ def test_addresses_that_lead_nowhere(get: Callable[..., Answer], tmp_path: Path)
         ("release.zip", "not an address"),
         ("http://", "not an address"),
         ("http://[::1/release.zip", "this address, or the proxy's in HTTPS_PROXY or HTTP_PROXY, can't be read"),
-        ("http://a b/release.zip", "can't be read"),
+        ("http://a b/release.zip", "a b"),
         ("http://127.0.0.1:9/release.zip", "no connection to 127.0.0.1:9"),
         ("https://127.0.0.1:1/release.zip", "no connection to 127.0.0.1:1"),
     ):

@@ -163,6 +163,8 @@ def test_checkpoints_of_earlier_versions_are_read() -> None:
         names[0]: True, names[1]: False, names[2]: True, IMAGENET.licence: True, "a licence of a fork": None,
     }  # fmt: skip
     assert Seen.of(seen.plain()) == seen
+    picked = Seen.of({**old, "licences": names[1:2], "selected_on": ["300w/afw/1"]})
+    assert picked.non_commercial is True and PHOTOGRAPHS in picked.named(), "what only picked was left out"
     assert Seen.of({**old, "licences": names[1:2]}).non_commercial is False
     assert Seen.of({**old, "licences": ["a licence of a fork"]}).non_commercial is None
 
