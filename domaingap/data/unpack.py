@@ -79,7 +79,7 @@ def unpack(archive: Path, into: Path, wanted: re.Pattern[str], most_files: int, 
     ) as error:
         raise ArchiveError(f"{archive}: no whole zip archive ({str(error) or type(error).__name__})") from error
     except OSError as error:
-        if error.errno is None:  # as bz2 says that its stream is damaged
+        if error.errno in (None, errno.EINVAL):  # a damaged stream of bz2; a place before the file's beginning
             raise ArchiveError(f"{archive}: no whole zip archive ({error})") from error
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise UserError(f"{into.parent}: no room left to unpack; make room and give the same command again") from error

@@ -22,12 +22,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import requests
 
 from domaingap.data import downloads, transfer
 from domaingap.data.downloads import Download
 from domaingap.data.readers import open_reader
+from domaingap.data.unpack import ArchiveError, unpack
 from domaingap.errors import UserError
 from tests.conftest import Answer, write_face_synthetics
 
@@ -689,3 +691,25 @@ def test_a_whole_data_set_is_found_where_nothing_can_be_written(
     assert get().code == 0
     monkeypatch.setattr(Path, "mkdir", lambda *_, **__: pytest.fail("made a folder"))
     assert "there already: 18 files" in get().out
+
+
+def test_damaged_archives_end_in_one_kind_of_error(faces: dict[str, bytes], tmp_path: Path) -> None:
+    """300 archives with seeded damage: each is unpacked as it was, or refused."""
+    rng, good, outcomes, messages = np.random.default_rng(0), zipped(faces), Counter[str](), list[str]()
+    wanted = {name: hashlib.sha256(content).hexdigest() for name, content in faces.items()}
+    for i in range(300):
+        body = bytearray(good)
+        for at in rng.integers(0, len(body), rng.integers(1, 4)) if i % 3 else len(body) - rng.integers(1, 1800, 3):
+            body[at] = rng.integers(256)
+        (tmp_path / "x.zip").write_bytes(body[: rng.integers(len(body))] if i % 7 == 0 else body)
+        into = tmp_path / f"{i}"
+        try:
+            found = unpack(tmp_path / "x.zip", into, SAMPLE.wanted, 1000, 10_000_000)
+        except ArchiveError as error:
+            outcomes["refused"] += 1
+            messages.append(str(error))
+        else:
+            outcomes["unpacked"] += 1
+            assert found.files.items() <= wanted.items()
+        assert {path.name for path in tmp_path.iterdir()} <= {"x.zip", *(f"{k}" for k in range(300))}
+    assert outcomes["refused"] > 100 and outcomes["unpacked"] > 0 and not any("\n" in message for message in messages)
