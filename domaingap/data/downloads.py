@@ -77,7 +77,7 @@ class Download:
     def missing(self, paths: list[str]) -> str | None:
         """In what a list of files differs from what is published; None where it doesn't."""
         found = {what: sum(map(bool, map(pattern.fullmatch, paths))) for what, (pattern, _) in self.counted.items()}
-        return next((f"{found[what]:,} {what} of {n:,}" for what, (_, n) in self.counted.items() if found[what] != n), None)
+        return next((f"{found[what]:,} of {n:,} {what}" for what, (_, n) in self.counted.items() if found[what] != n), None)
 
 
 @dataclass(frozen=True)
@@ -281,7 +281,7 @@ def _there(what: Download, folder: Path) -> Fetched | None:
             return Fetched(folder, len(sums), size, True, "every checksum is the one it was fetched with")
         # Put there by hand, or by an earlier version.
         if (lacking := what.missing(paths)) is not None:
-            raise UserError(f"{folder}: holds {lacking} of {what.title}; {away}")
+            raise UserError(f"{folder}: holds {lacking}, so it isn't {what.title}; {away}")
         wanted = [path for path in paths if what.wanted.fullmatch(path)]
         size = sum((folder / path).stat().st_size for path in wanted)
         if what.content is None:
