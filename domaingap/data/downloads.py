@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from domaingap import sources
-from domaingap.data.transfer import download, forget
+from domaingap.data.transfer import download, forget, unwritable
 from domaingap.data.unpack import ArchiveError, Unpacked, unpack
 from domaingap.errors import DataError, UserError
 from domaingap.hashing import write_atomically, write_json
@@ -217,13 +217,13 @@ def fetch(what: Download, data_root: Path, url: str | None = None) -> Fetched:
         UserError: it can't be had, isn't what it should be, or something else is in its place, which is never touched.
     """
     work, folder = data_root / ".fetch", data_root / what.folder
-    if (there := _there(what, folder)) is not None:  # also where nothing can be written
-        return there
+    archive, unpacking = work / f"{what.name}.zip", work / f"{what.name}.unpacking"
+    if (there := _there(what, folder)) is not None and not archive.exists() and not unpacking.exists():
+        return there  # also where nothing can be written
     try:
         work.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{work}: can't be made ({error.strerror}); choose another --data_root") from error
-    archive, unpacking = work / f"{what.name}.zip", work / f"{what.name}.unpacking"
     with locked(work / f"{what.folder}.lock", str(folder), "--data_root"):
         if (there := _there(what, folder)) is None:
             download(url or what.url, archive, what.name, 2 * (what.size or what.unpacked) + (1 << 20), what.unpacked)
@@ -235,6 +235,8 @@ def fetch(what: Download, data_root: Path, url: str | None = None) -> Fetched:
                 forget(archive)  # it would be no other one the next time
                 _remove(unpacking)
                 raise
+            except OSError as error:
+                raise unwritable(folder, error) from error
         forget(archive)
         _remove(unpacking)
         return there
@@ -314,7 +316,9 @@ def _put(what: Download, unpacked: Unpacked, unpacking: Path, folder: Path, work
         raise ArchiveError(f"{url}: is of commit {unpacked.comment}, not {what.commit}; nothing was put into {folder}")
     content = _content(unpacked.files)
     first = _read_json(work / "checksums.json")
-    known = first.get(what.name, {})
+    known = first.get(what.name) or {}
+    if not isinstance(known, dict) or not known.keys() <= {"date", "url", "content"}:
+        raise UserError(f"{work / 'checksums.json'}: damaged ({what.name}); delete it, and give the same command again")
     for path, digest in what.checksums.items():
         if unpacked.files.get(path) != digest:
             raise ArchiveError(
@@ -326,8 +330,8 @@ def _put(what: Download, unpacked: Unpacked, unpacking: Path, folder: Path, work
         )
     if known.get("content", content) != content:
         raise ArchiveError(
-            f"{url}: holds something else than on {known['date']} (content {content}, then {known['content']}); not taken; "
-            f"if its makers have changed it, take {what.name} out of {work / 'checksums.json'}"
+            f"{url}: holds something else than on {known.get('date')} (content {content}, not {known['content']}); "
+            f"not taken; if its makers have changed it, take {what.name} out of {work / 'checksums.json'}"
         )
     date = datetime.now(UTC).date().isoformat()
     about: dict[str, Any] = {"name": what.name, "title": what.title, "url": url, "date": date, "content": content}
@@ -371,3 +375,5 @@ def _read_json(path: Path) -> dict[str, Any]:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         return {}
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{path}: damaged ({error}); delete it, and give the same command again") from error

@@ -85,7 +85,7 @@ def download(url: str, target: Path, title: str, limit: int, reserve: int) -> No
             console.print(f"{title}: {error}; {kept}trying again in {wait:.0f} s", markup=False)
             time.sleep(wait)
         except OSError as error:
-            raise _unwritable(target, error) from error
+            raise unwritable(target, error) from error
 
 
 def forget(target: Path) -> None:
@@ -101,6 +101,13 @@ def check_room(folder: Path, need: int) -> None:
         raise UserError(
             f"{folder}: {amount(need)} are needed and {amount(free)} are free; make room, or choose another --data_root"
         )
+
+
+def unwritable(target: Path, error: OSError) -> UserError:
+    """What to say of a file that couldn't be written, or made beside others."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return UserError(f"{target.parent}: no room left; what came is kept; make room and give the same command again")
+    return UserError(f"{error.filename or target}: can't be written ({error.strerror or error}); choose another --data_root")
 
 
 def _attempt(url: str, target: Path, title: str, limit: int, reserve: int) -> None:
@@ -298,9 +305,3 @@ def _reason(error: BaseException) -> str:
     if isinstance(inner, TimeoutError):
         return f"nothing came for {PATIENCE.silence_s:g} s"
     return str(getattr(inner, "strerror", None) or type(inner).__name__)
-
-
-def _unwritable(target: Path, error: OSError) -> UserError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return UserError(f"{target.parent}: no room left; what came is kept; make room and give the same command again")
-    return UserError(f"{error.filename or target}: can't be written ({error.strerror or error}); choose another --data_root")

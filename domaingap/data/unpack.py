@@ -14,7 +14,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from domaingap.data.transfer import check_room
+from domaingap.data.transfer import check_room, unwritable
 from domaingap.errors import UserError
 from domaingap.progress import amount, track
 
@@ -81,11 +81,7 @@ def unpack(archive: Path, into: Path, wanted: re.Pattern[str], most_files: int, 
     except OSError as error:
         if error.errno in (None, errno.EINVAL):  # a damaged stream of bz2; a place before the file's beginning
             raise ArchiveError(f"{archive}: no whole zip archive ({error})") from error
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise UserError(f"{into.parent}: no room left to unpack; make room and give the same command again") from error
-        raise UserError(
-            f"{error.filename or into}: can't be written ({error.strerror}); choose another --data_root"
-        ) from error
+        raise unwritable(into, error) from error
 
 
 def _choose(

@@ -494,7 +494,11 @@ def test_a_full_disk(
     with monkeypatch.context() as patch:
         patch.setattr(unpack, "open", _full_after(20_000), raising=False)
         result = get()
-        assert result.code == 2 and "no room left to unpack" in result.err and not (tmp_path / "face_synthetics").exists()
+        assert (
+            result.code == 2
+            and "no room left; what came is kept" in result.err
+            and not (tmp_path / "face_synthetics").exists()
+        )
     assert get().code == 0 and whole(tmp_path, faces) and len(server.asked) == 3, "what came was gone on with"
 
 
@@ -715,3 +719,27 @@ def test_damaged_archives_end_in_one_kind_of_error(faces: dict[str, bytes], tmp_
             assert found.files.items() <= wanted.items()
         assert {path.name for path in tmp_path.iterdir()} <= {"x.zip", *(f"{k}" for k in range(300))}
     assert outcomes["refused"] > 100 and outcomes["unpacked"] > 0 and not any("\n" in message for message in messages)
+
+
+@pytest.mark.parametrize("damage", ["{", "[1]", '{"face_synthetics_6": 7}', '{"face_synthetics_6": {"x": 1}}', "\0"])
+def test_damaged_records_are_named(get: Callable[..., Answer], faces: dict[str, bytes], tmp_path: Path, damage: str) -> None:
+    file = tmp_path / ".fetch" / "checksums.json"
+    file.parent.mkdir()
+    name = release().name
+    file.write_text(damage.replace("face_synthetics_6", name))
+    result = get()
+    assert result.code == 2 and f"{file}: damaged" in result.err and "delete it" in result.err, result.err
+    file.unlink()
+    assert get().code == 0 and whole(tmp_path, faces)
+    record = tmp_path / "face_synthetics" / "fetched.json"
+    record.write_text(damage)
+    assert get().code == 2 and record.read_text() == damage
+
+
+def test_what_a_kill_after_the_end_leaves_is_cleared(
+    get: Callable[..., Answer], server: Server, faces: dict[str, bytes], tmp_path: Path
+) -> None:
+    assert get().code == 0
+    (tmp_path / ".fetch" / f"{release().name}.zip").write_bytes(server.body)
+    (tmp_path / ".fetch" / f"{release().name}.unpacking").mkdir()
+    assert "there already" in get().out and whole(tmp_path, faces)
