@@ -89,6 +89,7 @@ def prepare(
         about, parts = faces.source, faces.chosen()
         if absent := about.absent(parts):
             notes.append(f"{about.name}: a partial release; absent: {', '.join(absent)}")
+        notes += [f"{about.name}: {terms}; {terms.citation}" for terms in sorted(faces.terms(), key=str)]
         for part in parts:
             try:
                 prepared = prepare_part(faces, part, crop, settings.prepared_dir, workers)
@@ -110,7 +111,7 @@ def prepare(
     if table.rows:
         terminal().print(table)
         for note in notes:
-            terminal().print(note)
+            terminal().print(note, markup=False)
     if failures:
         more = f" (and {len(failures) - 1} more parts failed)" if len(failures) > 1 else ""
         raise UserError(f"{failures[0]}{more}")
