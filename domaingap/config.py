@@ -231,7 +231,7 @@ class FitConfig(Checked):
     epochs: int | None = limited(None, 1, LARGEST_NUMBER)
     batch_size: int = limited(32, 1, 65536)
     optimizer: Literal["adam", "adamw"] = "adamw"
-    lr: float = limited(2e-3, above=0, most=100)
+    lr: float = limited(2e-3, above=0)
     weight_decay: float = limited(0.05, 0, 100)
     schedule: Literal["one_cycle", "constant"] = "one_cycle"
     ema: float = limited(0.995, 0, below=1, hint="; 0 is off")
@@ -253,7 +253,7 @@ class FineTuneConfig(Checked):
     section = "finetune"
 
     steps: int | None = limited(None, 1, LARGEST_NUMBER)
-    lr: float | None = limited(None, above=0, most=100)
+    lr: float | None = limited(None, above=0)
 
     def of(self, fit: FitConfig) -> FitConfig:
         """The second stage's settings, from the resolved first stage's."""

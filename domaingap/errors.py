@@ -10,6 +10,8 @@ from typing import Any
 
 UNSEEN = ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")
 """Categories of characters that steer a terminal, break a line or can't be shown."""
+LONGEST = 1000
+"""Characters of a message; a value that is in it may be of any length."""
 JOINERS = "\u200c\u200d"
 """Of these the ones that belong to words of some languages."""
 
@@ -21,7 +23,9 @@ class UserError(Exception):
     """
 
     def __init__(self, message: str) -> None:
-        super().__init__(shortened(printable(message)))
+        if len(message) > LONGEST:
+            message = f"{message[: LONGEST // 2]} … {message[-LONGEST // 4 :]}"  # what was wrong and what to do
+        super().__init__(printable(message))
 
     def __reduce__(self) -> tuple[Any, ...]:
         # From a worker process: subclasses take other arguments than their message.
@@ -63,15 +67,6 @@ class SettingError(UserError):
     def __init__(self, key: str, problem: str) -> None:
         super().__init__(f"--{key} {problem}")
         self.key, self.problem = key, problem
-
-
-LONGEST = 1_000
-"""Characters of a message. A file's content may be in it, and its end says what to do."""
-
-
-def shortened(text: str, longest: int = LONGEST) -> str:
-    """Text without its middle where it is too long."""
-    return text if len(text) <= longest else f"{text[: longest * 2 // 3]} [...] {text[-(longest // 3) :]}"
 
 
 def printable(text: str, keep: str = "") -> str:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from functools import cache
+from numbers import Integral, Real
 from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -114,8 +115,8 @@ def _wrong(value: Any, kinds: Kinds, limits: Limits | None, hint: str) -> str | 
     number: Any = int if int in kinds else float if float in kinds else None
     if number is not None:
         # A bool is an int to Python, but nobody means one.
-        right = isinstance(value, int if number is int else int | float) and not isinstance(value, bool)
-        finite = right and math.isfinite(value)
+        right = isinstance(value, Integral if number is int else Real) and not isinstance(value, bool)
+        finite = right and (isinstance(value, Integral) or math.isfinite(value))
         if finite and (limits is None or limits.hold(value)):
             return None
         what = "is" + (" a whole number" if number is int else " a number") + (f" or {', '.join(words)}" if words else "")

@@ -42,11 +42,11 @@ MOST_VALUES = 100_000
 
 @dataclass(frozen=True)
 class Value:
-    """A value of a file that is no mapping.
+    """A value of a file that is no mapping of others.
 
     Attributes:
-        value: text, number, true or false, None, or a list.
-        text: as it stands in the file; empty of a list.
+        value: text, number, true or false, None, a list, or an empty mapping.
+        text: as it stands in the file; empty of a list or mapping.
         line: counted from 1.
     """
 
@@ -61,7 +61,7 @@ class Document:
 
     Attributes:
         content: its keys and values.
-        values: the values that are no mappings by dotted key, whether they are nested or written with dots.
+        values: the values by dotted key, whether they are nested or written with dots.
         lines: where each key stands, that of a section as well.
     """
 
@@ -154,7 +154,7 @@ class _Reader:
         for key, value in self.values.items():
             outer = key
             while outer := outer.rpartition(".")[0]:
-                if outer in self.values and self.values[outer].value is not None:
+                if outer in self.values and self.values[outer].value not in (None, {}):
                     other = f"line {self.values[outer].line} sets {outer} itself"
                     raise self.error(value.line, f"{key} is set, and {other}; take one out")
         return Document(content, self.values, self.lines)
@@ -173,7 +173,7 @@ class _Reader:
                     raise self.error(line, f"{full} stands twice, first in line {self.lines[full]}; take one out")
                 self.lines.setdefault(full, line)
                 made[name] = self.plain(item, full, (*inside, node))
-                if not isinstance(item, yaml.MappingNode):
+                if not made[name] or not isinstance(item, yaml.MappingNode):
                     text = item.value if isinstance(item, yaml.ScalarNode) else ""
                     self.values[full] = Value(made[name], text, line)
             return made

@@ -54,6 +54,7 @@ class Source:
         licence: terms of use.
         citation: who made it.
         homepage: where it is from.
+        layout: what is expected in its folder, in words.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Source:
     licence: Licence
     citation: str
     homepage: str
+    layout: str = ""
 
     def published(self, part: str, found: int = 0) -> int | None:
         """Faces that a part has in the publication; of several releases, in the smallest that holds those found."""
@@ -113,7 +115,7 @@ class Source:
             return (name,)
         if name not in self.choices:
             raise SettingError(
-                "real.parts", f"is {name}, which {self.title} has no part of; known: {', '.join(self.choices)}"
+                "real.parts", f"is {name}, but {self.title} has no part {name!r}; known: {', '.join(self.choices)}"
             )
         return self.choices[name]
 

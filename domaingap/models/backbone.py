@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from domaingap.errors import SettingError, UserError
 
+BATCH_OF_ONE = "is 1, but {} at {} px normalises over the batch; give 2 or more, or a larger --crop.size"
 SIDES = (32, 48, 64, 80, 96, 112, 128, 160, 192, 224, 256, 288, 320, 384, 448, 512)
 """Crops that a network which can't take a certain one is tried with."""
 SUGGESTED = 5
@@ -72,9 +73,7 @@ def check_network(name: str, in_channels: int, size: int, batch_size: int) -> No
     check_backbone(name)
     options = _options(name, in_channels, size)
     if batch_size == 1 and not any(_works(name, in_channels, size, options, on, True) for on in ("meta", "cpu")):
-        from domaingap.models.regressor import BATCH_OF_ONE
-
-        raise UserError(BATCH_OF_ONE.format(name, size))
+        raise SettingError("fit.batch_size", BATCH_OF_ONE.format(name, size))
 
 
 @functools.cache

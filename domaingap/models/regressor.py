@@ -19,11 +19,11 @@ from torch import Tensor, nn
 
 from domaingap.archives import check_pickle, members, said
 from domaingap.data.faces import Batch
-from domaingap.errors import UserError
+from domaingap.errors import SettingError, UserError
 from domaingap.hashing import replace_atomically
 from domaingap.losses import LOSSES
 from domaingap.metrics import NormalizedMeanError
-from domaingap.models.backbone import check_backbone, create_backbone, n_parameters
+from domaingap.models.backbone import BATCH_OF_ONE, check_backbone, create_backbone, n_parameters
 from domaingap.provenance import Seen
 
 N_LANDMARKS = 68
@@ -32,9 +32,6 @@ FIRST_SIGMA = 0.05
 """Standard deviation that an untrained network answers, in units of the crop's side: about what the mean shape is off."""
 SIGMA_RANGE = 50.0
 """Standard deviations stay within ``FIRST_SIGMA`` over and times this: a face learnt by heart can't drive them to zero."""
-
-
-BATCH_OF_ONE = "--fit.batch_size is 1, but {} at {} px normalises over the batch; give 2 or more, or a larger --crop.size"
 
 
 class Answer(NamedTuple):
@@ -125,7 +122,8 @@ class LandmarkRegressor(pl.LightningModule):
             features = self.network(scaled)
         except ValueError as error:
             if self.training and len(image) == 1:
-                raise UserError(BATCH_OF_ONE.format(self.hparams["backbone"], self.input_size)) from error
+                problem = BATCH_OF_ONE.format(self.hparams["backbone"], self.input_size)
+                raise SettingError("fit.batch_size", problem) from error
             raise
         # The answer isn't computed in 16 bits, whatever the precision of the backbone: their step is a tenth of a pixel.
         with torch.autocast(features.device.type, enabled=False):

@@ -134,8 +134,7 @@ class _Given:
             if option == "--config":
                 if not value:
                     raise UserError("--config needs a file, for example --config configs/300w.yaml")
-                path = expand(value)
-                self._file(text_file(path, WHAT), str(path))
+                self._file(*self._opened(value))
                 continue
             before = option
             key = option[2:]
@@ -152,6 +151,16 @@ class _Given:
                 raise UserError(f"{option} needs a value{self.see}")
             self._add(key, value, self.origins.get(key))
 
+    def _opened(self, value: str) -> tuple[str, str]:
+        """A configuration's text and name."""
+        try:
+            path = expand(value)
+            return text_file(path, WHAT), str(path)
+        except UserError as error:
+            if "config" in self.origins:
+                raise UserError(f"{self.origins['config']}: config: {error}") from error
+            raise
+
     def _file(self, text: str, where: str, prefix: str = "") -> None:
         document = settings_in(text, where, WHAT)
         if {"method", "parameters"} <= document.content.keys():
@@ -161,7 +170,7 @@ class _Given:
             if key.partition(".")[0] == "synthetic" and not takes(self.recipe, "synthetic") and key != "synthetic":
                 # A file that describes both domains also serves a recipe that has real faces alone.
                 continue
-            if key in self.sections and value.value is None:
+            if key in self.sections and value.value in (None, {}):
                 continue
             if key not in self.leaves:
                 raise UserError(f"{place}: {key}: {self._unknown(key)}{self.see}")

@@ -13,8 +13,12 @@ from domaingap.paths import check_folder
 from domaingap.tracking import effective_mode
 
 
-def check_run(settings: Any) -> None:
+def check_run(settings: Any, counts: dict[Any, int] | None = None) -> None:
     """Look at a run's settings together, at its folders, and at the data that they name.
+
+    Args:
+        settings: the run's.
+        counts: faces of data sets that were counted for other runs; added to.
 
     Raises:
         UserError: what would end the run later: a network that can't take such crops or start from that checkpoint, a folder
@@ -30,8 +34,9 @@ def check_run(settings: Any) -> None:
     check_folder(s.prepared_dir, "--prepared_dir")
     if s.data_root.exists() and not s.data_root.is_dir():
         raise SettingError("data_root", f"is {s.data_root}, which is no folder; give the one that holds the data sets")
+    counts = counts if counts is not None else {}
     real = real_module(s)
-    n_real, n_val, found = getattr(s, "n_real", None), s.real.n_val, _count(real)
+    n_real, n_val, found = getattr(s, "n_real", None), s.real.n_val, _count(real, counts)
     if n_val >= found:
         more = real.open().more
         raise SettingError("real.n_val", f"is {n_val}, but there are {found} training faces; {more}, or set it lower")
@@ -40,7 +45,7 @@ def check_run(settings: Any) -> None:
         raise SettingError("n_real", f"is {n_real}, but there are {left}")
     if hasattr(s, "synthetic"):
         synthetic = synthetic_module(s)
-        if s.n_synthetic is not None and s.n_synthetic > (found := _count(synthetic)):
+        if s.n_synthetic is not None and s.n_synthetic > (found := _count(synthetic, counts)):
             name, more = s.synthetic.source, synthetic.open().more
             raise SettingError("n_synthetic", f"is {s.n_synthetic}, but {name} has {found} images here; {more}")
         if s.n_synthetic is None:
@@ -53,10 +58,14 @@ def check_run(settings: Any) -> None:
         )
 
 
-def _count(module: RealDataModule | SyntheticDataModule) -> int:
+def _count(module: RealDataModule | SyntheticDataModule, counts: dict[Any, int]) -> int:
     """The annotated training faces that are there; listed, not read."""
     source = module.open()
-    return sum(source.count(part).found for part in module.chosen(source) if part in module.about.train_parts)
+    parts = [part for part in module.chosen(source) if part in module.about.train_parts]
+    key = (module.source, module.data_root, module.root, module.generated, *parts)
+    if key not in counts:
+        counts[key] = sum(source.count(part).found for part in parts)
+    return counts[key]
 
 
 def real_module(settings: Any, real: RealConfig | None = None) -> RealDataModule:

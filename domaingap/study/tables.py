@@ -152,7 +152,7 @@ def _unsaid(table: Table, before: Sequence[Table]) -> list[str]:
 
 
 MARKDOWN = re.compile(
-    r"[\\`*|<~]"  # escapes, code, emphasis, a cell's end, HTML, strikes
+    r"[\\`*|~]|<(?=[A-Za-z/!?])"  # escapes, code, emphasis, a cell's end, strikes, HTML
     r"|(?<![^\W_])_|_(?![^\W_])"  # an underscore at a word's edge; one inside a word is text
     r"|(?<=\])[(\[]|(?<=\S\]):"  # what makes a link of brackets before it
     r"|^\s*[#>+-](?=\s)"  # a heading, a quotation, a list

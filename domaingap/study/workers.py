@@ -34,10 +34,11 @@ def run_all(
     """
     from domaingap.study.preflight import check_run
 
+    counts: dict[Any, int] = {}
     for run in runs:
         if run.key not in finished:
             try:
-                check_run(run.settings)
+                check_run(run.settings, counts)
             except UserError as wrong:
                 raise run.placed(wrong) from wrong
     failed: list[tuple[Planned, str]] = []

@@ -244,6 +244,13 @@ def test_own_code_meets_the_same_limits(make: Callable[[], object], says: str) -
     assert says in str(error.value)
 
 
+def test_numbers_of_numpy_are_numbers() -> None:
+    assert RealDataModule(seed=np.int64(3), n_real=np.int64(5)).seed == 3
+    assert CropConfig(scale=np.float32(1.5)).scale == 1.5
+    with pytest.raises(UserError, match="--seed is 1"):
+        RunSettings(seed=10**400)
+
+
 def test_every_number_among_the_settings_has_limits() -> None:
     for kind in (CropConfig, AugmentConfig, GeneratedConfig, TargetConfig, RealConfig, SyntheticConfig, FitConfig):
         for item in dataclasses.fields(kind):
@@ -285,6 +292,7 @@ def settings(path: Path, text: str | bytes, recipe: str = "mixing") -> Any:
         ("n_real: null", "n_real", None),
         ("real: {parts: null}", "real.parts", None),
         ("real:\nseed: 3", "real", RealConfig()),
+        ("real: {}\nreal.n_val: 3", "real.n_val", 3),
         ("real.n_val: 5", "real.n_val", 5),
         ("fit.steps: 5\nfit: {lr: 0.1}", "fit.steps", 5),
         ("real: {generated: {n_test: 4}}\nreal.generated: {seed: 2}", "real.generated.n_test", 4),
@@ -336,6 +344,8 @@ LAUGHS = "a0: &a0 [1,1,1,1,1,1,1,1,1]\n" + "".join(f"a{i}: &a{i} [{','.join([f'*
         ("wandb: {mode: 1}", [":1: wandb.mode is 1", "known: auto"]),
         ("real:\n  parts: [afw, helen]", [":2: real.parts is a list", "comma-separated"]),
         ("seed: {a: 1}", [":1: seed.a"]),
+        ("seed: {}", [":1: seed is a list or mapping"]),
+        ("seed: []", [":1: seed is a list or mapping"]),
         ("seed:", [":1: seed has no value"]),
         ("seed: ~", [":1: seed has no value"]),
         ("wandb: {tags: null}", [":1: wandb.tags has no value"]),
@@ -378,7 +388,7 @@ def test_wrong_yaml_names_file_and_line(cli: Cli, empty: Path, text: str | bytes
         ("  model.backbone: {values: [test_resnet, resnet19]}", [":5: parameters: model.backbone is resnet19", "resnet18"]),
         ("  real.n_val: {values: [6, 30]}", [":5: parameters: real.n_val is 30"]),
         ("  fit.lr: {values: [0.1, {a: 1}]}", [":5: parameters: fit.lr", "a word or a number"]),
-        ("  config: {value: none.yaml}", ["none.yaml: no such file"]),
+        ("  config: {value: none.yaml}", [":5: parameters: config: none.yaml: no such file"]),
         ("  config: {value: bad.yaml}", ["bad.yaml:2: fit.steps is 0"]),
         ("  wandb.tags: {value: " + "t" * 65 + "}", [":5: parameters: wandb.tags has a tag of 65"]),
         ("  runs_dir: {value: $NO_SUCH_VARIABLE}", [":5: parameters: runs_dir", "not set"]),
@@ -405,6 +415,15 @@ def test_words_in_a_sweep(cli: Cli, empty: Path) -> None:
     answer = cli("sweep", file, *GENERATED, "--plan")
     assert answer.code == 0 and "8 runs" in answer.err, answer.err
     assert "augment.mirror True, False" in answer.err and "fit.lr 0.001, 0.002" in answer.err
+
+
+def test_what_print_config_prints_reads_back_the_same(cli: Cli, tmp_path: Path) -> None:
+    odd = ["--wandb.group=1e-4", "--wandb.tags=007, off", "--fit.lr=1e-05", "--runs_dir=[x]/ü", "--model.pretrained=on"]
+    answer = cli("run", "mixing", *odd, "--print_config")
+    assert answer.code == 0, answer.err
+    found = settings(tmp_path / "c.yaml", answer.out)
+    assert found == parse_settings(RECIPES["mixing"], odd)
+    assert (found.wandb.group, found.wandb.tags, found.fit.lr) == ("1e-4", "007, off", 1e-5)
 
 
 # Paths and names.
@@ -472,17 +491,22 @@ def test_a_run_by_several_paths_is_one(cli: Cli, quick: list[str], tmp_path: Pat
         assert sum("real_only" in line for line in answer.out.splitlines()) == 1
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="nothing is closed to root")
-def test_a_closed_folder_is_named(cli: Cli, quick: list[str], tmp_path: Path) -> None:
+def test_a_closed_folder_is_named(cli: Cli, quick: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert cli("run", "real_only", *quick).code == 0
-    closed = tmp_path / "runs" / "closed"
-    closed.mkdir(mode=0)
-    try:
-        answer = cli("report", tmp_path / "runs", "--style=runs")
-        assert answer.code == 0 and "closed: can't be looked into" in answer.err
-        fails(cli("run", "real_only", *quick, f"--runs_dir={closed / 'x'}"), "closed")
-    finally:
-        closed.chmod(0o700)
+    (tmp_path / "runs" / "closed").mkdir()
+    scandir = os.scandir
+
+    def refusing(path: Any) -> Any:
+        if Path(path).name == "closed":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr("os.scandir", refusing)  # nothing is closed to root
+    answer = cli("report", tmp_path / "runs", "--style=runs")
+    assert answer.code == 0 and "closed: can't be looked into (Permission denied)" in answer.err
+    monkeypatch.setattr("os.access", lambda *_, **__: False)
+    fails(cli("run", "real_only", *quick, f"--runs_dir={tmp_path / 'no' / 'x'}"), str(tmp_path), "no rights", "--runs_dir")
+    assert not (tmp_path / "no").exists()
 
 
 # Networks.

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from domaingap.errors import UserError
 from domaingap.study.plan import planned_runs
 from experiments.recipes import RECIPES
 from tests.conftest import Answer
@@ -113,13 +114,28 @@ def test_a_sweep_runs_goes_on_and_ends_in_a_table(
 def test_a_failed_run_does_not_stop_the_others(
     cli: Cli, quick: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file = write(tmp_path / "s.yaml", grid(recipe="real_only", n_real=[5, 5000, 6]))
+    from domaingap.study import run
+
+    execute = run.execute
+
+    def fails_once(recipe: Any, settings: Any, alongside: Any = ()) -> Any:
+        if settings.n_real == 8:
+            raise UserError("somebody took the picture away")
+        return execute(recipe, settings, alongside)
+
+    monkeypatch.setattr(run, "execute", fails_once)
+    file = write(tmp_path / "s.yaml", grid(recipe="real_only", n_real=[5, 8, 6]))
     answer = cli("sweep", file, *quick)
     assert answer.code == 1
-    assert "[2/3] real_only failed: --n_real is 5000" in answer.err
+    assert "[2/3] real_only failed: somebody took the picture away" in answer.err
     assert "2 of 3 runs finished" in answer.err and "1 failed" in answer.err
-    assert "failed: real_only n_real 5000 seed 0" in answer.err
+    assert "failed: real_only n_real 8 seed 0" in answer.err
     assert len(folders(tmp_path)) == 2
+    # What can be known beforehand is: nothing is begun.
+    file = write(tmp_path / "u.yaml", grid(recipe="real_only", n_real=[9, 5000]))
+    fails(cli("sweep", file, *quick), "u.yaml:", "n_real is 5000, but there are 28 training faces")
+    assert len(folders(tmp_path)) == 2
+    monkeypatch.setattr(run, "execute", execute)
 
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("oops")

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import timm
 import torch
 
 from domaingap.errors import UserError
@@ -145,10 +146,14 @@ def test_unknown_backbone_and_unreachable_weights(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(UserError, match="resnet19.*no such model.*resnet18"):
         LandmarkRegressor("resnet19")
 
-    def no_network(*args: object, **kwargs: object) -> None:
-        raise OSError("no route to host")
+    create = timm.create_model
 
-    monkeypatch.setattr("domaingap.models.regressor.timm.create_model", no_network)
+    def no_network(*args: Any, **kwargs: Any) -> Any:
+        if kwargs.get("pretrained"):
+            raise OSError("no route to host")
+        return create(*args, **kwargs)
+
+    monkeypatch.setattr(timm, "create_model", no_network)
     with pytest.raises(UserError, match="pretrained weights of resnet18 can't be fetched.*--model.pretrained false"):
         LandmarkRegressor("resnet18", pretrained=True)
 
@@ -259,5 +264,5 @@ def test_code_in_checkpoints_is_not_run(legacy: bool, tmp_path: Path, monkeypatc
 def test_what_a_checkpoint_says_it_has_seen_is_looked_at(seen: Any, tmp_path: Path) -> None:
     save_network(LandmarkRegressor("test_resnet", input_size=32), tmp_path / "a.ckpt", seen=Seen(steps=3))
     assert checkpoint_seen(tmp_path / "a.ckpt").steps == 3
-    with pytest.raises(UserError, match=r"a\.ckpt: what it says of its data can't be read"):
+    with pytest.raises(UserError, match=r"a\.ckpt: what it says that it has seen can't be read"):
         checkpoint_seen(_changed(tmp_path / "a.ckpt", lambda content: content.update(seen=seen)))
