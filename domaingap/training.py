@@ -148,11 +148,13 @@ class _Keeper(Callback):
         self.history, self.best, self.seconds = state_dict["history"], state_dict["best"], state_dict["seconds"]
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.trains = True
         # A run that goes on shows its curves from the beginning: a tracker's run is a new one after a kill.
         if self.on_point is not None:
             for point in self.history:
                 self.on_point(point)
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *args: Any, **kwargs: Any) -> None:
+        self.trains = True
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._since = time.monotonic()
@@ -305,8 +307,8 @@ def fit_stage(
                 signal.signal(signal.SIGINT, on_ctrl_c)
                 raise KeyboardInterrupt from exit
             raise
-        except Exception as error:
-            if first and not keeper.trains:  # Lightning, at what it found in the checkpoint
+        except (*MALFORMED, RuntimeError, AssertionError) as error:
+            if first and not keeper.trains:  # Lightning or PyTorch, at what they found in the checkpoint
                 raise UserError(f"{resume}: {FROM_THE_BEGINNING}") from error
             raise
         finally:

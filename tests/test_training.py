@@ -263,13 +263,17 @@ def test_checkpoints_say_what_they_have_seen(data: RealDataModule, tmp_path: Pat
     assert not unknown.complete and unknown.steps == 2
 
 
-@pytest.mark.parametrize("change", ["loops", "optimizer_states", "callbacks", "global_step", "state_dict", "step beyond"])
+@pytest.mark.parametrize(
+    "change", ["loops", "optimizer_states", "callbacks", "global_step", "state_dict", "step beyond", "momentum"]
+)
 def test_a_resume_checkpoint_that_is_another_is_named(change: str, data: RealDataModule, tmp_path: Path) -> None:
     with pytest.raises(SystemExit):
         fit(tmp_path, data, on_point=lambda point: sys.exit() if point["step"] == 6 else None)
     (path,) = tmp_path.rglob("resume.ckpt")
     content = torch.load(path, weights_only=True)
-    if change == "step beyond":
+    if change == "momentum":
+        content["optimizer_states"][0]["state"][0]["exp_avg_sq"] = "x"  # found at the first step only
+    elif change == "step beyond":
         content["global_step"] = 10_000
     else:
         content[change] = [] if change == "optimizer_states" else {"x": torch.zeros(1)}

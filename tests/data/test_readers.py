@@ -470,3 +470,10 @@ def test_truncated_image_is_named(tmp_path: Path) -> None:
     reader = Ibug300WReader(tmp_path)
     with pytest.raises(DataError, match=r"100_1.jpg: can't be decoded"):
         reader.read(reader.records("afw")[0]).read_image()
+
+
+def test_an_identity_that_is_half_a_character(tmp_path: Path) -> None:
+    write_dgfaces(tmp_path / "dgfaces", n=2)
+    (tmp_path / "dgfaces" / "datapoint_00001" / "actor_metadata.json").write_text('{"identity_id": "\\ud800"}')
+    records = open_reader("dgfaces", tmp_path).records("all")
+    assert [record.photograph for record in records] == ["actor-0", "datapoint_00001"]

@@ -104,8 +104,10 @@ class DGFacesReader(Reader):
     def _identity(self, part: str, path: Path) -> str:
         # The renderings of one actor share a face, as the faces of one photograph share a scene.
         try:
-            return str(read_json(path)["identity_id"])
-        except (DataError, KeyError, TypeError, IndexError):
+            identity = str(read_json(path)["identity_id"])
+            identity.encode()  # JSON may hold half a character
+            return identity
+        except (DataError, KeyError, TypeError, IndexError, UnicodeEncodeError):
             self.skipped[part]["actor_metadata.json without identity (taken as a person of its own)"] += 1
             return path.parent.name
 
