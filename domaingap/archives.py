@@ -118,5 +118,7 @@ def check_pickle(data: bytes) -> None:
 
 def said(error: Exception) -> str:
     """What a library said in a few words."""
+    if isinstance(error, zipfile.BadZipFile | EOFError):
+        return "cut off or damaged"
     text = " ".join(str(error).split())
     return (text if len(text) <= 200 else f"{text[:200]}…") or type(error).__name__

@@ -121,7 +121,7 @@ def _not_finite(path: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
-        (_cut, "not a zip file"),
+        (_cut, "cut off or damaged"),
         (_flip, ""),
         (_other_points, "common/truth is float64 (5, 51, 2)"),
         (_fewer_names, "common/photographs is <U5 (5,)"),

@@ -285,7 +285,7 @@ def read_checkpoint(path: Path | str) -> dict[str, Any]:
         with zipfile.ZipFile(path) as archive:  # as torch.save has written since 1.6
             infos = members(archive, Path(path).stat().st_size, packed=False)
             if (damaged := archive.testzip()) is not None:  # PyTorch doesn't look at checksums
-                raise ValueError(damaged)
+                raise ValueError(f"the checksum of {damaged} differs")
             for info in infos:
                 if info.filename.endswith("data.pkl"):
                     check_pickle(archive.read(info))
@@ -295,7 +295,9 @@ def read_checkpoint(path: Path | str) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such checkpoint") from error
     except Exception as error:  # whatever zipfile, pickle and PyTorch make of foreign bytes
-        raise UserError(f"{path}: can't be read as a checkpoint ({type(error).__name__}); {OURS}") from error
+        # PyTorch's own words are a page, and advise to load it in ways that run code.
+        what = said(error) if isinstance(error, zipfile.BadZipFile | ValueError) else type(error).__name__
+        raise UserError(f"{path}: can't be read as a checkpoint ({what}); {OURS}") from error
     state = content.get("state_dict") if isinstance(content, dict) else None
     if not isinstance(state, dict) or not all(isinstance(key, str) for key in state):
         raise UserError(f"{path}: holds no network's weights; {OURS}")
