@@ -162,8 +162,7 @@ def prepare_part(
     # What is passed over can change while the faces stay the same.
     left_out: dict[str, str] = entry.record["left_out"]
     _say(f"{reader.source.name} {part}", entry.folder, left_out)
-    record = {**entry.record, "skipped": {**skipped, **Counter(left_out.values())}}
-    return PreparedPart(entry.folder, record, reader.terms())
+    return PreparedPart(entry.folder, {**entry.record, "skipped": {**skipped, **Counter(left_out.values())}}, reader.terms())
 
 
 _said: set[Path] = set()
@@ -185,14 +184,14 @@ def _are_counts(value: Any) -> bool:
 def _contents(reader: Reader, part: str, store: Store, place: str) -> tuple[str, dict[str, int]]:
     """Identity of a part's files by content, and what was passed over beside them.
 
-    Files are read where sizes or times are new, folders where a name is; ``seen.jsonl`` keeps what is known.
+    Files are read where sizes or times are new, folders where a folder's time is; ``seen.jsonl`` keeps what is known.
     """
     seen, signatures = store.root / place / "seen.jsonl", reader.signatures(part)
     contents = None
     for line in read_lines(seen, {"state": str, "contents": str}):
         if line["state"] == signatures.files:
             contents = str(line["contents"])
-            if line.get("names") == signatures.names and _are_counts(line.get("skipped")):
+            if line.get("folders") == signatures.folders and _are_counts(line.get("skipped")):
                 return contents, line["skipped"]
 
     errors: list[DataError] = []
@@ -216,7 +215,7 @@ def _contents(reader: Reader, part: str, store: Store, place: str) -> tuple[str,
             raise DataError.first_of(sorted(errors, key=str))
     skipped = reader.count(part).skipped
     store.make(seen.parent)
-    append_line(seen, {"state": signatures.files, "names": signatures.names, "contents": contents, "skipped": skipped})
+    append_line(seen, {"state": signatures.files, "folders": signatures.folders, "contents": contents, "skipped": skipped})
     return contents, skipped
 
 
