@@ -24,6 +24,10 @@ def expand(path: Path | str) -> Path:
         raise UserError("an empty path; give a file or folder, '.' for the working directory")
     if "\0" in text:
         raise UserError(f"{text}: a path has no NUL")
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError as error:  # YAML may hold half a character
+        raise UserError(f"{text}: no file system takes such a name") from error
     filled = text if os.path.lexists(text) else os.path.expanduser(_with_variables(text))
     if text.startswith("~") and filled.startswith("~") and not os.path.lexists(text):
         raise UserError(f"{text}: no user {text[1:].partition('/')[0]!r} here; write ./{text} for a name with a ~")

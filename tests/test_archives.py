@@ -14,6 +14,7 @@ import pytest
 
 from domaingap.archives import read_arrays
 from domaingap.errors import UserError
+from domaingap.paths import expand
 from domaingap.predictions import save_predictions
 from tests.conftest import Answer
 from tests.fuzz.mutate import Payload
@@ -146,3 +147,8 @@ def test_long_messages_keep_both_ends() -> None:
     assert str(UserError("short")) == "short"
     text = str(UserError("a.txt:3: expected a number, found " + "9" * 100_000 + "; fetch it again"))
     assert text.startswith("a.txt:3: ") and text.endswith("; fetch it again") and len(text) < 1_100
+
+
+def test_half_a_character_is_no_path() -> None:
+    with pytest.raises(UserError, match="no file system takes such a name"):
+        expand("runs/\ud800")
