@@ -29,14 +29,20 @@ def worker_count(workers: int | None, n_jobs: int, worthwhile: int) -> int:
 
 
 def spread(
-    function: Callable[[J], R], jobs: Sequence[J], n_workers: int, start: Callable[..., None], arguments: tuple[Any, ...]
+    function: Callable[[J], R],
+    jobs: Sequence[J],
+    n_workers: int,
+    start: Callable[..., None],
+    arguments: tuple[Any, ...],
+    chunk: int = 8,
 ) -> Iterator[R]:
-    """What ``function`` gives for each job, in order, from ``n_workers`` processes that ``start(*arguments)`` sets up."""
+    """What ``function`` gives for each job, in order, from ``n_workers`` processes that ``start(*arguments)`` sets up; each
+    takes ``chunk`` jobs at a time."""
     # spawn: a forked child of a process that has used torch's threads can hang.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(n_workers, mp_context=context, initializer=_start, initargs=(start, arguments)) as pool:
         try:
-            yield from pool.map(function, jobs, chunksize=8)
+            yield from pool.map(function, jobs, chunksize=chunk)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise

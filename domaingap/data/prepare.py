@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from domaingap.config import CropConfig
-from domaingap.data.boxes import DETECTOR, BoxSource, FaceDetector, box_from_landmarks
+from domaingap.data.boxes import DETECTOR, BoxSource, FaceDetector, box_from_landmarks, face_key, picture_key
 from domaingap.data.crops import crop_transform, cut_crop
 from domaingap.data.generated.face import PHOTO_SIZE
 from domaingap.data.readers import FaceSource, Reader, Record
@@ -61,6 +61,11 @@ class PreparedPart:
     def index(self) -> dict[str, NDArray[Any]]:
         with np.load(self.folder / "index.npz") as arrays:
             return dict(arrays)
+
+
+def boxes_file(place: Path) -> Path:
+    """Where the detected boxes of a part are kept, below its folder among the prepared ones."""
+    return place / f"boxes-{content_key([FORMAT, DETECTOR])}.jsonl"
 
 
 def prepare_part(
@@ -172,8 +177,7 @@ def _cut(reader: Reader, part: str, crop: CropConfig, folder: Path, place: Path,
     records = reader.records(part)
     # All annotations first: a malformed one is found in seconds, not after an hour of detection.
     landmarks = reader.landmarks(part)
-    boxes_file = place / f"boxes-{content_key([FORMAT, DETECTOR])}.jsonl"
-    rows = _prepare_rows(reader, part, records, landmarks, crop, folder, boxes_file, workers)
+    rows = _prepare_rows(reader, part, records, landmarks, crop, folder, boxes_file(place), workers)
     boxes = np.array([row["box"] for row in rows])
     np.savez(
         folder / "index.npz",
@@ -238,9 +242,8 @@ def _prepare_one(job: _Job) -> dict[str, Any]:
         image = read_rgb(job.record.image_path)
     except DataError as error:
         return {"i": job.index, "error": str(error)}
-    # Of the decoded picture: the same one saved in another way is the same one.
-    picture = digest([str(image.shape).encode(), image.tobytes()])
-    face = digest([picture.encode(), job.landmarks.tobytes()])
+    picture = picture_key(image)
+    face = face_key(picture, job.landmarks)
     box, source = _box(image, face, job, crop)
     transform = crop_transform(box, crop)
     _worker_state["crops"][job.index] = cut_crop(image, transform, crop)
