@@ -32,7 +32,7 @@ class Fit:
     precision: Array
 
     def misfit(self, views: NDArray[np.uint8], points: Array, fold: int = 0) -> Array:
-        """How far points [n, 68, 2] lie from where their views [n, 80, 80] say: squared Mahalanobis distances [n]."""
+        """How far points [n, 68, 2] lie from where their views [n, 76, 76] say: squared Mahalanobis distances [n]."""
         return _distance(self.localisers[fold](views) - points, self.precision)
 
 
@@ -66,7 +66,7 @@ def fit_faces(
     """Localisers for these faces, and what they say of them.
 
     Args:
-        views: of each face [n, 2, 80, 80], as annotated and as if its picture were mirrored.
+        views: of each face [n, 2, 76, 76], as annotated and as if its picture were mirrored.
         points: in both views [n, 2, 68, 2].
         groups: whose photograph each face is in; no localiser judges a photograph that it was fitted on.
         learn: which faces may be learned from [n].

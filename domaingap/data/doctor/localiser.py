@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from domaingap.data.doctor.shape_model import Array, align, prior
 from domaingap.landmarks import IBUG68
 
-WINDOW, VIEW, FACES_WIDE = 64, 80, 4.2
+WINDOW, VIEW, FACES_WIDE = 60, 76, 4.2
 """Side in pixels of what is looked at and of what is kept of a picture; the window's side in units of the face's size."""
 
 UNIT = WINDOW / FACES_WIDE
@@ -24,7 +24,7 @@ UNIT = WINDOW / FACES_WIDE
 
 _BINS, _CELLS = 8, 10
 _STAGES, _RIDGE = 3, 30.0
-_JITTERS, _MOVED, _SCALED, _NOISE = 4, 0.18, 0.15, 0.03
+_JITTERS, _MOVED, _SCALED, _NOISE = 6, 0.18, 0.15, 0.03
 
 
 def size_of(points: Array) -> tuple[Array, Array]:
@@ -34,7 +34,7 @@ def size_of(points: Array) -> tuple[Array, Array]:
 
 
 def cut_view(gray: NDArray[np.uint8], points: Array) -> tuple[NDArray[np.uint8], Array]:
-    """The view [80, 80] around points [68, 2] of a gray picture, and the points in its pixels.
+    """The view [76, 76] around points [68, 2] of a gray picture, and the points in its pixels.
 
     Outside the picture its edge is repeated.
     """
@@ -63,8 +63,16 @@ def _cell_of() -> NDArray[np.int64]:
     return np.asarray((cell[:, None] * _CELLS + cell).ravel() * _BINS)
 
 
+@cache
+def _mirrored_features() -> NDArray[np.int64]:
+    """Which features [800] a mirrored window has in the places of its own: nothing needs to be computed again."""
+    places = np.arange(_CELLS * _CELLS * _BINS).reshape(_CELLS, _CELLS, _BINS)
+    bins = (_BINS // 2 - np.arange(_BINS)) % _BINS
+    return np.asarray(places[:, ::-1][:, :, bins].ravel())
+
+
 def _features(window: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Histograms of gradient orientations [800] of a window [64, 64]: in each cell, each bin's share of the contrast around."""
+    """Histograms of gradient orientations [800] of a window [60, 60]: in each cell, each bin's share of the contrast around."""
     smooth = cv2.GaussianBlur(window.astype(np.float32), (0, 0), 0.8)
     strength, angle = cv2.cartToPolar(cv2.Sobel(smooth, cv2.CV_32F, 1, 0), cv2.Sobel(smooth, cv2.CV_32F, 0, 1))
     contrast = np.sqrt(np.maximum(cv2.blur(strength * strength, (25, 25)), 0)) + 4.0
@@ -85,12 +93,10 @@ def _turns(size: Array, roll: Array) -> Array:
 
 
 class Localiser:
-    """Fitted on views [n, 80, 80] and their points [n, 68, 2] in view pixels, and on their mirror images."""
+    """Fitted on views [n, 76, 76] and their points [n, 68, 2] in view pixels, and on their mirror images."""
 
     def __init__(self, views: NDArray[np.uint8], points: Array, seed: int = 0) -> None:
         rng = np.random.default_rng(seed)
-        mirrored = points[:, IBUG68.flip_permutation] * np.array([-1.0, 1.0]) + np.array([VIEW - 1.0, 0.0])
-        views, points = np.concatenate([views, views[:, :, ::-1]]), np.concatenate([points, mirrored])
         which = np.repeat(np.arange(len(views)), _JITTERS)
         centre, size = (values[which] for values in size_of(points))
         size = size / UNIT
@@ -101,22 +107,24 @@ class Localiser:
         for stage in range(_STAGES):
             seen = self._look(views, which, centre, size, roll)
             wanted = (points[which] - centre[:, None]) @ np.swapaxes(np.linalg.inv(_turns(size, roll)), 1, 2)
-            wanted = wanted.reshape(len(which), -1).astype(np.float32)
-            means = seen.mean(axis=0), wanted.mean(axis=0)
-            seen -= means[0]
-            gram = seen.T @ seen + _RIDGE * np.eye(seen.shape[1], dtype=np.float32)
-            weights = np.linalg.solve(gram, seen.T @ (wanted - means[1]))
+            both = np.concatenate([seen, seen[:, _mirrored_features()]])
+            wanted = np.concatenate([wanted, wanted[:, IBUG68.flip_permutation] * np.array([-1.0, 1.0])])
+            wanted = wanted.reshape(len(both), -1).astype(np.float32)
+            means = both.mean(axis=0), wanted.mean(axis=0)
+            both -= means[0]
+            gram = both.T @ both + _RIDGE * np.eye(both.shape[1], dtype=np.float32)
+            weights = np.linalg.solve(gram, both.T @ (wanted - means[1]))
             self.stages.append((means[0], weights, means[1]))
             if stage < _STAGES - 1:
                 # Faces that it was fitted on are found too well; a little noise makes up for that.
-                found = (seen @ weights + means[1]).reshape(-1, 68, 2)
+                found = (both[: len(which)] @ weights + means[1]).reshape(-1, 68, 2)
                 centre, size, roll = self._advance(found, centre, size, roll)
                 noise = rng.normal(0, _NOISE, (4, len(which)))
                 centre = centre + noise[:2].T * UNIT * size[:, None]
                 size, roll = size * np.exp(noise[2]), roll + noise[3]
 
     def __call__(self, views: NDArray[np.uint8]) -> Array:
-        """Points [n, 68, 2] in pixels of the views [n, 80, 80]."""
+        """Points [n, 68, 2] in pixels of the views [n, 76, 76]."""
         n = len(views)
         which, centre = np.arange(n), np.full((n, 2), (VIEW - 1) / 2)
         size, roll, found = np.ones(n), np.zeros(n), np.empty((n, 68, 2))

@@ -40,7 +40,7 @@ class Look:
         size: width and height in pixels.
         picture: a digest of the decoded picture.
         hashes: perceptual hashes [2, 143] of the picture and of the face in it.
-        views: the face as annotated, and as it would be annotated if the picture were mirrored [2, 80, 80].
+        views: the face as annotated, and as it would be annotated if the picture were mirrored [2, 76, 76].
         view_points: the points in both views [2, 68, 2].
         misfits: what a fitted localiser says of both views [2]; the views aren't kept then.
         box: where the face box came from, if a detector was asked.
@@ -97,7 +97,7 @@ def look(job: Job) -> Look:
 
 
 def views_of(gray: NDArray[np.uint8], annotations: list[Array]) -> tuple[NDArray[np.uint8], Array]:
-    """Views [n, 80, 80] of a gray picture around each annotation [68, 2], and its points in them [n, 68, 2]."""
+    """Views [n, 76, 76] of a gray picture around each annotation [68, 2], and its points in them [n, 68, 2]."""
     cut = [cut_view(gray, points) for points in annotations]
     return np.stack([view for view, _ in cut]), np.stack([points for _, points in cut])
 
