@@ -236,6 +236,31 @@ def build_parser() -> argparse.ArgumentParser:
     judge.add_argument("--seed", type=int, default=0, help="of the generated faces (0)")
     judge.add_argument("--out", type=Path, help="write the figures to this JSON file")
     judge.add_argument("--workers", type=int, help="processes (all cores)")
+    doctor = add(
+        "doctor", "experiments.commands.doctor:doctor",
+        "Say what is wrong with the data sets, where, and what to do; reads everything once and changes nothing.",
+        "domaingap data doctor --data_root data --sheet suspects.png", data_commands,
+    )  # fmt: skip
+    doctor.add_argument("--data_root", type=Path, default=Path("data"), help="folder that holds the data sets (data)")
+    doctor.add_argument("--source", help="one data set by name, such as 300w; all that are present by default")
+    doctor.add_argument("--root", type=Path, help="the folder of --source below the data root, where it isn't the usual one")
+    doctor.add_argument("--out", type=Path, default=Path("doctor.json"), help="where every finding is written (doctor.json)")
+    doctor.add_argument("--sheet", type=Path, metavar="FILE.png", help="draw the worst faces with landmarks and reasons")
+    doctor.add_argument("--n", type=int, default=40, help="faces on the sheet at most (40)")
+    doctor.add_argument("--rows", type=int, default=20, help="findings to print of each data set at most (20)")
+    doctor.add_argument(
+        "--no_detector", action="store_true", help="don't ask the face detector, which takes nearly all of the time"
+    )
+    doctor.add_argument(
+        "--prepared_dir", type=Path, default=Path("prepared"),
+        help="where prepared crops are kept; boxes that were detected for them are used again, nothing is written (prepared)",
+    )  # fmt: skip
+    doctor.add_argument("--workers", type=int, help="processes (all cores)")
+    doctor.add_argument_group(
+        "severities and exit code",
+        "fault: preparation refuses it or leaves it out; suspect: look at it; note: nothing to mend.\n"
+        "  Exit code 0 where nothing is a fault, 1 where something is, 2 on a mistake in the command.",
+    )
     prepare = add(
         "prepare", "experiments.commands.data:prepare", "Find faces and cut crops, once; later runs map them from disk.",
         "domaingap data prepare --data_root data", data_commands,
