@@ -253,7 +253,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     doctor.add_argument(
         "--prepared_dir", type=Path, default=Path("prepared"),
-        help="where prepared crops are kept; boxes that were detected for them are used again, nothing is written (prepared)",
+        help="where prepared crops are kept: their boxes are used again, and nothing is written there (prepared)",
     )  # fmt: skip
     doctor.add_argument("--workers", type=int, help="processes (all cores)")
     doctor.add_argument_group(

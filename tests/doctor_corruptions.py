@@ -133,7 +133,7 @@ def reordered(points: np.ndarray, draw: Draw, i: int) -> np.ndarray:
         return points[::-1]
     regions = [list(indices) for indices in IBUG68.regions.values()]
     order = [regions[k] for k in (1, 2, 3, 4, 0)]
-    return points[sum(order, [])]
+    return points[[i for region in order for i in region]]
 
 
 def placeholders(points: np.ndarray, draw: Draw, i: int) -> np.ndarray:

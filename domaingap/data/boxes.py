@@ -50,7 +50,7 @@ def iou(a: NDArray[Any], b: NDArray[Any]) -> float:
 
 def picture_key(image: NDArray[np.uint8]) -> str:
     """A digest of a decoded picture [H, W, 3]: the same one saved in another way is the same one."""
-    return digest([str(image.shape).encode(), image.tobytes()])
+    return digest([str(image.shape).encode(), image.data.cast("B")])
 
 
 def face_key(picture: str, landmarks: NDArray[np.float64]) -> str:

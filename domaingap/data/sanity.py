@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from domaingap.data.images import MAX_PIXELS
 from domaingap.landmarks import IBUG68
 
 SMALLEST = 4.0
@@ -45,6 +46,8 @@ def annotation_fault(points: NDArray[Any], size: tuple[int, int] | None = None) 
     """
     if not np.isfinite(points).all():
         return "points that aren't finite"
+    if np.abs(points).max() > MAX_PIXELS:
+        return "annotation outside its picture"
     low, sides = points.min(axis=0), np.ptp(points, axis=0)
     # The many in one place first: they say most about what happened.
     positions, group, counts = np.unique(points, axis=0, return_inverse=True, return_counts=True)

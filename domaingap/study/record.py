@@ -37,7 +37,11 @@ class SetRecord:
 
 @dataclass(frozen=True)
 class PartRecord:
-    """A prepared part of a data set; ``doubts`` counts annotations that look wrong, by what looks wrong."""
+    """A prepared part of a data set.
+
+    ``skipped`` counts what was passed over, by reason; ``doubts`` annotations and pictures that look wrong, by what looks
+    wrong; ``left_out`` names the faces that can't be used, and says why: they are counted in ``skipped``, too.
+    """
 
     n_faces: int
     n_published: int | None
@@ -46,6 +50,7 @@ class PartRecord:
     doubts: dict[str, int]
     box_sources: dict[str, int]
     fingerprint: str
+    left_out: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

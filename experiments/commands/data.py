@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from domaingap.data.readers import FaceSource
 
 
+SHOWN = 5
+"""Faces that are named where some are left out; the rest are counted."""
+
+
 def crop_and_augment(
     config: Path | None, size: int | None, channels: str | None, box: str | None, strength: float | None = None
 ) -> tuple[CropConfig, AugmentConfig]:
@@ -90,7 +94,12 @@ def prepare(
     failures: list[UserError] = []
     notes: list[str] = []
     for faces in _open_sources(data_root, source, config):
-        about, parts = faces.source, faces.chosen()
+        about = faces.source
+        try:
+            parts = faces.chosen()
+        except UserError as error:
+            failures.append(error)
+            continue
         if absent := about.absent(parts):
             notes.append(f"{about.name}: a partial release; absent: {', '.join(absent)}")
         for part in parts:
@@ -101,6 +110,12 @@ def prepare(
                 failures.append(error)
                 continue
             meta = prepared.meta
+            left_out: dict[str, str] = meta["left_out"]
+            notes += [f"{about.name} {part}: left out {name}: {why}" for name, why in list(left_out.items())[:SHOWN]]
+            if len(left_out) > SHOWN:
+                rest = len(left_out) - SHOWN
+                notes.append(f"{about.name} {part}: left out {rest} more, named in {prepared.folder / 'manifest.json'}")
+            notes += [f"{about.name} {part}: {n} doubtful: {why}" for why, n in meta["doubts"].items()]
             table.add_row(
                 about.name,
                 part,
@@ -116,7 +131,7 @@ def prepare(
 
         terminal().print(table)
         for note in notes:
-            terminal().print(note)
+            terminal().print(note, markup=False)
     if failures:
         more = f" (and {len(failures) - 1} more parts failed)" if len(failures) > 1 else ""
         raise UserError(f"{failures[0]}{more}")

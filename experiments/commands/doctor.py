@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from domaingap import sources
-from domaingap.errors import UserError
+from domaingap.errors import DataError, UserError, printable
 from domaingap.hashing import write_json
 
 if TYPE_CHECKING:
@@ -51,14 +52,14 @@ def doctor(
     for option, path in (("out", out), ("sheet", sheet)):
         if path is not None:
             _check_place(option, path, data_root)
-    readers = _open(data_root, source, root)
+    readers, unopened = _open(data_root, source, root)
     from domaingap.data.doctor.examine import examine
     from domaingap.data.doctor.report import as_json
 
     began = time.monotonic()
-    examination = examine(readers, workers, not no_detector, prepared_dir)
+    examination = examine(readers, workers, not no_detector, prepared_dir, unopened)
     write_json(out, as_json(examination, data_root))
-    _print(examination, rows)
+    _print(examination, rows, data_root)
     if sheet is not None:
         _write_sheet(examination, sheet, n)
     print(f"{len(examination.faces)} faces in {time.monotonic() - began:.0f} s; every finding with its file: {out}")
@@ -75,17 +76,31 @@ def _check_place(option: str, path: Path, data_root: Path) -> None:
         raise UserError(f"--{option} is {path}, which lies in the data root; nothing is written there, give another place")
 
 
-def _open(data_root: Path, source: str | None, root: Path | None) -> list[Reader]:
+def _open(data_root: Path, source: str | None, root: Path | None) -> tuple[list[Reader], dict[str, DataError]]:
+    """Readers of the data sets; and of those that can't be opened, why, unless it is the only one."""
     from domaingap.data.readers import open_reader, sources_in
 
     if root is not None and source is None:
         raise UserError("--root is the folder of one data set; give --source with it")
     if source is not None:
-        return [open_reader(sources.source(source, setting="--source").name, data_root, root)]
-    return [open_reader(about.name, data_root) for about in sources_in(data_root)]
+        return [open_reader(sources.source(source, setting="--source").name, data_root, root)], {}
+    readers, unopened = [], {}
+    for about in sources_in(data_root):
+        try:
+            readers.append(open_reader(about.name, data_root))
+        except DataError as error:
+            unopened[about.name] = error
+    if not readers:
+        raise next(iter(unopened.values()))
+    return readers, unopened
 
 
-def _print(examination: Examination, rows: int) -> None:
+def _shown(path: str, data_root: Path) -> str:
+    """A file as people call it: from the data root on."""
+    return os.path.relpath(path, data_root) if Path(path).is_relative_to(data_root) else path
+
+
+def _print(examination: Examination, rows: int, data_root: Path) -> None:
     """A table of the parts, then of each data set what to do, worst first."""
     from rich import box
     from rich.table import Table
@@ -105,7 +120,7 @@ def _print(examination: Examination, rows: int) -> None:
             skipped = ", ".join(f"{n} {why}" for why, n in about.skipped.items())
             missed = str(about.boxes.get("fallback", 0)) if about.boxes else "-"
             cells = (name, part, str(about.faces), str(about.published or "-"), skipped, missed)
-            table.add_row(*map(Text, (*cells, str(counts["fault"]), str(counts["suspect"]))))
+            table.add_row(*(Text(printable(cell)) for cell in (*cells, str(counts["fault"]), str(counts["suspect"]))))
     out.print(table)
     for text in examination.not_checked:
         out.print(Text(f"not checked: {text}"))
@@ -114,7 +129,8 @@ def _print(examination: Examination, rows: int) -> None:
         todo = [f for f in own if f.severity != "note"]
         notes = [f for f in own if f.severity == "note"]
         faults = sum(f.severity == "fault" for f in todo)
-        verdict = f"{len(todo)} things to do ({faults} faults, {len(todo) - faults} suspects)" if todo else "fine"
+        things = "thing" if len(todo) == 1 else "things"
+        verdict = f"{len(todo)} {things} to do ({faults} faults, {len(todo) - faults} suspects)" if todo else "fine"
         out.print(Text(f"\n{source.title}: {verdict}", style="bold"))
         out.print(Text(f"licence: {source.licence}; cite: {source.citation}; {source.homepage}"))
         summary = [f"{f.part} {f.detail}" for f in notes if f.kind == "fewer than published"]
@@ -125,15 +141,13 @@ def _print(examination: Examination, rows: int) -> None:
         if not todo:
             continue
         listing = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-        for column in ("", "what", "face or part", "detail", "what to do"):
+        for column in ("", "what", "file", "detail", "what to do"):
             listing.add_column(column, overflow="fold")
         for finding in todo[:rows]:
-            where = finding.face or finding.part
-            if finding.also:
-                where += f" = {finding.also.partition(' ')[2]}"
-            elif finding.file and not finding.face:
-                where += f" {finding.file}"
-            listing.add_row(*map(Text, (finding.severity, finding.kind, where, finding.detail, finding.advice)))
+            where = _shown(finding.file, data_root) if finding.file else finding.part
+            detail = finding.detail + (f"; the other: {finding.also}" if finding.also else "")
+            texts = (finding.severity, finding.kind, where, detail, finding.advice)
+            listing.add_row(*(Text(printable(text)) for text in texts))
         out.print(listing)
         if len(todo) > rows:
             kinds: dict[str, int] = {}

@@ -85,7 +85,10 @@ def judge_shapes(points: Array, groups: Sequence[str], sets: Sequence[str]) -> S
         points[in_set == name] = mistakes()[number].undo(points[in_set == name])
     distances, _ = bare.distance(points)
     fold, usual = folds(groups), _usual(distances, in_set)
-    words = {name: (_verdict(mistakes()[number].kind, mistakes()[number].detail, 1.0), k) for name, (number, k) in whole.items()}
+    words = {}
+    for name, (number, k) in whole.items():
+        mistake = mistakes()[number]
+        words[name] = (_verdict(mistake.kind, mistake.detail, 1.0), k)
     for name in set(sets) - whole.keys():
         own = in_set == name
         if own.sum() >= _FEW and np.median(distances[own]) > SCRAMBLED * _SOUND:
@@ -120,9 +123,7 @@ def _usual(distances: Array, in_set: NDArray[np.str_]) -> Array:
     return usual
 
 
-def _whole_sets(
-    in_set: NDArray[np.str_], found: NDArray[np.int64], named: NDArray[np.bool_]
-) -> dict[str, tuple[int, int]]:
+def _whole_sets(in_set: NDArray[np.str_], found: NDArray[np.int64], named: NDArray[np.bool_]) -> dict[str, tuple[int, int]]:
     """Sets in which more than half of the faces have one mistake, and how many have it."""
     whole = {}
     for name in np.unique(in_set):

@@ -19,7 +19,7 @@ HASH = _KEPT * _KEPT - 1
 NEAR = 0.90
 """Correlation of hashes from which pictures are nearly the same. Portraits of different photographs reach 0.8."""
 
-_CHUNK = 512
+_CHUNK, _ANCHOR = 512, 50
 _FREQUENCY = np.hypot(*np.mgrid[:_KEPT, :_KEPT]).astype(np.float32)
 _MIRROR = np.where(np.arange(_KEPT * _KEPT) % _KEPT % 2 == 1, -1.0, 1.0)[1:].astype(np.float32)
 
@@ -42,6 +42,11 @@ def near_pairs(hashes: NDArray[np.float16], mirrored: bool, least: float = NEAR)
         least: the correlation.
     """
     every = hashes.astype(np.float32)
+    # What all pictures of a set have in common, such as that there is a face, says nothing of two of them. It has the weight
+    # of some pictures without anything in common, so that a few alike don't lose what they share.
+    common = every.sum(axis=0) / (len(every) + _ANCHOR)
+    every = every - (common + common * _MIRROR) / 2
+    every /= np.maximum(np.linalg.norm(every, axis=1, keepdims=True), 0.05)
     others = every * _MIRROR if mirrored else every
     for start in range(0, len(every), _CHUNK):
         # Only what comes after: a mirror's mirror is the picture itself.

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,18 +14,22 @@ from numpy.typing import NDArray
 from domaingap.data.doctor import look as looking
 from domaingap.data.doctor.annotations import Shapes, judge_shapes
 from domaingap.data.doctor.beside import Misfits, judge_misfits
-from domaingap.data.doctor.duplicates import near_pairs
+from domaingap.data.doctor.duplicates import HASH, near_pairs
 from domaingap.data.doctor.findings import Finding, worst_first
 from domaingap.data.doctor.fit import LEAST_FACES, Fit, fit_faces
 from domaingap.data.doctor.look import Job, Look, look, start_looking
 from domaingap.data.doctor.shape_model import Array
+from domaingap.data.images import turned_size
 from domaingap.data.readers import Reader, Record
 from domaingap.data.sanity import annotation_fault
 from domaingap.errors import DataError
-from domaingap.hashing import read_lines
+from domaingap.hashing import digest, read_lines
 from domaingap.parallel import spread, worker_count
 from domaingap.progress import track
 from domaingap.sources import Source
+from domaingap.sources import source as source_of
+
+T = TypeVar("T", bound=np.generic)
 
 KEPT = 4000
 """Faces whose views are kept and that the localiser may learn from; further ones are judged as they are looked at."""
@@ -80,11 +85,12 @@ class Examination:
     """All that was found.
 
     Attributes:
+        sources: the data sets, by name.
         parts: by source and part.
         absent: parts of each source's release that aren't there.
         findings: worst first.
         faces: every face, by source and name.
-        checks: what was not done, and why.
+        not_checked: what was not done, and why.
     """
 
     sources: dict[str, Source]
@@ -96,19 +102,28 @@ class Examination:
 
 
 def examine(
-    readers: Sequence[Reader], workers: int | None = None, detect: bool = True, prepared_dir: Path | None = None
+    readers: Sequence[Reader],
+    workers: int | None = None,
+    detect: bool = True,
+    prepared_dir: Path | None = None,
+    unopened: Mapping[str, DataError] | None = None,
 ) -> Examination:
     """Look at everything that readers find.
 
     Args:
         readers: of the data sets.
+        unopened: of further data sets, by name, why they have no reader.
         workers: processes; all cores by default.
         detect: ask the face detector.
         prepared_dir: prepared crops, of which known boxes are taken.
     """
+    about = {reader.source.name: reader.source for reader in readers}
     findings: list[Finding] = []
-    parts: dict[str, dict[str, Part]] = {}
-    absent: dict[str, list[str]] = {}
+    for name, error in (unopened or {}).items():
+        about[name] = source_of(name)
+        findings.append(Finding("file problem", name, "", file=str(error.path), detail=error.problem, todo=error.advice))
+    parts: dict[str, dict[str, Part]] = {name: {} for name in about}
+    absent: dict[str, list[str]] = {name: [] for name in about}
     faces: list[Face] = []
     for reader in readers:
         found, there = _find(reader, findings)
@@ -127,15 +142,12 @@ def examine(
         misfits.one_size = one_size
         findings += judge_misfits(faces, misfits)
     _judge_duplicates(faces, findings)
-    for name, there in parts.items():
-        for part, about in there.items():
-            own = [f for f in faces if f.source.name == name and f.part == part]
-            about.boxes = dict(Counter(f.look.box for f in own if f.look is not None and f.look.box is not None))
+    for face in faces:
+        if (box := _look(face).box) is not None:
+            boxes = parts[face.source.name][face.part].boxes
+            boxes[box] = boxes.get(box, 0) + 1
     by_name = {(face.source.name, face.record.name): face for face in faces}
-    return Examination(
-        {reader.source.name: reader.source for reader in readers}, parts, absent, worst_first(_once(findings)), by_name,
-        not_checked,
-    )  # fmt: skip
+    return Examination(about, parts, absent, worst_first(_once(findings)), by_name, not_checked)
 
 
 def _once(findings: list[Finding]) -> list[Finding]:
@@ -149,31 +161,24 @@ def _once(findings: list[Finding]) -> list[Finding]:
 def _find(reader: Reader, findings: list[Finding]) -> tuple[list[Face], dict[str, Part]]:
     """The faces of a source, and its parts; problems with files are findings."""
     source, faces, parts = reader.source, [], {}
+    if not reader.parts():
+        detail = f"holds none of {', '.join(source.parts)}"
+        advice = "see README, section Data"
+        findings.append(Finding("file problem", source.name, "", file=reader.where, detail=detail, todo=advice))
     for part in reader.parts():
-        reader.skipped[part], reader.problems[part] = Counter(), []
-        try:
-            records = sorted(reader.find(part))
-        except (DataError, OSError) as error:
-            path = str(error.path) if isinstance(error, DataError) else str(error.filename or reader.part_folder(part))
-            detail = error.problem if isinstance(error, DataError) else str(error.strerror)
-            findings.append(Finding("part unusable", source.name, part, file=path, detail=detail))
-            records = []
-        problems = reader.problems[part]
+        records, problems = _records(reader, part)
         findings += [
             Finding("file problem", source.name, part, file=str(p.path), detail=p.problem, todo=p.advice) for p in problems
         ]
-        if not records and not problems:
-            folder = str(reader.part_folder(part))
-            findings.append(Finding("part unusable", source.name, part, file=folder, detail="no annotated face in it"))
         published, skipped = source.published(part, len(records)), dict(reader.skipped[part])
         parts[part] = Part(len(records), published, skipped)
-        if source.parts[part] is not None and published is not None and len(records) > published:
-            detail = f"{len(records)} annotated faces, but the release has {published}"
-            findings.append(Finding("too many faces", source.name, part, detail=detail))
-        elif published is not None and len(records) < published:
+        if published is not None and len(records) < published:
             findings.append(Finding("fewer than published", source.name, part, detail=f"{len(records)} of {published}"))
         for why, n in skipped.items():
-            findings.append(Finding("passed over", source.name, part, detail=f"{n} × {why}", weight=n))
+            # Half of a face is something that was lost; all else is what people and systems put beside a release.
+            kind = "half of a face" if " without " in why else "passed over"
+            folder = str(reader.part_folder(part))
+            findings.append(Finding(kind, source.name, part, file=folder, detail=f"{n} × {why}", weight=n))
         reader.doubts.clear()
         for record in track(records, len(records), f"reading {source.name} {part}"):
             face = Face(source, record)
@@ -184,11 +189,24 @@ def _find(reader: Reader, findings: list[Finding]) -> tuple[list[Face], dict[str
             except DataError as error:
                 line = f"line {error.line}: " if error.line is not None else ""
                 findings.append(face.found("unreadable annotation", line + error.problem))
-            findings += [face.found("doubtful annotation", doubt) for doubt in reader.doubts - before]
+            findings += [face.found("doubtful file", doubt) for doubt in reader.doubts - before]
             if face.fault:
                 findings.append(face.found("impossible annotation", face.fault))
             faces.append(face)
     return faces, parts
+
+
+def _records(reader: Reader, part: str) -> tuple[list[Record], list[DataError]]:
+    """The faces of a part and what makes it unusable: preparation refuses such a part, and here its faces are looked at."""
+    try:
+        return reader.records(part), []
+    except DataError as error:
+        problems = list(reader.problems[part]) or [error]
+    reader.skipped[part], reader.problems[part] = Counter(), []
+    try:
+        return sorted(reader.find(part)), problems
+    except DataError:  # is among the problems
+        return [], problems
 
 
 def _judge_shapes(faces: list[Face], findings: list[Finding]) -> dict[int, float]:
@@ -206,7 +224,8 @@ def _judge_shapes(faces: list[Face], findings: list[Finding]) -> dict[int, float
     for name, (verdict, n) in shapes.whole.items():
         source, _, part = name.partition(" ")
         detail = f"in {n} of {sets.count(name)} faces of this part: {verdict.detail}"
-        findings.append(Finding(verdict.kind, source, part, detail=detail, weight=float(n), todo="mend the whole part alike"))
+        advice = "mend the whole part alike"
+        findings.append(Finding(verdict.kind, source, part, detail=detail, weight=float(n), todo=advice))
         odd |= {i: 0.0 for i, own in zip(sane, sets, strict=True) if own == name}
     return odd
 
@@ -226,7 +245,12 @@ def _known_boxes(readers: Sequence[Reader], prepared_dir: Path | None) -> dict[s
 
 
 def _look_at_all(
-    faces: list[Face], odd: dict[int, float], workers: int | None, detect: bool, boxes: dict[str, str], not_checked: list[str]
+    faces: list[Face],
+    odd: dict[int, float],
+    workers: int | None,
+    detect: bool,
+    boxes: dict[str, str],
+    not_checked: list[str],
 ) -> Misfits | None:
     """Looks at every picture once; what the localiser says of the annotations, where there are enough to fit it."""
     chosen = np.random.default_rng(0).permutation(len(faces))
@@ -241,8 +265,8 @@ def _look_at_all(
         )
         _look_at(faces, rest, workers, detect, boxes, None)
         return None
-    views = np.stack([_look(faces[i]).views for i in kept])  # type: ignore[arg-type]
-    points = np.stack([_look(faces[i]).view_points for i in kept])  # type: ignore[arg-type]
+    views = np.stack([_known(_look(faces[i]).views) for i in kept])
+    points = np.stack([_known(_look(faces[i]).view_points) for i in kept])
     groups = [f"{faces[i].source.name} {faces[i].record.photograph}" for i in kept]
     fit, values, fold = fit_faces(views, points, groups, learn, workers)
     _look_at(faces, rest, workers, detect, boxes, fit)
@@ -259,6 +283,11 @@ def _look_at_all(
 def _look(face: Face) -> Look:
     assert face.look is not None
     return face.look
+
+
+def _known(values: NDArray[T] | None) -> NDArray[T]:
+    assert values is not None
+    return values
 
 
 def _outside(face: Face) -> bool:
@@ -292,17 +321,29 @@ def _judge_pictures(faces: list[Face], findings: list[Finding], misfits: Misfits
         if seen.error is not None:
             findings.append(face.found("unreadable picture", seen.error.problem, file=face.record.image))
             continue
+        findings += [face.found("doubtful file", doubt, file=face.record.image) for doubt in seen.doubts]
         if seen.box == "fallback":
             findings.append(face.found("detector missed", file=face.record.image))
         if face.points is None or face.fault:
             continue
         fault = annotation_fault(face.points, seen.size)
         if fault is not None:
-            if misfits is not None:
+            if _fits_turned(face):
+                findings.append(face.found("impossible annotation", "fits its picture only as EXIF turns it"))
+            elif misfits is not None:
                 # A picture of another size explains it better; that is looked into with the other misfits.
                 misfits.outside[i] = fault
             else:
                 findings.append(face.found("impossible annotation", fault))
+
+
+def _fits_turned(face: Face) -> bool:
+    """Whether points that lie outside their picture lie in it as its EXIF orientation turns it."""
+    try:
+        turned = turned_size(face.record.image_path)
+    except DataError:  # taken away meanwhile
+        return False
+    return turned is not None and face.points is not None and annotation_fault(face.points, turned) is None
 
 
 def _judge_sizes(faces: list[Face], findings: list[Finding]) -> set[str]:
@@ -341,12 +382,14 @@ def _judge_duplicates(faces: list[Face], findings: list[Finding]) -> None:
     same: set[tuple[int, int]] = set()
     findings += _pairs(faces, _first_with_others([(_look(faces[i]).picture, i) for i in seen]), "same", same)
     with_points = [
-        ((points + 0.0).round(3).tobytes().hex(), i) for i in seen if (points := faces[i].points) is not None and not faces[i].fault
+        (digest([points.round(3).tobytes()]), i)
+        for i in seen
+        if (points := faces[i].points) is not None and not faces[i].fault
     ]
     for a, b in _first_with_others(with_points):
         if (a, b) not in same:
             findings.append(faces[b].found("same annotation twice", "point for point", also=faces[a]))
-    hashes = np.stack([_look(faces[i]).hashes for i in seen]) if seen else np.zeros((0, 2, 1), np.float16)  # type: ignore[arg-type]
+    hashes = np.array([_known(_look(faces[i]).hashes) for i in seen], np.float16).reshape(-1, 2, HASH)
     for mirrored in (False, True):
         near: dict[tuple[int, int], float] = {}
         for which in (0, 1):

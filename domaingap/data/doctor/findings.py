@@ -24,13 +24,11 @@ _LOOK = "look at it (--sheet); mend the annotation, or take the face out"
 
 KINDS: dict[str, Kind] = {
     # Worst first: in this order they are reported.
-    "part unusable": Kind("fault", "mend what is named; nothing of this part can be used until then"),
     "file problem": Kind("fault", "mend what is named; nothing of this part can be used until then"),
     "unreadable picture": Kind("fault", _FILE),
     "unreadable annotation": Kind("fault", _FILE),
     "impossible annotation": Kind("fault", "fetch this annotation again, or take the face out"),
     "same picture in train and test": Kind("fault", "take it out of training, which leaves it out anyway"),
-    "too many faces": Kind("fault", "take out what isn't part of the release"),
     "left and right exchanged": Kind("suspect", "exchange the points back, or take the face out"),
     "points shifted by one": Kind("suspect", "shift the points back, or take the face out"),
     "rows and columns exchanged": Kind("suspect", "exchange x and y in this annotation, or take the face out"),
@@ -49,9 +47,9 @@ KINDS: dict[str, Kind] = {
     "same picture twice": Kind("suspect", "look at both; take one out"),
     "nearly the same picture twice": Kind("suspect", "look at both; take one out"),
     "mirrored picture twice": Kind("suspect", "look at both; take one out"),
+    "half of a face": Kind("suspect", "fetch the files that are missing, or take these out"),
     "all pictures of another size": Kind("suspect", "fetch the release again, or know that it was rescaled"),
-    "not checked": Kind("note", "more faces are needed for this check"),
-    "doubtful annotation": Kind("note", "look at them; the reader counts these, by what it reads beside the points"),
+    "doubtful file": Kind("note", "look at some; preparation counts these and goes on"),
     "detector missed": Kind("note", "preparation puts the box where the landmarks say (fallback), and counts it"),
     "fewer than published": Kind("note", "fetch what is missing, or name the result partial"),
     "part absent": Kind("note", "fetch it where it is needed"),

@@ -1,4 +1,4 @@
-"""A small landmark localiser, fitted in seconds on the faces that are to be judged: where does the picture say the points are?
+"""A small landmark localiser, fitted in seconds on the faces that are to be judged: where would the picture put the points?
 
 Gradient orientations of a window around the face, ridge regression to the points, three times, each in the frame that the
 last one found (as in supervised descent, Xiong and De la Torre, CVPR 2013). Faces are judged by one that hasn't seen their
@@ -72,7 +72,7 @@ def _mirrored_features() -> NDArray[np.int64]:
 
 
 def _features(window: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Histograms of gradient orientations [800] of a window [60, 60]: in each cell, each bin's share of the contrast around."""
+    """Histograms of gradient orientations [800] of a window [60, 60]: by cell and bin, over the contrast around."""
     smooth = cv2.GaussianBlur(window.astype(np.float32), (0, 0), 0.8)
     strength, angle = cv2.cartToPolar(cv2.Sobel(smooth, cv2.CV_32F, 1, 0), cv2.Sobel(smooth, cv2.CV_32F, 0, 1))
     contrast = np.sqrt(np.maximum(cv2.blur(strength * strength, (25, 25)), 0)) + 4.0

@@ -14,7 +14,7 @@ from domaingap.data.boxes import BoxSource, face_key, picture_key
 from domaingap.data.doctor.duplicates import perceptual_hash
 from domaingap.data.doctor.localiser import cut_view
 from domaingap.data.doctor.shape_model import Array
-from domaingap.data.sample import read_rgb
+from domaingap.data.images import read_picture
 from domaingap.errors import DataError
 from domaingap.landmarks import IBUG68
 
@@ -44,6 +44,7 @@ class Look:
         view_points: the points in both views [2, 68, 2].
         misfits: what a fitted localiser says of both views [2]; the views aren't kept then.
         box: where the face box came from, if a detector was asked.
+        doubts: what of the file was left out of account.
     """
 
     error: DataError | None = None
@@ -54,6 +55,7 @@ class Look:
     view_points: Array | None = None
     misfits: Array | None = None
     box: BoxSource | None = None
+    doubts: tuple[str, ...] = ()
 
 
 def start_looking(detect: bool, boxes: dict[str, str], fit: Fit | None) -> None:
@@ -78,22 +80,25 @@ _state: dict[str, Any] = {}
 def look(job: Job) -> Look:
     """Look at a picture; never raises for what is in the file."""
     try:
-        image = read_rgb(Path(job.image))
+        read = read_picture(Path(job.image))
     except DataError as error:
         return Look(error=error)
+    image, doubts = read.pixels, read.doubts
     size = (image.shape[1], image.shape[0])
     picture = picture_key(image)
     gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     whole = perceptual_hash(np.asarray(gray, dtype=np.uint8))
     if job.points is None:
-        return Look(size=size, picture=picture, hashes=np.stack([whole, np.zeros_like(whole)]))
-    views, points = views_of(np.asarray(gray, dtype=np.uint8), [job.points, IBUG68.flip(job.points, size[0])])
+        return Look(size=size, picture=picture, hashes=np.stack([whole, np.zeros_like(whole)]), doubts=doubts)
+    views, points = views_of(
+        np.asarray(gray, dtype=np.uint8), [job.points, np.asarray(IBUG68.flip(job.points, size[0]), np.float64)]
+    )
     hashes = np.stack([whole, perceptual_hash(views[0])])
     box = _box_source(image, picture, job.points) if _state["detect"] else None
     fit: Fit | None = _state["fit"]
     if fit is not None:
-        return Look(None, size, picture, hashes, misfits=fit.misfit(views, points), box=box)
-    return Look(None, size, picture, hashes, views, points, box=box)
+        return Look(None, size, picture, hashes, misfits=fit.misfit(views, points), box=box, doubts=doubts)
+    return Look(None, size, picture, hashes, views, points, box=box, doubts=doubts)
 
 
 def views_of(gray: NDArray[np.uint8], annotations: list[Array]) -> tuple[NDArray[np.uint8], Array]:

@@ -69,7 +69,7 @@ def _mistakes() -> Iterator[Mistake]:
     for step in (1, -1, 2, -2):
         yield from new(SHIFTED if abs(step) == 1 else OTHER_ORDER, "through the list", (everything, np.roll(same, step)))
     contours = [contour.indices for contour in IBUG68.contours]
-    groups = [(f"{_name(c)}", (c,)) for c in contours]
+    groups: list[tuple[str, tuple[tuple[int, ...], ...]]] = [(_name(c), (c,)) for c in contours]
     groups += [(region, tuple(c.indices for c in parts)) for region, parts in IBUG68.parts.items() if len(parts) > 1]
     groups.append(("every contour", tuple(contours)))
     for name, group in groups:

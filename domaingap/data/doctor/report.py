@@ -78,7 +78,7 @@ def severities(examination: Examination, source: str, part: str | None = None) -
 
 def draw_suspects(examination: Examination, most: int, side: int = 320) -> list[NDArray[np.uint8]]:
     """Tiles [side, side, 3] of the worst faces with their landmarks, names and reasons; a pair's other face follows it."""
-    tiles = []
+    tiles: list[NDArray[np.uint8]] = []
     for finding in examination.findings:
         face = examination.faces.get((finding.source, finding.face))
         if face is None or finding.severity == "note" or len(tiles) >= most:

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from domaingap.data.readers.base import Reader, Record, parse_points, read_text
-from domaingap.errors import DataError
+from domaingap.data.readers.base import Reader, Record
+from domaingap.data.readers.listing import IMAGE, pairs
+from domaingap.data.readers.text import parse_points, read_lines
 from domaingap.landmarks import to_ibug68
 from domaingap.sources import Licence, Source
 
@@ -37,26 +38,23 @@ class FaceSyntheticsReader(Reader):
         citation="Wood et al., Fake it till you make it: face analysis in the wild using synthetic data alone, ICCV 2021",
         homepage="https://github.com/microsoft/FaceSynthetics",
     )
-    files = re.compile(r"(\d+)(?:\.png|_ldmks\.txt)")
+    files = re.compile(rf"[0-9]+(?:_ldmks\.txt|{IMAGE})", re.IGNORECASE)
+    # Masks; and what `data generate` writes beside the release's files.
+    aside = re.compile(r"[0-9]+_(?:seg\.png|face\.npz)|generated\.json|croissant\.json", re.IGNORECASE)
 
     def find(self, part: str) -> list[Record]:
-        names = set(os.listdir(self.root))
-        root, records = f"{self.root}{os.sep}", []
-        for name in names:
-            if not (match := self.files.fullmatch(name)):
-                continue
-            number = match[1]
-            image, annotation = f"{number}.png", f"{number}_ldmks.txt"
-            if name == annotation:
-                if image not in names:
-                    problem = DataError(self.root / name, f"no {image} beside it", advice="unpack the archive again")
-                    self.problems[part].append(problem)
-                    continue
-                records.append(Record(number, part, number, root + image, root + annotation))
-            elif annotation not in names:
-                self.skipped[part]["image without _ldmks.txt"] += 1
-        return records
+        folder = self.part_folder(part)
+        listing = self.listing(part, folder)
+        if listing.folders:
+            self.skipped[part]["subfolder"] += len(listing.folders)
+        prefix = f"{folder}{os.sep}"
+        found = pairs(listing, _split, "image without _ldmks.txt", "", ".png")
+        return [Record(key, part, key, prefix + image, prefix + annotation) for key, image, annotation in found]
 
     def read_landmarks(self, path: Path) -> NDArray[np.float64]:
-        lines = [(n, line) for n, line in enumerate(read_text(path).splitlines(), start=1) if line.strip()]
-        return to_ibug68(parse_points(path, lines, 70)).astype(np.float64)
+        return to_ibug68(parse_points(path, read_lines(path), 70)).astype(np.float64)
+
+
+def _split(name: str) -> tuple[str, bool]:
+    number, separator, _ = name.partition("_")
+    return (number, True) if separator else (name.partition(".")[0], False)
