@@ -30,7 +30,7 @@ def perceptual_hash(gray: NDArray[np.uint8]) -> NDArray[np.float16]:
     # Natural pictures lose amplitude with frequency; weighted by it, each has its say.
     waves = (np.asarray(cv2.dct(small))[:_KEPT, :_KEPT] * _FREQUENCY).ravel()[1:]
     length = float(np.linalg.norm(waves))
-    return (waves / length if length > 1.0 else np.zeros_like(waves)).astype(np.float16)
+    return np.asarray(waves / length if length > 1.0 else np.zeros_like(waves), dtype=np.float16)
 
 
 def near_pairs(hashes: NDArray[np.float16], mirrored: bool, least: float = NEAR) -> Iterator[tuple[int, int, float]]:

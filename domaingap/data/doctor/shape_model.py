@@ -83,7 +83,7 @@ class ShapeModel:
         """By how much each distance would be smaller without one point [n, 68]: how unexpected that is given the others."""
         shapes, _ = align(points, self.mean)
         pull = ((shapes - self.mean).reshape(len(points), -1) @ self.precision).reshape(-1, _N, 2)
-        return np.einsum("npi,pij,npj->np", pull, self._given_rest, pull)
+        return np.asarray(np.einsum("npi,pij,npj->np", pull, self._given_rest, pull))
 
 
 def folds(groups: Sequence[str], n: int = FOLDS, seed: int = 0) -> NDArray[np.int64]:
