@@ -354,7 +354,7 @@ def main() -> None:
     parser.add_argument("--data_root", type=Path, required=True, help="the samples")
     parser.add_argument("--seed", type=int, default=0, help="of the faces and of what is done to them (0)")
     parser.add_argument("--n", type=int, default=30, help="faces of each kind (30)")
-    parser.add_argument("--at_once", type=int, default=4, help="kinds in one folder (4)")
+    parser.add_argument("--at_once", type=int, default=5, help="kinds in one folder (5)")
     parser.add_argument("--on", choices=("held_out", "chosen"), default="held_out")
     parser.add_argument("--only", help="kinds that have this in their names")
     parser.add_argument("--workers", type=int)

@@ -42,10 +42,11 @@ def near_pairs(hashes: NDArray[np.float16], mirrored: bool, least: float = NEAR)
         least: the correlation.
     """
     every = hashes.astype(np.float32)
+    known = every.any(axis=1, keepdims=True)
     # What all pictures of a set have in common, such as that there is a face, says nothing of two of them. It has the weight
     # of some pictures without anything in common, so that a few alike don't lose what they share.
     common = every.sum(axis=0) / (len(every) + _ANCHOR)
-    every = every - (common + common * _MIRROR) / 2
+    every = known * (every - (common + common * _MIRROR) / 2)
     every /= np.maximum(np.linalg.norm(every, axis=1, keepdims=True), 0.05)
     others = every * _MIRROR if mirrored else every
     for start in range(0, len(every), _CHUNK):

@@ -18,6 +18,7 @@ from domaingap.data.doctor.duplicates import HASH, near_pairs
 from domaingap.data.doctor.findings import Finding, worst_first
 from domaingap.data.doctor.fit import LEAST_FACES, Fit, fit_faces
 from domaingap.data.doctor.look import Job, Look, look, start_looking
+from domaingap.data.doctor.orders import ORDERS
 from domaingap.data.doctor.shape_model import Array
 from domaingap.data.images import turned_size
 from domaingap.data.readers import Reader, Record
@@ -41,6 +42,9 @@ _ALIKE = 0.9
 """Share of a source's pictures of one size from which the others are odd."""
 
 _WORTHWHILE = 64
+
+_PLACES = 60
+"""So many places have the points of a face at least whose lids and lips are closed."""
 
 
 @dataclass
@@ -190,8 +194,6 @@ def _find(reader: Reader, findings: list[Finding]) -> tuple[list[Face], dict[str
                 line = f"line {error.line}: " if error.line is not None else ""
                 findings.append(face.found("unreadable annotation", line + error.problem))
             findings += [face.found("doubtful file", doubt) for doubt in reader.doubts - before]
-            if face.fault:
-                findings.append(face.found("impossible annotation", face.fault))
             faces.append(face)
     return faces, parts
 
@@ -209,18 +211,33 @@ def _records(reader: Reader, part: str) -> tuple[list[Record], list[DataError]]:
         return [], problems
 
 
+def _distinct(points: Array) -> bool:
+    """Whether nearly all points have a place of their own."""
+    if not np.isfinite(points).all():
+        return False
+    _, counts = np.unique(points, axis=0, return_counts=True)
+    return len(counts) >= _PLACES and int(counts.max()) <= 2
+
+
 def _judge_shapes(faces: list[Face], findings: list[Finding]) -> dict[int, float]:
     """Adds what annotations look like as shapes; returns the numbers of the faces that look like none."""
-    sane = [i for i, face in enumerate(faces) if face.points is not None and not face.fault]
+    # Points in a wrong order can be insane for that alone: the order is what to mend then.
+    sane = [i for i, face in enumerate(faces) if face.points is not None and (not face.fault or _distinct(face.points))]
     points = np.array([faces[i].points for i in sane]).reshape(-1, 68, 2)
     sets = [f"{faces[i].source.name} {faces[i].part}" for i in sane]
     groups = [f"{faces[i].source.name} {faces[i].record.photograph}" for i in sane]
     shapes: Shapes = judge_shapes(points, groups, sets)
     odd = {}
     for i, verdict in zip(sane, shapes.verdicts, strict=True):
-        if verdict is not None:
-            findings.append(faces[i].found(verdict.kind, verdict.detail, verdict.weight))
-            odd[i] = verdict.weight
+        face = faces[i]
+        if verdict is None or (face.fault and verdict.kind not in ORDERS):
+            continue
+        detail = verdict.detail + (f" ({face.fault})" if face.fault else "")
+        findings.append(face.found(verdict.kind, detail, verdict.weight, fatal=bool(face.fault)))
+        odd[i] = verdict.weight
+    findings += [
+        face.found("impossible annotation", face.fault) for i, face in enumerate(faces) if face.fault and i not in odd
+    ]
     for name, (verdict, n) in shapes.whole.items():
         source, _, part = name.partition(" ")
         detail = f"in {n} of {sets.count(name)} faces of this part: {verdict.detail}"

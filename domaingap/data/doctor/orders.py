@@ -15,6 +15,8 @@ from domaingap.landmarks import IBUG68
 SWAPPED, SHIFTED, OTHER_ORDER = "left and right exchanged", "points shifted by one", "points in another order"
 TRANSPOSED, FROM_BELOW = "rows and columns exchanged", "rows counted from below"
 
+ORDERS = (SWAPPED, SHIFTED, OTHER_ORDER, TRANSPOSED, FROM_BELOW)
+
 
 @dataclass(frozen=True)
 class Mistake:
@@ -54,7 +56,6 @@ def _mistakes() -> Iterator[Mistake]:
     everything = tuple(range(68))
     yield from new(SWAPPED, "of all points (or x is counted from the right)", (everything, flip))
     yield Mistake(TRANSPOSED, "of all points", same, "transposed")
-    yield Mistake(TRANSPOSED, "of all points, and left and right exchanged", flip, "transposed")
     yield Mistake(FROM_BELOW, "of all points", same, "below")
     yield from new(OTHER_ORDER, "the list is backwards", (everything, same[::-1]))
     for region, indices in IBUG68.regions.items():
