@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -58,8 +59,11 @@ def doctor(
 
     began = time.monotonic()
     examination = examine(readers, workers, not no_detector, prepared_dir, unopened)
-    write_json(out, as_json(examination, data_root))
     _print(examination, rows, data_root)
+    try:
+        write_json(out, as_json(examination, data_root))
+    except OSError as error:
+        raise UserError(f"{out}: can't be written ({error.strerror}); give --out another place") from error
     if sheet is not None:
         _write_sheet(examination, sheet, n)
     print(f"{len(examination.faces)} faces in {time.monotonic() - began:.0f} s; every finding with its file: {out}")
@@ -74,6 +78,13 @@ def _check_place(option: str, path: Path, data_root: Path) -> None:
         raise UserError(f"--{option} is {path}, but there is no folder {path.parent}; make it, or give another place")
     if path.resolve().is_relative_to(data_root.resolve()) and data_root.resolve() != Path.cwd():
         raise UserError(f"--{option} is {path}, which lies in the data root; nothing is written there, give another place")
+    try:
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise UserError(
+            f"--{option} is {path}, where nothing can be written ({error.strerror}); give another place"
+        ) from error
 
 
 def _open(data_root: Path, source: str | None, root: Path | None) -> tuple[list[Reader], dict[str, DataError]]:
@@ -129,8 +140,9 @@ def _print(examination: Examination, rows: int, data_root: Path) -> None:
         todo = [f for f in own if f.severity != "note"]
         notes = [f for f in own if f.severity == "note"]
         faults = sum(f.severity == "fault" for f in todo)
-        things = "thing" if len(todo) == 1 else "things"
-        verdict = f"{len(todo)} {things} to do ({faults} faults, {len(todo) - faults} suspects)" if todo else "fine"
+        suspects = len(todo) - faults
+        what = f"{faults} {'fault' if faults == 1 else 'faults'}, {suspects} {'suspect' if suspects == 1 else 'suspects'}"
+        verdict = f"{what} to look at, worst first" if todo else "fine"
         out.print(Text(f"\n{source.title}: {verdict}", style="bold"))
         out.print(Text(f"licence: {source.licence}; cite: {source.citation}; {source.homepage}"))
         summary = [f"{f.part} {f.detail}" for f in notes if f.kind == "fewer than published"]

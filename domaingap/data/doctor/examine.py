@@ -66,12 +66,22 @@ class Face:
         """What it is for: train or test."""
         return "train" if self.part in self.source.train_parts else "test"
 
-    def found(self, kind: str, detail: str = "", weight: float = 0.0, also: Face | None = None, **more: object) -> Finding:
-        """A finding about this face."""
+    def found(
+        self,
+        kind: str,
+        detail: str = "",
+        weight: float = 0.0,
+        also: Face | None = None,
+        file: str = "",
+        todo: str = "",
+        fatal: bool = False,
+    ) -> Finding:
+        """A finding about this face, in its annotation where no other file is named."""
+        other = f"{also.source.name} {also.record.name}" if also else ""
+        file = file or self.record.annotation
         return Finding(
-            kind, self.source.name, self.part, self.record.name, str(more.get("file", self.record.annotation)), detail,
-            weight, f"{also.source.name} {also.record.name}" if also else "", fatal=bool(more.get("fatal")),
-        )  # fmt: skip
+            kind, self.source.name, self.part, self.record.name, file, detail, weight, also=other, todo=todo, fatal=fatal
+        )
 
 
 @dataclass
@@ -192,7 +202,7 @@ def _find(reader: Reader, findings: list[Finding]) -> tuple[list[Face], dict[str
                 face.fault = annotation_fault(face.points) or ""
             except DataError as error:
                 line = f"line {error.line}: " if error.line is not None else ""
-                findings.append(face.found("unreadable annotation", line + error.problem))
+                findings.append(face.found("unreadable annotation", line + error.problem, todo=error.advice))
             findings += [face.found("doubtful file", doubt) for doubt in reader.doubts - before]
             faces.append(face)
     return faces, parts
@@ -336,7 +346,8 @@ def _judge_pictures(faces: list[Face], findings: list[Finding], misfits: Misfits
     for i, face in enumerate(faces):
         seen = _look(face)
         if seen.error is not None:
-            findings.append(face.found("unreadable picture", seen.error.problem, file=face.record.image))
+            error = seen.error
+            findings.append(face.found("unreadable picture", error.problem, file=face.record.image, todo=error.advice))
             continue
         findings += [face.found("doubtful file", doubt, file=face.record.image) for doubt in seen.doubts]
         if seen.box == "fallback":
