@@ -37,7 +37,8 @@ class Copy:
 
     root: Path
     readers: dict[str, Reader]
-    records: dict[str, Record] = field(default_factory=dict)
+    involved: set[str] = field(default_factory=set)
+    """Names of faces that aren't changed, and yet have a part in it."""
 
     def source(self, record: Record) -> str:
         return Path(record.annotation).relative_to(self.root).parts[0]
@@ -218,6 +219,7 @@ def copied(copy: Copy, record: Record, draw: Draw, i: int) -> str:
     donors = [r for r in copy.readers[copy.source(record)].records(record.part) if r.photograph != record.photograph]
     donor = donors[int(draw.integers(len(donors)))]
     copy.write_points(record, copy.points(donor))
+    copy.involved.add(donor.name)
     return record.name
 
 
@@ -257,9 +259,11 @@ FURTHER: dict[str, Kind] = {
         mirrored_duplicate, ("mirrored picture in train and test",), helen=True, pairs=True
     ),
     "another face's annotation, copied": Kind(copied, ("same annotation twice",), pairs=True),
-    "two annotations exchanged": Kind(exchanged, ("annotation beside its face",)),
+    "two annotations exchanged": Kind(
+        exchanged, ("annotation beside its face", "picture rescaled", "impossible annotation")
+    ),
     "all points off by one pixel": Kind(moved(lambda p, d, i: p + 1.0), ()),
-    "one file of two missing": Kind(missing, ("file problem", "passed over")),
+    "one file of two missing": Kind(missing, ("file problem", "half of a face")),
 }
 
 
@@ -323,8 +327,9 @@ def corrupted(
                 touched[kind].append(about.corrupt(copy, record, draw, i))
                 originals.add(record.name)
         findings = examined(copy, workers)
+        originals |= copy.involved
     found = alarms(findings)
-    unpaired = " ".join(f"{f.detail} {f.file}" for f in findings if f.kind in ("file problem", "passed over"))
+    unpaired = " ".join(f"{f.detail} {f.file}" for f in findings if f.kind == "half of a face")
     result: dict[str, dict[str, object]] = {}
     for kind, about in kinds.items():
         names = touched[kind]

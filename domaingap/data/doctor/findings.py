@@ -35,7 +35,9 @@ KINDS: dict[str, Kind] = {
     "rows counted from below": Kind("suspect", "count y from the top in this annotation, or take the face out"),
     "points in another order": Kind("suspect", "bring the points into iBUG's order, or take the face out"),
     "wild point": Kind("suspect", "look at this point (--sheet); mend it, or take the face out"),
-    "picture rescaled": Kind("suspect", "fetch this picture again, or scale its points alike"),
+    "picture rescaled": Kind(
+        "suspect", "fetch this picture again, or scale its points alike; points of another picture can look so, too"
+    ),
     "picture mirrored": Kind("suspect", "fetch this picture again, or mirror its points alike"),
     "annotation beside its face": Kind("suspect", "look whether it belongs to another picture; fetch both files again"),
     "unusual shape": Kind("suspect", _LOOK),

@@ -23,7 +23,7 @@ UNIT = WINDOW / FACES_WIDE
 """Pixels of a view that are one unit of the face's size (root-mean-square distance of its points from their mean)."""
 
 _BINS, _CELLS = 8, 10
-_STAGES, _RIDGE = 3, 30.0
+_STAGES, _RIDGE, _TRIMMED = 3, 30.0, 2.0
 _JITTERS, _MOVED, _SCALED, _NOISE = 6, 0.18, 0.15, 0.03
 
 
@@ -115,6 +115,11 @@ class Localiser:
             gram = both.T @ both + _RIDGE * np.eye(both.shape[1], dtype=np.float32)
             weights = np.linalg.solve(gram, both.T @ (wanted - means[1]))
             self.stages.append((means[0], weights, means[1]))
+            if stage == 0:
+                # Faces that the rest doesn't explain are no example: what is wrong must not be learned.
+                off = np.abs(both @ weights + means[1] - wanted).mean(axis=1).reshape(2, -1, _JITTERS).mean(axis=(0, 2))
+                kept = np.repeat(off < _TRIMMED * np.median(off), _JITTERS)
+                which, centre, size, roll, both = which[kept], centre[kept], size[kept], roll[kept], both[: len(kept)][kept]
             if stage < _STAGES - 1:
                 # Faces that it was fitted on are found too well; a little noise makes up for that.
                 found = (both[: len(which)] @ weights + means[1]).reshape(-1, 68, 2)
