@@ -69,6 +69,8 @@ class FaceDetector:
     def detect(self, image: NDArray[np.uint8]) -> NDArray[np.float64]:
         """All face boxes [n, 4] in an RGB image [H, W, 3]; n may be 0."""
         scale = min(1.0, MAX_SIDE / max(image.shape[:2]))
+        if min(image.shape[:2]) * scale < 1:
+            return np.empty((0, 4))
         if scale < 1:
             image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
         try:

@@ -8,7 +8,7 @@ gray, palette, 1 bit      as RGB
 CMYK, YCCK                Pillow's plain formula
 transparency              left out: the colours are taken as stored; said where a pixel isn't opaque
 EXIF orientation          ignored: the releases' landmarks are in stored pixels; said where it isn't 1
-ICC profile               ignored: numbers as stored
+ICC profile               ignored: numbers as stored; said where it isn't sRGB or gray
 several frames or pages   refused; but a camera's previews in a JPEG (MPO) are none
 32 bit, float, Lab        refused: which value is white isn't known
 ========================  ====================================================================================
@@ -16,6 +16,7 @@ several frames or pages   refused; but a camera's previews in a JPEG (MPO) are n
 
 from __future__ import annotations
 
+import logging
 import re
 import struct
 import warnings
@@ -37,6 +38,9 @@ FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF")
 
 MAX_PIXELS = 89_478_485
 """Of the largest picture that is decoded: where Pillow begins to warn."""
+
+# What it logs of a damaged file is said by the error.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 _AGAIN = "copy or fetch this file again"
 _ORIENTATION = 0x0112
@@ -84,6 +88,8 @@ def read_picture(path: Path) -> Picture:
         image.load()
         if _orientation(image) != 1:
             doubts.append("EXIF orientation ignored (points are taken in stored pixels)")
+        if _other_colours(image.info.get("icc_profile")):
+            doubts.append("ICC profile other than sRGB ignored (colours are taken as stored)")
         if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):
             gray = np.asarray(image).astype(np.uint16)
             if gray.max() < 4096:
@@ -110,6 +116,13 @@ def _orientation(image: Image.Image) -> int:
     except _DAMAGED:  # metadata that nothing depends on
         return 1
     return value if value in range(1, 9) else 1
+
+
+def _other_colours(profile: object) -> bool:
+    """Whether an ICC profile describes RGB other than sRGB, by the name that it gives itself."""
+    if not isinstance(profile, bytes) or profile[16:20] != b"RGB ":
+        return False
+    return not any(name in profile for name in (b"sRGB", "sRGB".encode("utf-16-be"), b"srgb"))
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 Layout below the prepared folder, for each part of a data set::
 
     <source>/<part>/boxes-<key>.jsonl     detected boxes by image content; shared by all crop sizes
-    <source>/<part>/seen.jsonl            which state of the files (sizes, times) has which content
+    <source>/<part>/seen.jsonl            which state of the files (sizes, times) has which content, and what is passed over
     <source>/<part>/crops-<key>/crops.npy   [N, S, S] or [N, S, S, 3] uint8
                                /index.npz   names, photographs, pictures, landmarks, transforms, boxes
                                /manifest.json   written last, see domaingap.store
@@ -33,7 +33,7 @@ from domaingap.data.readers import FaceSource, Reader, Record
 from domaingap.data.readers.generated import GeneratedReader
 from domaingap.data.render import FACE, render_crops
 from domaingap.data.sanity import annotation_fault
-from domaingap.errors import DataError, UserError
+from domaingap.errors import DataError, UserError, printable
 from domaingap.hashing import append_line, content_key, digest, empty_array, read_lines
 from domaingap.landmarks import to_ibug68
 from domaingap.parallel import available_cores, spread, worker_count
@@ -138,7 +138,7 @@ def _say(name: str, folder: Path, left_out: dict[str, str]) -> None:
         _said.add(folder)
         first = ", ".join(f"{face} ({why})" for face, why in list(left_out.items())[:3])
         more = f" and {len(left_out) - 3} more, named in {folder / MANIFEST}" if len(left_out) > 3 else ""
-        console.print(f"warning: {name}: left out, since they can't be used: {first}{more}", markup=False)
+        console.print(f"warning: {name}: left out, since they can't be used: {printable(first)}{more}", markup=False)
 
 
 def _contents(reader: Reader, part: str, store: Store, place: str) -> tuple[str, dict[str, int]]:
@@ -187,13 +187,18 @@ def _generate(
     faces = render_crops(reader, part, crop, folder, workers)
     names = np.array(reader.names(part))
     box_source: BoxSource = "generated" if crop.box == "mtcnn" else "landmarks"
+    landmarks = to_ibug68(faces["landmarks"])
+    faults = [(name, why) for name, points in zip(names, landmarks, strict=True) if (why := annotation_fault(points))]
+    if faults:  # of a geometry of the user's own: none of ours has any
+        where, advice = f"{reader.where} {part}, face {faults[0][0]}", "look at the geometry's landmarks"
+        raise DataError(where, faults[0][1], advice=advice, more=len(faults) - 1)
     more: dict[str, Any] = {name: faces[name] for name in FACE.names or () if name not in ("landmarks", "box", "done")}
     np.savez(
         folder / "index.npz",
         names=names,
         photographs=names,
         pictures=names,
-        landmarks=to_ibug68(faces["landmarks"]),
+        landmarks=landmarks,
         boxes=faces["box"],
         box_sources=np.full(len(faces), box_source),
         image_to_crop=np.stack([crop_transform(box, crop) for box in faces["box"]]),
@@ -342,6 +347,8 @@ def _prepare_rows(
         shape = (len(records), crop.stored_size, crop.stored_size, *((3,) if crop.channels == "rgb" else ()))
         empty_array(crops_file, shape, np.uint8)
     rows = {row["i"]: row for row in read_lines(rows_file)}
+    # Another time a picture that couldn't be looked at may have been left out.
+    rows = {i: row for i, row in rows.items() if i < len(records) and row["name"] == records[i].name}
     boxes = {row["face"]: row for row in read_lines(boxes_file)} if crop.box == "mtcnn" else {}
     jobs = [_Job(i, record, landmarks[i]) for i, record in enumerate(records) if i not in rows]
     name = f"{reader.source.name} {part}"

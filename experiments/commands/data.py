@@ -10,7 +10,7 @@ from rich.table import Table
 
 from domaingap import sources
 from domaingap.config import AugmentConfig, CropConfig
-from domaingap.errors import UserError
+from domaingap.errors import UserError, printable
 
 if TYPE_CHECKING:
     from domaingap.data.readers import FaceSource
@@ -86,6 +86,7 @@ def prepare(
 ) -> int:
     """Prepare every part that is present and print what was found."""
     from domaingap.data.prepare import prepare_part
+    from domaingap.data.readers import Reader
 
     crop, _ = crop_and_augment(config, size, channels, box)
     table = Table(title=f"{crop.size} px {crop.channels} crops, boxes: {crop.box}", title_justify="left")
@@ -102,6 +103,8 @@ def prepare(
             continue
         if absent := about.absent(parts):
             notes.append(f"{about.name}: a partial release; absent: {', '.join(absent)}")
+        if isinstance(faces, Reader) and (strangers := faces.strangers()):
+            notes.append(f"{about.name}: passed over, since no part is called so: {', '.join(strangers)}")
         for part in parts:
             try:
                 prepared = prepare_part(faces, part, crop, prepared_dir, workers)
@@ -131,7 +134,7 @@ def prepare(
 
         terminal().print(table)
         for note in notes:
-            terminal().print(note, markup=False)
+            terminal().print(printable(note), markup=False)
     if failures:
         more = f" (and {len(failures) - 1} more parts failed)" if len(failures) > 1 else ""
         raise UserError(f"{failures[0]}{more}")

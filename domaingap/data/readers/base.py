@@ -176,6 +176,10 @@ class Reader(FaceSource):
     def parts(self) -> list[str]:
         return [part for part in self.source.parts if self.places(part)]
 
+    def strangers(self) -> list[str]:
+        """Folders and files of the release's folder that belong to no part of it, for a look by the user."""
+        return []
+
     def listing(self, part: str, folder: Path) -> Listing:
         """What lies in a folder of a part; its counts and problems are the part's from then on."""
         listing = Listing(folder, self.files, self.aside)
@@ -313,5 +317,5 @@ class Reader(FaceSource):
 
 
 def _ambiguous(parent: Path, folders: Sequence[Path], what: str) -> DataError:
-    names = " and ".join(str(folder.relative_to(parent)) for folder in folders)
+    names = " and ".join(sorted(str(folder.relative_to(parent)) for folder in folders))
     return DataError(parent, f"{names} could each be {what}", advice="keep the one that is meant")

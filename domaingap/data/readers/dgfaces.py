@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from domaingap.data.readers.base import Reader, Record
 from domaingap.data.readers.listing import IMAGE, Listing, both, fold, subfolders, unpacked
-from domaingap.data.readers.text import check_finite, coordinate, quoted, read_json
+from domaingap.data.readers.text import json_points, quoted, read_json
 from domaingap.errors import DataError
 from domaingap.sources import Licence, Source
 
@@ -60,13 +60,13 @@ class DGFacesReader(Reader):
                 continue
             try:
                 files = self._files(part, root.folder / name)
-                if (record := self._record(part, name, files)) is not None:
+                if (record := self._record(part, root.folder, name, files)) is not None:
                     records.append(record)
             except DataError as error:
                 problems.append(error)
         return records
 
-    def _record(self, part: str, name: str, files: _Datapoint) -> Record | None:
+    def _record(self, part: str, root: Path, name: str, files: _Datapoint) -> Record | None:
         if not files.key_points:
             self.skipped[part]["datapoint without key points"] += 1
             return None
@@ -75,7 +75,8 @@ class DGFacesReader(Reader):
             return None
         for several in (files.images, files.key_points, files.actors):
             if len(several) > 1:
-                raise both(several[0].parent, several[0].name, str(several[1]), "are one file of a datapoint")
+                one, other = (str(path.relative_to(root / name)) for path in several[:2])
+                raise both(root / name, one, other, "are one file of a datapoint")
         identity = self._identity(part, files.actors[0]) if files.actors else name
         return Record(name, part, identity, str(files.images[0]), str(files.key_points[0]))
 
@@ -111,7 +112,7 @@ class DGFacesReader(Reader):
         rows_columns = _row_column_pairs(path, read_json(path))
         if len(rows_columns) != 68:
             raise DataError(path, f"{len(rows_columns)} key points, expected 68")
-        return check_finite(path, np.asarray(rows_columns, dtype=np.float64)[:, ::-1])
+        return json_points(path, rows_columns)[:, ::-1]
 
 
 class _Datapoint(NamedTuple):
@@ -126,7 +127,7 @@ def _datapoint(name: str) -> str | None:
     return match[1] if match else None
 
 
-def _row_column_pairs(path: Path, content: Any) -> list[tuple[float, float]]:
+def _row_column_pairs(path: Path, content: Any) -> list[Any]:
     """Key points by number as [row, column]; DataError where they are in neither version's form, or in both."""
     try:
         second = content["face"]["standard"] if "face" in content else None
@@ -136,16 +137,13 @@ def _row_column_pairs(path: Path, content: Any) -> list[tuple[float, float]]:
                 path, "holds key points of version 2 (face.standard) and of version 1 (keypoints_2d_coordinates)"
             )
         if second is not None:
-            points = {int(key): (point["pixel_2d"]["x"], point["pixel_2d"]["y"]) for key, point in second.items()}
+            pairs = [(int(key), (point["pixel_2d"]["x"], point["pixel_2d"]["y"])) for key, point in second.items()]
         else:
-            points = {int(key): (point[0], point[1]) for key, point in first.items()}
-        numbers = sorted(points)
-        if len(numbers) == 68 and numbers != list(range(numbers[0], numbers[0] + 68)):
-            raise DataError(path, f"key points {numbers[0]} to {numbers[-1]} with gaps, expected 68 in a row")
-        return [(coordinate(points[n][0]), coordinate(points[n][1])) for n in numbers]
+            pairs = [(int(key), point) for key, point in first.items()]
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-        raise DataError(
-            path,
-            "neither face.standard.NN.pixel_2d (version 2) nor standard.keypoints_2d_coordinates (version 1): "
-            f"{quoted(repr(error))}",
-        ) from error
+        known = "face.standard.NN.pixel_2d (version 2) nor standard.keypoints_2d_coordinates (version 1)"
+        raise DataError(path, f"neither {known}: {type(error).__name__} {quoted(str(error))}") from error
+    numbers = [number for number, _ in sorted(pairs, key=lambda pair: pair[0])]
+    if len(numbers) == 68 and numbers not in (list(range(68)), list(range(1, 69))):
+        raise DataError(path, "key points aren't numbered in a row from 0 or 1")
+    return [point for _, point in sorted(pairs, key=lambda pair: pair[0])]

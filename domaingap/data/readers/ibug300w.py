@@ -64,12 +64,28 @@ class Ibug300WReader(Reader):
     )
     files = re.compile(rf"[^.].*(?:\.pts|{IMAGE})", re.IGNORECASE | re.DOTALL)
 
-    def places(self, part: str) -> list[Path]:
+    def _bases(self) -> list[Path]:
         known = {"300w", *(name.split("/")[0].lower() for name in self.source.parts)}
         bases = [unpacked(self.root, self.files, lambda name: fold(name) in known)]
         for base in bases:  # which grows
             bases += subfolders(base, "300w") if len(bases) < 4 else []
-        folders = distinct(bases)
+        return distinct(bases)
+
+    def strangers(self) -> list[str]:
+        # As helen.zip unpacks beside the other folders: trainset/ and testset/.
+        parts = [place for part in self.source.parts for place in self.places(part)]
+        known = {os.path.realpath(path) for place in (*parts, *self._bases()) for path in (place, *place.parents)}
+        found = []
+        for folder in distinct((*self._bases(), *(place.parent for place in parts))):
+            listing = Listing(folder, self.files)
+            inner = [name for name in listing.folders if os.path.realpath(folder / name) not in known]
+            found += [f"{(folder / name).relative_to(self.root)}/" for name in inner]
+            if listing.files:
+                found.append(f"{len(listing.files)} pictures and annotations in {folder} itself")
+        return found
+
+    def places(self, part: str) -> list[Path]:
+        folders = self._bases()
         for name in part.split("/"):
             folders = distinct(inner for folder in folders for inner in self._inside(folder, name))
         return distinct(unpacked(folder, self.files) for folder in folders)

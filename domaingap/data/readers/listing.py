@@ -30,7 +30,7 @@ _BACKUP = re.compile(
     r".*(?:~|\.(?:bak|backup|orig|old|tmp|temp|swp|part|partial|crdownload|download))|#.*#|~\$.*", re.I | re.S
 )
 _COPY = re.compile(r"(.+?)(?: ?\(\d+\)| - (?:copy|kopie|copie)(?: ?\(\d+\))?| (?:copy|kopie|copie)(?: \d+)?)", re.I | re.S)
-_NUMBER = re.compile(r"0+(?=[0-9]+$)|(?<=[^0-9])0+(?=[0-9]+$)")
+_PADDING = re.compile(r"(?<![0-9])0+(?=[0-9]+$)")
 _DEPTH = 4
 
 
@@ -100,8 +100,8 @@ class Listing:
             self.skipped[why] += 1
         elif (kind := _kind(entry)) == "folder":
             self.folders.append(name)
-        elif kind == NOWHERE:
-            self.skipped[NOWHERE] += 1
+        elif kind != "file":
+            self.skipped[kind] += 1
         elif aside is None or not aside.fullmatch(name):
             self.others.append(name)
             self.skipped["other file"] += 1
@@ -112,7 +112,9 @@ class Listing:
             self.skipped[NOWHERE] += 1
             self.odd[fold(entry.name)] = dangling(entry.path)
             return
-        problem = DataError(entry.path, f"is {kind}, where a file is expected", advice="move it away or rename it")
+        problem = DataError(
+            entry.path, f"is {'a ' * (kind == 'folder')}{kind}, where a file is expected", advice="move it away or rename it"
+        )
         self.odd[fold(entry.name)] = problem
         self.problems.append(problem)
 
@@ -167,7 +169,7 @@ def pairs(
         if len(beside) > 1:
             listing.problems.append(both(listing.folder, beside[0], beside[1], f"are both pictures of {annotation}"))
             continue
-        number = _NUMBER.sub("", key)
+        number = _PADDING.sub("", key)
         if (other := unpadded.setdefault(number, annotation)) != annotation:
             listing.problems.append(both(listing.folder, other, annotation, "have the same number"))
         found.append((key, beside[0], annotation))

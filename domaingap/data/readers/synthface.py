@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from domaingap.data.readers.base import Reader, Record
 from domaingap.data.readers.listing import IMAGE, pairs
-from domaingap.data.readers.text import check_finite, coordinate, quoted, read_json
+from domaingap.data.readers.text import json_points, read_json, shown
 from domaingap.errors import DataError
 from domaingap.landmarks import FACE_SYNTHETICS70, to_ibug68
 from domaingap.sources import Licence, Source
@@ -65,15 +65,16 @@ class SynthFaceReader(Reader):
         return match[1] or match[2], match[2] is not None
 
     def read_landmarks(self, path: Path) -> NDArray[np.float64]:
-        content = read_json(path)
         try:
-            rows = [[coordinate(value) for value in row] for row in content["landmarks"]["2D"]]
-            points = np.asarray(rows, dtype=np.float64)
-        except (KeyError, TypeError, ValueError) as error:
-            raise DataError(path, f"no landmarks.2D of numbers ({quoted(str(error))})") from error
-        if points.shape != (70, 2):
-            raise DataError(path, f"landmarks.2D is {' x '.join(map(str, points.shape))}, expected 70 x 2")
-        centre = check_finite(path, points).mean(axis=0)
+            rows = read_json(path)["landmarks"]["2D"]
+        except (KeyError, TypeError, IndexError) as error:
+            raise DataError(path, f"no landmarks.2D ({error!r})") from error
+        if not isinstance(rows, list):
+            raise DataError(path, f"landmarks.2D is {shown(rows)}, expected 70 x 2 numbers")
+        if len(rows) != 70:
+            raise DataError(path, f"landmarks.2D is {len(rows)} x 2, expected 70 x 2")
+        points = json_points(path, rows)
+        centre = points.mean(axis=0)
         if not ((centre >= 0) & (centre < SIDE)).all():
             # So it was with headsets until November 2024 (microsoft/SynthMoCap, issue 12).
             raise DataError(

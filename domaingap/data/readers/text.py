@@ -67,6 +67,15 @@ def quoted(text: str) -> str:
     return repr(text if len(text) <= 60 else text[:57] + "...")
 
 
+def shown(value: Any) -> str:
+    """A value of JSON for a message, cut where it is long."""
+    try:
+        text = json.dumps(value)
+    except RecursionError:
+        text = "nested lists"
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
 def parse_points(path: Path, lines: Sequence[tuple[int, str]], expected: int) -> NDArray[np.float64]:
     """Points [expected, 2] from numbered lines ``x y``; DataError names the first line that is off."""
     points = np.empty((expected, 2))
@@ -116,19 +125,19 @@ def read_json(path: Path) -> Any:
         raise DataError(path, f"not JSON of a face ({quoted(str(error))})") from error
 
 
-def coordinate(value: Any) -> float:
-    """A number of JSON; ValueError for anything else, such as true or "1"."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"{quoted(str(value))} is no number")
-    try:
-        return float(value)
-    except OverflowError:
-        return float("inf") if value > 0 else float("-inf")
-
-
-def check_finite(path: Path, points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The points [N, 2] of a file; DataError names the first, counted from 1, that isn't finite."""
-    finite = np.isfinite(points).all(axis=1)
-    if not finite.all():
-        raise DataError(path, f"key point {int(np.flatnonzero(~finite)[0]) + 1} is not finite")
+def json_points(path: Path, rows: Sequence[Any]) -> NDArray[np.float64]:
+    """Points [N, 2] of pairs of numbers in JSON; DataError names the first, counted from 1, that is none or isn't finite."""
+    points = np.empty((len(rows), 2))
+    for i, row in enumerate(rows):
+        if not isinstance(row, list | tuple) or len(row) != 2:
+            raise DataError(path, f"key point {i + 1} is {shown(row)}, expected two numbers")
+        for axis, value in enumerate(row):
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise DataError(path, f"key point {i + 1}: {shown(value)} is no number")
+            try:
+                points[i, axis] = value
+            except OverflowError:
+                points[i, axis] = np.inf
+        if not np.isfinite(points[i]).all():
+            raise DataError(path, f"key point {i + 1} is not finite")
     return points
