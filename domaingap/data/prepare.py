@@ -38,6 +38,7 @@ from domaingap.hashing import append_line, content_key, digest, empty_array, rea
 from domaingap.landmarks import to_ibug68
 from domaingap.parallel import available_cores, spread, worker_count
 from domaingap.progress import console, track
+from domaingap.provenance import Terms
 from domaingap.store import MANIFEST, Store
 
 FORMAT = 3
@@ -52,6 +53,7 @@ class PreparedPart:
 
     folder: Path
     meta: dict[str, Any]
+    terms: frozenset[Terms] = frozenset()
 
     @property
     def name(self) -> str:
@@ -126,7 +128,8 @@ def prepare_part(
     # What is passed over can change while the faces stay the same.
     left_out: dict[str, str] = entry.record["left_out"]
     _say(f"{reader.source.name} {part}", entry.folder, left_out)
-    return PreparedPart(entry.folder, {**entry.record, "skipped": {**skipped, **Counter(left_out.values())}})
+    record = {**entry.record, "skipped": {**skipped, **Counter(left_out.values())}}
+    return PreparedPart(entry.folder, record, reader.terms())
 
 
 _said: set[Path] = set()

@@ -17,14 +17,16 @@ from PIL import Image
 
 from domaingap.config import CropConfig
 from domaingap.data.boxes import box_from_landmarks
+from domaingap.data.croissant import CROISSANT, croissant
 from domaingap.data.crops import crop_transform, cut_crop
 from domaingap.data.generated import FaceGenerator, GeneratedFace
-from domaingap.data.readers.generated import GeneratedReader
+from domaingap.data.readers.generated import MARKER, SPECIFICATION, GeneratedReader
 from domaingap.errors import UserError
 from domaingap.hashing import empty_array, replace_atomically, write_json
 from domaingap.landmarks import to_ibug68
 from domaingap.parallel import spread, worker_count
 from domaingap.progress import console, track
+from domaingap.provenance import plain_terms
 from domaingap.store import locked
 
 FACE = np.dtype(
@@ -119,7 +121,6 @@ def _render_one(job: tuple[int, int]) -> None:
 
 LAYOUT = 1
 """Raised when the same faces would be written differently."""
-SPECIFICATION, MARKER = "generated.json", ".generating.json"
 _OURS = re.compile(r"\d{6,}(\.png|_seg\.png|_ldmks\.txt|_face\.npz)")
 
 
@@ -135,7 +136,8 @@ def write_faces(generator: FaceGenerator, n: int, size: int, out: Path, workers:
     """Write the first n faces in FaceSynthetics' layout; goes on where a killed call stopped, and adds to fewer faces.
 
     For each face ``{id:06d}.png``, ``_seg.png``, ``_ldmks.txt`` (70 points of the domain's labels) and ``_face.npz`` (all
-    labels, visibility, pose, box); ``generated.json``, written last, says what the faces are.
+    labels, visibility, pose, box); ``croissant.json`` describes them for other programs, and ``generated.json``, written
+    last, says what the faces are.
 
     Raises:
         UserError: the folder can't be written, or holds anything but faces of this very kind.
@@ -158,8 +160,10 @@ def write_faces(generator: FaceGenerator, n: int, size: int, out: Path, workers:
         there = {int(path.name.partition("_")[0]) for path in out.glob("*_face.npz")}
         jobs = [i for i in range(n) if i not in there]
         if not jobs and before is not None:
+            if not (out / CROISSANT).is_file():  # faces of an earlier version
+                _describe(out, generator, specification, out / SPECIFICATION)
             return Written(n, 0)
-        write_json(out / MARKER, specification)
+        write_json(out / MARKER, specification | {"terms": plain_terms(generator.terms())})
         (out / SPECIFICATION).unlink(missing_ok=True)
         if len(jobs) < n:
             console.print(f"{out}: {n - len(jobs)} of {n} faces are there, going on")
@@ -172,14 +176,22 @@ def write_faces(generator: FaceGenerator, n: int, size: int, out: Path, workers:
             raise UserError(f"{out}: can't be written ({error.strerror}); the faces there are kept") from error
         for path in out.glob(".*.tmp"):
             path.unlink()
+        _describe(out, generator, specification, out / MARKER)
         os.replace(out / MARKER, out / SPECIFICATION)
         return Written(n, len(jobs))
+
+
+def _describe(out: Path, generator: FaceGenerator, specification: dict[str, Any], written: Path) -> None:
+    try:
+        write_json(out / CROISSANT, croissant(generator, specification, written.read_bytes()))
+    except OSError as error:
+        raise UserError(f"{out}: can't be written ({error.strerror}); the faces there are kept") from error
 
 
 def _check_folder(out: Path, specification: dict[str, Any]) -> dict[str, Any] | None:
     """What ``out`` says that it holds in whole; None where it is empty or unfinished."""
     for path in sorted(out.iterdir()):
-        if not path.name.startswith(".") and path.name != SPECIFICATION and not _OURS.fullmatch(path.name):
+        if not path.name.startswith(".") and path.name not in (SPECIFICATION, CROISSANT) and not _OURS.fullmatch(path.name):
             raise UserError(f"{out}: holds {path.name}, which isn't a generated face; choose an empty folder for --out")
     file = next((out / name for name in (MARKER, SPECIFICATION) if (out / name).is_file()), None)
     if file is None:

@@ -105,6 +105,7 @@ def prepare(
             notes.append(f"{about.name}: a partial release; absent: {', '.join(absent)}")
         if isinstance(faces, Reader) and (strangers := faces.strangers()):
             notes.append(f"{about.name}: passed over, since no part is called so: {', '.join(strangers)}")
+        notes += [f"{about.name}: {terms}; {terms.citation}" for terms in sorted(faces.terms(), key=str)]
         for part in parts:
             try:
                 prepared = prepare_part(faces, part, crop, prepared_dir, workers)

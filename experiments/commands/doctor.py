@@ -144,7 +144,8 @@ def _print(examination: Examination, rows: int, data_root: Path) -> None:
         what = f"{faults} {'fault' if faults == 1 else 'faults'}, {suspects} {'suspect' if suspects == 1 else 'suspects'}"
         verdict = f"{what} to look at, worst first" if todo else "fine"
         out.print(Text(f"\n{source.title}: {verdict}", style="bold"))
-        out.print(Text(f"licence: {source.licence}; cite: {source.citation}; {source.homepage}"))
+        for terms in examination.terms[name]:
+            out.print(Text(printable(f"licence: {terms}; cite: {terms.citation}; {source.homepage}")))
         summary = [f"{f.part} {f.detail}" for f in notes if f.kind == "fewer than published"]
         if examination.absent[name]:
             summary.append(f"absent: {', '.join(examination.absent[name])}")

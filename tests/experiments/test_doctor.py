@@ -56,7 +56,7 @@ def test_counts_licences_and_nothing_changed(
     about = content["sources"]["300w"]
     assert about["parts"]["afw"]["faces"] == 12 and about["parts"]["afw"]["published"] == 337
     assert about["parts"]["afw"]["passed_over"] == {"mirrored copy": 1}
-    assert "non-commercial" in about["licence"] and "Sagonas" in about["citation"]
+    assert about["terms"][0]["non_commercial"] and "Sagonas" in about["terms"][0]["citation"]
     assert "a partial release: afw 12 of 337" in answer.out and "Sagonas" in answer.out
     assert "sound faces are needed to learn from" in answer.out and content["not_checked"]
 

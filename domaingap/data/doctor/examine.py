@@ -27,6 +27,7 @@ from domaingap.errors import DataError
 from domaingap.hashing import digest, read_lines
 from domaingap.parallel import spread, worker_count
 from domaingap.progress import track
+from domaingap.provenance import Terms
 from domaingap.sources import Source
 from domaingap.sources import source as source_of
 
@@ -100,6 +101,7 @@ class Examination:
 
     Attributes:
         sources: the data sets, by name.
+        terms: under what terms the faces of each may be used.
         parts: by source and part.
         absent: parts of each source's release that aren't there.
         findings: worst first.
@@ -108,6 +110,7 @@ class Examination:
     """
 
     sources: dict[str, Source]
+    terms: dict[str, list[Terms]]
     parts: dict[str, dict[str, Part]]
     absent: dict[str, list[str]]
     findings: list[Finding]
@@ -138,9 +141,15 @@ def examine(
         findings.append(Finding("file problem", name, "", file=str(error.path), detail=error.problem, todo=error.advice))
     parts: dict[str, dict[str, Part]] = {name: {} for name in about}
     absent: dict[str, list[str]] = {name: [] for name in about}
+    terms = {name: [Terms.of(source)] for name, source in about.items()}
     faces: list[Face] = []
     for reader in readers:
         found, there = _find(reader, findings)
+        terms[reader.source.name] = sorted(reader.terms(), key=str)
+        findings += [
+            Finding("passed over", reader.source.name, "", file=name, detail="no part is called so")
+            for name in reader.strangers()
+        ]
         parts[reader.source.name] = there
         absent[reader.source.name] = reader.source.absent(list(there))
         faces += found
@@ -161,7 +170,7 @@ def examine(
             boxes = parts[face.source.name][face.part].boxes
             boxes[box] = boxes.get(box, 0) + 1
     by_name = {(face.source.name, face.record.name): face for face in faces}
-    return Examination(about, parts, absent, worst_first(_once(findings)), by_name, not_checked)
+    return Examination(about, terms, parts, absent, worst_first(_once(findings)), by_name, not_checked)
 
 
 def _once(findings: list[Finding]) -> list[Finding]:

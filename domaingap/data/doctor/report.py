@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +33,7 @@ def as_json(examination: Examination, data_root: Path) -> dict[str, Any]:
         "sources": {
             name: {
                 "title": source.title,
-                "licence": str(source.licence),
-                "licence_url": source.licence.url,
-                "citation": source.citation,
+                "terms": [asdict(terms) for terms in examination.terms[name]],
                 "homepage": source.homepage,
                 "absent": examination.absent[name],
                 "findings": severities(examination, name),

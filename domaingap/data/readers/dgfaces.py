@@ -40,6 +40,7 @@ class DGFacesReader(Reader):
         licence=Licence("research only", True, verified=False),
         citation="Datagen, Facial landmark detection using synthetic data, 2022",
         homepage="Datagen's release of rendered faces",
+        layout="datapoint_NNNNN/camera/",
     )
     files = re.compile(rf"visible_spectrum_01{IMAGE}|{re.escape(KEY_POINTS)}|{re.escape(ACTOR)}", re.IGNORECASE)
     depth = 3

@@ -10,9 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from domaingap.data.readers.base import Reader, Record
+from domaingap.data.readers.generated import written_terms
 from domaingap.data.readers.listing import IMAGE, pairs
 from domaingap.data.readers.text import parse_points, read_lines
 from domaingap.landmarks import to_ibug68
+from domaingap.provenance import Terms
 from domaingap.sources import Licence, Source
 
 
@@ -37,6 +39,7 @@ class FaceSyntheticsReader(Reader):
         ),
         citation="Wood et al., Fake it till you make it: face analysis in the wild using synthetic data alone, ICCV 2021",
         homepage="https://github.com/microsoft/FaceSynthetics",
+        layout="NNNNNN.png, NNNNNN_seg.png and NNNNNN_ldmks.txt",
     )
     files = re.compile(rf"[0-9]+(?:_ldmks\.txt|{IMAGE})", re.IGNORECASE)
     # Masks; and what `data generate` writes beside the release's files.
@@ -50,6 +53,16 @@ class FaceSyntheticsReader(Reader):
         prefix = f"{folder}{os.sep}"
         found = pairs(listing, _split, "image without _ldmks.txt", "", ".png")
         return [Record(key, part, key, prefix + image, prefix + annotation) for key, image, annotation in found]
+
+    def terms(self) -> frozenset[Terms]:
+        """Generated faces in this layout bring their own; where others lie among them, both hold."""
+        written = written_terms(self.root)
+        if written is None:
+            return super().terms()
+        names = set(os.listdir(self.root))
+        labels = (name.removesuffix("_ldmks.txt") for name in names if name.endswith("_ldmks.txt"))
+        ours = all(f"{number}_face.npz" in names for number in labels)
+        return written if ours else written | super().terms()
 
     def read_landmarks(self, path: Path) -> NDArray[np.float64]:
         return to_ibug68(parse_points(path, read_lines(path), 70)).astype(np.float64)
