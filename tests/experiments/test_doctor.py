@@ -84,7 +84,7 @@ def test_damaged_files_are_findings_and_stop_nothing(
     severities = [f["severity"] for f in content["findings"]]
     assert severities == sorted(severities, key=["fault", "suspect", "note"].index)
     assert all(f["todo"] for f in content["findings"] if f["kind"] != "file problem")
-    assert "300-W: " in answer.out and "things to do" in answer.out
+    assert "300-W: 5 faults, " in answer.out and "to look at, worst first" in answer.out
 
 
 def test_pictures_twice(doctor: Callable[..., tuple[Answer, dict[str, Any]]], tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ _LEARNED = 6.0
 _SOUND = 1000.0
 """No set of faces in order has a larger median distance, by the prior alone (FaceSynthetics: 720)."""
 
-_FEW = 5
+_FEW, _ASKED = 5, 1000
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Shapes:
     Attributes:
         verdicts: of each face; None where it looks like a face.
         distances: from the mean shape, squared [n].
-        whole: of sets of which more than half of the faces have the same mistake: that, and in how many.
+        whole: of sets of which more than half of the faces have the same mistake: that, and in about how many.
     """
 
     verdicts: list[Verdict | None]
@@ -76,19 +76,16 @@ def judge_shapes(points: Array, groups: Sequence[str], sets: Sequence[str]) -> S
     if not n:
         return Shapes([], np.zeros(0), {})
     bare = ShapeModel(points[:0])
-    distances, _ = bare.distance(points)
-    found, left = best_mistake(bare, points)
-    named = np.log(distances / left) > GAIN
-    whole = _whole_sets(in_set, found, named)
+    whole = _whole_sets(bare, points, in_set)
     points = points.copy()
     for name, (number, _) in whole.items():
         points[in_set == name] = mistakes()[number].undo(points[in_set == name])
     distances, _ = bare.distance(points)
     fold, usual = folds(groups), _usual(distances, in_set)
     words = {}
-    for name, (number, k) in whole.items():
+    for name, (number, share) in whole.items():
         mistake = mistakes()[number]
-        words[name] = (_verdict(mistake.kind, mistake.detail, 1.0), k)
+        words[name] = (_verdict(mistake.kind, mistake.detail, 1.0), round(share * int((in_set == name).sum())))
     for name in set(sets) - whole.keys():
         own = in_set == name
         if own.sum() >= _FEW and np.median(distances[own]) > SCRAMBLED * _SOUND:
@@ -123,16 +120,18 @@ def _usual(distances: Array, in_set: NDArray[np.str_]) -> Array:
     return usual
 
 
-def _whole_sets(in_set: NDArray[np.str_], found: NDArray[np.int64], named: NDArray[np.bool_]) -> dict[str, tuple[int, int]]:
-    """Sets in which more than half of the faces have one mistake, and how many have it."""
+def _whole_sets(model: ShapeModel, points: Array, in_set: NDArray[np.str_]) -> dict[str, tuple[int, float]]:
+    """Sets in which more than half of the faces have one mistake, and in what share; a thousand of each set are asked."""
     whole = {}
     for name in np.unique(in_set):
-        own = in_set == name
-        counts = Counter(found[own & named].tolist())
-        if own.sum() >= _FEW and counts:
+        own = np.flatnonzero(in_set == name)
+        some = points[own[:: -(-len(own) // _ASKED)]]
+        found, left = best_mistake(model, some)
+        counts = Counter(found[np.log(model.distance(some)[0] / left) > GAIN].tolist())
+        if len(own) >= _FEW and counts:
             number, n = counts.most_common(1)[0]
-            if n > own.sum() / 2:
-                whole[str(name)] = (int(number), int(n))
+            if n > len(some) / 2:
+                whole[str(name)] = (int(number), n / len(some))
     return whole
 
 

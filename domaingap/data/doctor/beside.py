@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 MIRRORED, MIRRORED_LEAST = 0.15, 1.5
 """How much smaller, as a logarithm and at least, a misfit is if the picture is taken for mirrored: 0.96 and 0.003."""
 
-BESIDE = 4.0
-"""How many spreads above the usual logarithm an annotation's misfit is that lies beside its face: none untouched, and a
-third of the annotations of other pictures: faces before a camera are much alike."""
+BESIDE = 5.0
+"""How many spreads above the usual logarithm an annotation's misfit is that lies beside its face: none untouched, and an
+eighth of the annotations of other pictures: faces before a camera are much alike."""
 
 _DOUBTED, _EXPLAINED, _BETTER = 0.8, 3.0, 0.6
 """A picture was rescaled if the misfit is above the first (in spreads), with its points scaled below the second, and at most
