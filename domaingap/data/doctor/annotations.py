@@ -31,7 +31,7 @@ UNUSUAL = 10.0
 _TRIED = 1.3
 """Mistakes are tried on faces whose distance is more times the usual one."""
 
-_LEARNED = 6.0
+_LEARNED = 4.0
 """Faces with a distance of more times the usual one aren't learned from."""
 
 _SOUND = 1000.0
@@ -90,13 +90,17 @@ def judge_shapes(points: Array, groups: Sequence[str], sets: Sequence[str]) -> S
         own = in_set == name
         if own.sum() >= _FEW and np.median(distances[own]) > SCRAMBLED * _SOUND:
             words[name] = (_verdict(OTHER_ORDER, "no order that is known makes faces of them", 1.0), int(own.sum()))
-    learned = distances < _LEARNED * np.minimum(usual, _SOUND)
+    # Exchanged points of a frontal face aren't far off by the prior; learned from, they would excuse each other.
+    doubted = np.flatnonzero(distances > _TRIED * usual)
+    in_order = np.ones(n, dtype=bool)
+    in_order[doubted] = np.log(distances[doubted] / best_mistake(bare, points[doubted])[1]) < GAIN
+    learned = in_order & (distances < _LEARNED * np.minimum(usual, _SOUND))
     for _ in range(2):
         models = [ShapeModel(points[learned & (fold != number)]) for number in range(FOLDS)]
         for number, model in enumerate(models):
             distances[fold == number] = model.distance(points[fold == number])[0]
         usual = _usual(distances, in_set)
-        learned = distances < _LEARNED * np.minimum(usual, _SOUND)
+        learned = in_order & (distances < _LEARNED * np.minimum(usual, _SOUND))
     verdicts: list[Verdict | None] = [None] * n
     for number, model in enumerate(models):
         own = np.flatnonzero((fold == number) & (distances > _TRIED * usual))

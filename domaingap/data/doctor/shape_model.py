@@ -76,13 +76,13 @@ class ShapeModel:
     def distance(self, points: Array) -> tuple[Array, Array]:
         """Squared Mahalanobis distances [n] of points [n, 68, 2] from the mean shape, and rolls [n]."""
         shapes, roll = align(points, self.mean)
-        away = (shapes - self.mean).reshape(len(points), -1)
+        away = (shapes - self.mean).reshape(-1, 2 * _N)
         return ((away @ self.precision) * away).sum(axis=1), roll
 
     def points_given_rest(self, points: Array) -> Array:
         """By how much each distance would be smaller without one point [n, 68]: how unexpected that is given the others."""
         shapes, _ = align(points, self.mean)
-        pull = ((shapes - self.mean).reshape(len(points), -1) @ self.precision).reshape(-1, _N, 2)
+        pull = ((shapes - self.mean).reshape(-1, 2 * _N) @ self.precision).reshape(-1, _N, 2)
         return np.asarray(np.einsum("npi,pij,npj->np", pull, self._given_rest, pull))
 
 
