@@ -59,11 +59,15 @@ def doctor(
 
     began = time.monotonic()
     examination = examine(readers, workers, not no_detector, prepared_dir, unopened)
-    _print(examination, rows, data_root)
+    # Written before anything is printed, and printed where it can't be written: neither ends with the other.
+    failed: OSError | None = None
     try:
         write_json(out, as_json(examination, data_root))
     except OSError as error:
-        raise UserError(f"{out}: can't be written ({error.strerror}); give --out another place") from error
+        failed = error
+    _print(examination, rows, data_root)
+    if failed is not None:
+        raise UserError(f"{out}: can't be written ({failed.strerror}); give --out another place") from failed
     if sheet is not None:
         _write_sheet(examination, sheet, n)
     print(f"{len(examination.faces)} faces in {time.monotonic() - began:.0f} s; every finding with its file: {out}")

@@ -185,3 +185,23 @@ def test_a_data_set_without_parts_is_no_fine_one(doctor: Callable[..., tuple[Ans
     (data / "300w" / "odd" / "[red]x.txt").write_text("")
     answer, content = doctor(data)
     assert answer.code == 1 and "holds none of afw" in of_kind(content, "file problem")[0]["detail"]
+
+
+def test_the_table_and_the_file_dont_end_with_each_other(
+    cli: Callable[..., Answer], data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from experiments.commands import doctor
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    arguments = ("data", "doctor", f"--data_root={data}", "--no_detector", f"--out={tmp_path / 'd.json'}")
+    with monkeypatch.context() as patched:
+        patched.setattr(doctor, "write_json", full)
+        answer = cli(*arguments)
+    assert answer.code == 2 and "No space left on device" in answer.err and "helen/trainset" in answer.out
+    with monkeypatch.context() as patched:
+        patched.setattr(doctor, "_print", lambda *_: (_ for _ in ()).throw(BrokenPipeError))
+        with pytest.raises(BrokenPipeError):
+            doctor.doctor(data, None, None, tmp_path / "d.json", None, 1, 1, True, tmp_path, 1)
+    assert json.loads((tmp_path / "d.json").read_text())["schema"] == 1
