@@ -147,14 +147,14 @@ def _say(name: str, folder: Path, left_out: dict[str, str]) -> None:
 def _contents(reader: Reader, part: str, store: Store, place: str) -> tuple[str, dict[str, int]]:
     """Identity of a part's files by content, and what was passed over beside them.
 
-    Files are read where sizes or times are new, folders where a name is; ``seen.jsonl`` keeps what is known.
+    Files are read where sizes or times are new, folders where a folder's time is; ``seen.jsonl`` keeps what is known.
     """
     seen, signatures = store.root / place / "seen.jsonl", reader.signatures(part)
     contents = None
     for line in read_lines(seen):
         if line["state"] == signatures.files:
             contents = str(line["contents"])
-            if line.get("names") == signatures.names:
+            if line.get("folders") == signatures.folders:
                 return contents, line["skipped"]
 
     errors: list[DataError] = []
@@ -178,7 +178,7 @@ def _contents(reader: Reader, part: str, store: Store, place: str) -> tuple[str,
             raise DataError.first_of(sorted(errors, key=str))
     skipped = reader.count(part).skipped
     store.make(seen.parent)
-    append_line(seen, {"state": signatures.files, "names": signatures.names, "contents": contents, "skipped": skipped})
+    append_line(seen, {"state": signatures.files, "folders": signatures.folders, "contents": contents, "skipped": skipped})
     return contents, skipped
 
 

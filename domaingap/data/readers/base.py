@@ -114,10 +114,10 @@ class FaceSource(ABC):
 
 
 class Signatures(NamedTuple):
-    """What tells changes of a part: of the files that matter, and of these and all names beside them."""
+    """What tells changes of a part: of the files that matter, and of these and what lies beside them."""
 
     files: str
-    names: str
+    folders: str
 
 
 class Reader(FaceSource):
@@ -204,20 +204,18 @@ class Reader(FaceSource):
         return self.signatures(part).files
 
     def signatures(self, part: str) -> Signatures:
-        """What tells changes of a part, of its files and of all names beside them."""
+        """What tells changes of a part: of its files, and of what lies beside them."""
         found: list[str] = []
-        beside: list[str] = []
-        figures = array("q")
+        figures, folders = array("q"), array("q")
         match, stat, add = self.files.fullmatch, os.stat, figures.append
 
         def visit(path: str, prefix: str, depth: int) -> None:
             # Names relative to an open folder are looked up faster than whole paths.
             folder = os.open(path, os.O_RDONLY)
             try:
-                for name in sorted(os.listdir(folder)):
-                    if not match(name):
-                        beside.append(prefix + name)
-                        continue
+                # A folder's time changes with every name in it.
+                folders.append(os.fstat(folder).st_mtime_ns)
+                for name in sorted(name for name in os.listdir(folder) if match(name)):
                     found.append(prefix + name)
                     try:
                         known = stat(name, dir_fd=folder)
@@ -239,7 +237,7 @@ class Reader(FaceSource):
         except OSError as error:
             raise unreadable(error.filename or folder, error) from error
         files = digest([os.fsencode("\0".join(found)), figures.tobytes()])
-        return Signatures(files, digest([files.encode(), os.fsencode("\0".join(beside))]))
+        return Signatures(files, digest([files.encode(), folders.tobytes()]))
 
     def records(self, part: str) -> list[Record]:
         """The faces of a part sorted by name.

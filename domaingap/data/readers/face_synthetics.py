@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from domaingap.data.readers.base import Reader, Record
 from domaingap.data.readers.generated import written_terms
-from domaingap.data.readers.listing import IMAGE, pairs
+from domaingap.data.readers.listing import IMAGE, fold, pairs
 from domaingap.data.readers.text import parse_points, read_lines
 from domaingap.landmarks import to_ibug68
 from domaingap.provenance import Terms
@@ -56,10 +56,11 @@ class FaceSyntheticsReader(Reader):
 
     def terms(self) -> frozenset[Terms]:
         """Generated faces in this layout bring their own; where others lie among them, both hold."""
-        written = written_terms(self.root)
+        folder = self.part_folder("all")
+        written = written_terms(folder)
         if written is None:
             return super().terms()
-        names = set(os.listdir(self.root))
+        names = {fold(name) for name in os.listdir(folder)}
         labels = (name.removesuffix("_ldmks.txt") for name in names if name.endswith("_ldmks.txt"))
         ours = all(f"{number}_face.npz" in names for number in labels)
         return written if ours else written | super().terms()
