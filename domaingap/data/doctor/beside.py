@@ -5,20 +5,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
+from domaingap.data.doctor.faces import Face
 from domaingap.data.doctor.findings import Finding
 from domaingap.data.doctor.fit import Fit
 from domaingap.data.doctor.look import views_of
 from domaingap.data.doctor.shape_model import Array
 from domaingap.data.sample import read_rgb
 from domaingap.errors import DataError
-
-if TYPE_CHECKING:
-    from domaingap.data.doctor.examine import Face
 
 # Chosen on AFW and half of FaceSynthetics (387 faces), with their pictures mirrored, rescaled and exchanged; the figures say
 # what share of AFW's is found, and what share of untouched ones would be named.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,17 +14,19 @@ from numpy.typing import NDArray
 from domaingap.data.doctor import look as looking
 from domaingap.data.doctor.annotations import Shapes, judge_shapes
 from domaingap.data.doctor.beside import Misfits, judge_misfits
-from domaingap.data.doctor.duplicates import HASH, near_pairs
+from domaingap.data.doctor.faces import Face, Part
+from domaingap.data.doctor.files import find_faces
 from domaingap.data.doctor.findings import Finding, worst_first
 from domaingap.data.doctor.fit import LEAST_FACES, Fit, fit_faces
 from domaingap.data.doctor.look import Job, Look, look, start_looking
 from domaingap.data.doctor.orders import ORDERS
 from domaingap.data.doctor.shape_model import Array
+from domaingap.data.doctor.twice import judge_duplicates
 from domaingap.data.images import turned_size
-from domaingap.data.readers import Reader, Record
+from domaingap.data.readers import Reader
 from domaingap.data.sanity import annotation_fault
 from domaingap.errors import DataError
-from domaingap.hashing import digest, read_lines
+from domaingap.hashing import read_lines
 from domaingap.parallel import spread, worker_count
 from domaingap.progress import track
 from domaingap.provenance import Terms
@@ -46,53 +48,6 @@ _WORTHWHILE = 64
 
 _PLACES = 60
 """So many places have the points of a face at least whose lids and lips are closed."""
-
-
-@dataclass
-class Face:
-    """A face and all that was seen of it."""
-
-    source: Source
-    record: Record
-    points: Array | None = None
-    look: Look | None = None
-    fault: str = ""
-
-    @property
-    def part(self) -> str:
-        return self.record.part
-
-    @property
-    def side(self) -> str:
-        """What it is for: train or test."""
-        return "train" if self.part in self.source.train_parts else "test"
-
-    def found(
-        self,
-        kind: str,
-        detail: str = "",
-        weight: float = 0.0,
-        also: Face | None = None,
-        file: str = "",
-        todo: str = "",
-        fatal: bool = False,
-    ) -> Finding:
-        """A finding about this face, in its annotation where no other file is named."""
-        other = f"{also.source.name} {also.record.name}" if also else ""
-        file = file or self.record.annotation
-        return Finding(
-            kind, self.source.name, self.part, self.record.name, file, detail, weight, also=other, todo=todo, fatal=fatal
-        )
-
-
-@dataclass
-class Part:
-    """A part: how many faces lie there, how many were published, what was passed over and what is doubtful."""
-
-    faces: int
-    published: int | None
-    skipped: dict[str, int]
-    boxes: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass
@@ -144,7 +99,7 @@ def examine(
     terms = {name: [Terms.of(source)] for name, source in about.items()}
     faces: list[Face] = []
     for reader in readers:
-        found, there = _find(reader, findings)
+        found, there = find_faces(reader, findings)
         terms[reader.source.name] = sorted(reader.terms(), key=str)
         findings += [
             Finding("passed over", reader.source.name, "", file=name, detail="no part is called so")
@@ -164,9 +119,9 @@ def examine(
     if misfits is not None:
         misfits.one_size = one_size
         findings += judge_misfits(faces, misfits)
-    _judge_duplicates(faces, findings)
+    judge_duplicates(faces, findings)
     for face in faces:
-        if (box := _look(face).box) is not None:
+        if (box := face.seen.box) is not None:
             boxes = parts[face.source.name][face.part].boxes
             boxes[box] = boxes.get(box, 0) + 1
     by_name = {(face.source.name, face.record.name): face for face in faces}
@@ -179,55 +134,6 @@ def _once(findings: list[Finding]) -> list[Finding]:
     return [
         f for f in findings if (f.source, f.face) not in dead or f.kind in ("unreadable picture", "unreadable annotation")
     ]
-
-
-def _find(reader: Reader, findings: list[Finding]) -> tuple[list[Face], dict[str, Part]]:
-    """The faces of a source, and its parts; problems with files are findings."""
-    source, faces, parts = reader.source, [], {}
-    if not reader.parts():
-        detail = f"holds none of {', '.join(source.parts)}"
-        advice = "see README, section Data"
-        findings.append(Finding("file problem", source.name, "", file=reader.where, detail=detail, todo=advice))
-    for part in reader.parts():
-        records, problems = _records(reader, part)
-        findings += [
-            Finding("file problem", source.name, part, file=str(p.path), detail=p.problem, todo=p.advice) for p in problems
-        ]
-        published, skipped = source.published(part, len(records)), dict(reader.skipped[part])
-        parts[part] = Part(len(records), published, skipped)
-        if published is not None and len(records) < published:
-            findings.append(Finding("fewer than published", source.name, part, detail=f"{len(records)} of {published}"))
-        for why, n in skipped.items():
-            # Half of a face is something that was lost; all else is what people and systems put beside a release.
-            kind = "half of a face" if " without " in why else "passed over"
-            folder = str(reader.part_folder(part))
-            findings.append(Finding(kind, source.name, part, file=folder, detail=f"{n} × {why}", weight=n))
-        reader.doubts.clear()
-        for record in track(records, len(records), f"reading {source.name} {part}"):
-            face = Face(source, record)
-            before = Counter(reader.doubts)
-            try:
-                face.points = np.asarray(reader.read_landmarks(record.annotation_path), dtype=np.float64)
-                face.fault = annotation_fault(face.points) or ""
-            except DataError as error:
-                line = f"line {error.line}: " if error.line is not None else ""
-                findings.append(face.found("unreadable annotation", line + error.problem, todo=error.advice))
-            findings += [face.found("doubtful file", doubt) for doubt in reader.doubts - before]
-            faces.append(face)
-    return faces, parts
-
-
-def _records(reader: Reader, part: str) -> tuple[list[Record], list[DataError]]:
-    """The faces of a part and what makes it unusable: preparation refuses such a part, and here its faces are looked at."""
-    try:
-        return reader.records(part), []
-    except DataError as error:
-        problems = list(reader.problems[part]) or [error]
-    reader.skipped[part], reader.problems[part] = Counter(), []
-    try:
-        return sorted(reader.find(part)), problems
-    except DataError:  # is among the problems
-        return [], problems
 
 
 def _distinct(points: Array) -> bool:
@@ -301,8 +207,8 @@ def _look_at_all(
         )
         _look_at(faces, rest, workers, detect, boxes, None)
         return None
-    views = np.stack([_known(_look(faces[i]).views) for i in kept])
-    points = np.stack([_known(_look(faces[i]).view_points) for i in kept])
+    views = np.stack([_known(faces[i].seen.views) for i in kept])
+    points = np.stack([_known(faces[i].seen.view_points) for i in kept])
     groups = [f"{faces[i].source.name} {faces[i].record.photograph}" for i in kept]
     fit, values, fold = fit_faces(views, points, groups, learn, workers)
     _look_at(faces, rest, workers, detect, boxes, fit)
@@ -316,18 +222,13 @@ def _look_at_all(
     return misfits
 
 
-def _look(face: Face) -> Look:
-    assert face.look is not None
-    return face.look
-
-
 def _known(values: NDArray[T] | None) -> NDArray[T]:
     assert values is not None
     return values
 
 
 def _outside(face: Face) -> bool:
-    seen = _look(face)
+    seen = face.seen
     return face.points is None or bool(face.fault) or annotation_fault(face.points, seen.size) is not None
 
 
@@ -353,7 +254,7 @@ def _spread(jobs: list[Job], n_workers: int, state: tuple[bool, dict[str, str], 
 def _judge_pictures(faces: list[Face], findings: list[Finding], misfits: Misfits | None) -> None:
     """Unreadable pictures, faces that the detector missed, and points outside their pictures."""
     for i, face in enumerate(faces):
-        seen = _look(face)
+        seen = face.seen
         if seen.error is not None:
             error = seen.error
             findings.append(face.found("unreadable picture", error.problem, file=face.record.image, todo=error.advice))
@@ -367,7 +268,7 @@ def _judge_pictures(faces: list[Face], findings: list[Finding], misfits: Misfits
         if fault is not None:
             if _fits_turned(face):
                 findings.append(face.found("impossible annotation", "fits its picture only as EXIF turns it"))
-            elif misfits is not None:
+            elif misfits is not None and i not in misfits.odd:
                 # A picture of another size explains it better; that is looked into with the other misfits.
                 misfits.outside[i] = fault
             else:
@@ -388,10 +289,10 @@ def _judge_sizes(faces: list[Face], findings: list[Finding]) -> set[str]:
     by_source = defaultdict(list)
     one_size = set()
     for face in faces:
-        if _look(face).error is None:
+        if face.seen.error is None:
             by_source[face.source.name].append(face)
     for name, own in by_source.items():
-        ((usual, n),) = Counter(_look(face).size for face in own).most_common(1)
+        ((usual, n),) = Counter(face.seen.size for face in own).most_common(1)
         side = SIDES.get(name)
         if n < _ALIKE * len(own) or n < 2:
             if side is None:
@@ -402,92 +303,12 @@ def _judge_sizes(faces: list[Face], findings: list[Finding]) -> set[str]:
             findings.append(Finding("all pictures of another size", name, "", detail=detail))
         one_size.add(name)
         findings += [
-            face.found("wrong size", f"{_size(_look(face).size)}, not {_size(usual)}", file=face.record.image)
+            face.found("wrong size", f"{_size(face.seen.size)}, not {_size(usual)}", file=face.record.image)
             for face in own
-            if _look(face).size != usual
+            if face.seen.size != usual
         ]
     return one_size
 
 
 def _size(size: tuple[int, int]) -> str:
     return f"{size[0]} x {size[1]}"
-
-
-def _judge_duplicates(faces: list[Face], findings: list[Finding]) -> None:
-    """The same picture, nearly the same and mirrored, and the same annotation, under several names."""
-    seen = [i for i, face in enumerate(faces) if _look(face).error is None]
-    same: set[tuple[int, int]] = set()
-    findings += _pairs(faces, _first_with_others([(_look(faces[i]).picture, i) for i in seen]), "same", same)
-    with_points = [
-        (digest([points.round(3).tobytes()]), i)
-        for i in seen
-        if (points := faces[i].points) is not None and not faces[i].fault
-    ]
-    for a, b in _first_with_others(with_points):
-        if (a, b) not in same:
-            findings.append(faces[b].found("same annotation twice", "point for point", also=faces[a]))
-    hashes = np.array([_known(_look(faces[i]).hashes) for i in seen], np.float16).reshape(-1, 2, HASH)
-    for mirrored in (False, True):
-        near: dict[tuple[int, int], float] = {}
-        for which in (0, 1):
-            for a, b, alike in near_pairs(hashes[:, which], mirrored):
-                pair = seen[a], seen[b]
-                near[pair] = max(alike, near.get(pair, 0.0))
-        pairs = [(a, b) for (a, b) in sorted(near, key=lambda pair: -near[pair]) if (a, b) not in same]
-        findings += _pairs(faces, _spanning(pairs), "mirrored" if mirrored else "near", same, near)
-
-
-def _first_with_others(keys: list[tuple[str, int]]) -> Iterator[tuple[int, int]]:
-    """The first face with each key, with every other that has it."""
-    first: dict[str, int] = {}
-    for key, i in keys:
-        if key and (a := first.setdefault(key, i)) != i:
-            yield a, i
-
-
-def _spanning(pairs: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """Those of many pairs that are needed to tell what belongs together."""
-    leader: dict[int, int] = {}
-
-    def lead(i: int) -> int:
-        while leader.setdefault(i, i) != i:
-            leader[i] = leader[leader[i]]
-            i = leader[i]
-        return i
-
-    for a, b in pairs:
-        if lead(a) != lead(b):
-            leader[lead(b)] = lead(a)
-            yield a, b
-
-
-_WORDS = {
-    "same": ("same picture in train and test", "same picture twice"),
-    "near": ("nearly the same picture in train and test", "nearly the same picture twice"),
-    "mirrored": ("mirrored picture in train and test", "mirrored picture twice"),
-}
-
-
-def _pairs(
-    faces: list[Face],
-    pairs: Iterator[tuple[int, int]],
-    how: str,
-    same: set[tuple[int, int]],
-    alike: dict[tuple[int, int], float] | None = None,
-) -> list[Finding]:
-    """Findings of pairs; the faces of one photograph share their picture by design, unless train and test do."""
-    found = []
-    for a, b in pairs:
-        one, other = faces[a], faces[b]
-        if how == "same":
-            same.add((a, b))
-        across = one.side != other.side
-        if not across and one.source is other.source and one.record.photograph == other.record.photograph:
-            continue
-        # Of train and test the one in training is the one to take out.
-        if across and other.side == "test":
-            one, other = other, one
-        weight = alike[(a, b)] if alike else 1.0
-        detail = "pixel for pixel" if how == "same" else f"alike to {weight:.3f} (perceptual hash)"
-        found.append(other.found(_WORDS[how][0 if across else 1], detail, weight, one, file=other.record.image))
-    return found

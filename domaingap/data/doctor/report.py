@@ -11,7 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from domaingap.data.doctor.examine import Examination, Face
+from domaingap.data.doctor.examine import Examination
+from domaingap.data.doctor.faces import Face
 from domaingap.data.doctor.findings import SEVERITIES, Finding
 from domaingap.data.doctor.shape_model import Array
 from domaingap.data.sample import read_rgb
