@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from domaingap.config import WandbConfig
+from domaingap.config import WandbConfig, tags_of
 from domaingap.errors import UserError
 from domaingap.progress import console, detail
 
@@ -43,6 +44,22 @@ def effective_mode(mode: str) -> str:
     return mode
 
 
+def _reason(error: Exception) -> str:
+    """What went wrong, in one line."""
+    return " ".join(str(getattr(error, "strerror", None) or error).split()) or type(error).__name__
+
+
+def _not_started(error: Exception, mode: str, folder: Path) -> UserError:
+    """What to raise where W&B starts no run; with what helps against it."""
+    if isinstance(error, OSError) and not isinstance(error, ConnectionError | TimeoutError):
+        return UserError(
+            f"{folder}: Weights & Biases can't write its files ({_reason(error)}); --wandb.mode off writes none"
+        )
+    advice = "" if mode == "offline" else "look at --wandb.entity and --wandb.project and at the network, or "
+    rest = "off" if mode == "offline" else "offline or off"
+    return UserError(f"Weights & Biases: can't start a run ({_reason(error)}); {advice}choose --wandb.mode {rest}")
+
+
 class Tracker:
     """One W&B run for one run of a recipe; does nothing when off.
 
@@ -72,7 +89,7 @@ class Tracker:
             "id": key,
             "group": settings.group or group,
             "job_type": recipe,
-            "tags": [tag.strip() for tag in settings.tags.split(",") if tag.strip()],
+            "tags": tags_of(settings.tags),
             "config": config,
             "settings": wandb.Settings(silent=True, init_timeout=60, x_disable_stats=True, console="off"),
         }
@@ -87,20 +104,20 @@ class Tracker:
 
         try:
             self._logger = start(self.mode == "offline")
-        except (wandb.errors.Error, OSError) as error:
+        except (wandb.errors.Error, OSError, ValueError) as error:
             if self.mode == "offline" or settings.mode == "online":
-                raise UserError(
-                    f"Weights & Biases: can't start a run ({error}); choose --wandb.mode offline or off"
-                ) from error
-            console.print("Weights & Biases can't be reached; this run is written offline")
+                raise _not_started(error, self.mode, folder) from error
+            console.print(f"Weights & Biases can't be reached ({_reason(error)}); this run is written offline")
             self.mode = "offline"
-            self._logger = start(True)
+            try:
+                self._logger = start(True)
+            except (wandb.errors.Error, OSError, ValueError) as error:
+                raise _not_started(error, self.mode, folder) from error
         # Every curve over the optimiser steps of its own stage, not over the number of log calls.
         self._logger.experiment.define_metric("*", step_metric="trainer/global_step")
         if self.mode == "offline":
-            detail(
-                f"Weights & Biases: offline; 'wandb sync {self._logger.experiment.dir.removesuffix('/files')}' uploads it"
-            )
+            written = shlex.quote(self._logger.experiment.dir.removesuffix("/files"))
+            detail(f"Weights & Biases: offline; to upload it: wandb sync {written}")
 
     def curves(self, stage: str | None, point: dict[str, float]) -> None:
         """One row of a stage's history; the answering stage has no prefix, others their title."""

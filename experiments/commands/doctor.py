@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from domaingap.data.doctor.examine import Examination
     from domaingap.data.readers import Reader
 
-MOST_ON_SHEET = 400
-
 
 def doctor(
     data_root: Path,
@@ -45,11 +43,6 @@ def doctor(
         prepared_dir: where known boxes are.
         workers: processes; all cores by default.
     """
-    for name, value, least in (("workers", workers, 1), ("n", n, 1), ("rows", rows, 1)):
-        if value is not None and value < least:
-            raise UserError(f"--{name} is {value}; give at least {least}")
-    if n > MOST_ON_SHEET:
-        raise UserError(f"--n is {n}; a sheet holds {MOST_ON_SHEET} faces at most")
     for option, path in (("out", out), ("sheet", sheet)):
         if path is not None:
             _check_place(option, path, data_root)
