@@ -42,11 +42,12 @@ _FEW, _ASKED = 5, 1000
 
 @dataclass(frozen=True)
 class Verdict:
-    """What an annotation looks like: a kind of finding, in words, and how clearly."""
+    """What an annotation looks like: a kind of finding, in words, how clearly, and which point is to blame where one is."""
 
     kind: str
     detail: str
     weight: float
+    point: int | None = None
 
 
 @dataclass(frozen=True)
@@ -110,8 +111,8 @@ def judge_shapes(points: Array, groups: Sequence[str], sets: Sequence[str]) -> S
     return Shapes(verdicts, distances, words)
 
 
-def _verdict(kind: str, detail: str, weight: float) -> Verdict:
-    return Verdict(kind, detail, round(float(weight), 2))
+def _verdict(kind: str, detail: str, weight: float, point: int | None = None) -> Verdict:
+    return Verdict(kind, detail, round(float(weight), 2), point)
 
 
 def _usual(distances: Array, in_set: NDArray[np.str_]) -> Array:
@@ -159,7 +160,7 @@ def _judge(model: ShapeModel, points: Array, distances: Array, usual: Array) -> 
             else:
                 verdicts.append(_verdict(mistake.kind, mistake.detail, gains[i]))
         elif wild and without < UNUSUAL * usual[i]:
-            verdicts.append(_verdict("wild point", f"point {worst} (counted from 0)", drop / usual[i]))
+            verdicts.append(_verdict("wild point", f"point {worst} (counted from 0)", drop / usual[i], worst))
         elif distances[i] > UNUSUAL * usual[i]:
             scrambled = _scrambled(model, points[i], float(distances[i]), float(usual[i]))
             verdicts.append(scrambled or _unusual(float(distances[i]), float(usual[i])))

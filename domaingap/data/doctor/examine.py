@@ -158,7 +158,7 @@ def _judge_shapes(faces: list[Face], findings: list[Finding]) -> dict[int, float
         if verdict is None or (face.fault and verdict.kind not in ORDERS):
             continue
         detail = verdict.detail + (f" ({face.fault})" if face.fault else "")
-        findings.append(face.found(verdict.kind, detail, verdict.weight, fatal=bool(face.fault)))
+        findings.append(face.found(verdict.kind, detail, verdict.weight, fatal=bool(face.fault), point=verdict.point))
         odd[i] = verdict.weight
     findings += [
         face.found("impossible annotation", face.fault) for i, face in enumerate(faces) if face.fault and i not in odd

@@ -45,13 +45,12 @@ class Face:
         file: str = "",
         todo: str = "",
         fatal: bool = False,
+        point: int | None = None,
     ) -> Finding:
         """A finding about this face, in its annotation where no other file is named."""
         other = f"{also.source.name} {also.record.name}" if also else ""
         file = file or self.record.annotation
-        return Finding(
-            kind, self.source.name, self.part, self.record.name, file, detail, weight, also=other, todo=todo, fatal=fatal
-        )
+        return Finding(kind, self.source.name, self.part, self.record.name, file, detail, weight, other, todo, point, fatal)
 
 
 @dataclass

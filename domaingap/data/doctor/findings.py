@@ -28,7 +28,7 @@ KINDS: dict[str, Kind] = {
     "unreadable picture": Kind("fault", _FILE),
     "unreadable annotation": Kind("fault", _FILE),
     "impossible annotation": Kind("fault", "fetch this annotation again, or take the face out"),
-    "same picture in train and test": Kind("fault", "take it out of training, which leaves it out anyway"),
+    "same picture in train and test": Kind("fault", "delete one of the two; preparation leaves the one in train out"),
     "left and right exchanged": Kind("suspect", "exchange the points back, or take the face out"),
     "points shifted by one": Kind("suspect", "shift the points back, or take the face out"),
     "rows and columns exchanged": Kind("suspect", "exchange x and y in this annotation, or take the face out"),
@@ -73,6 +73,7 @@ class Finding:
         weight: the larger, the worse among findings of this kind.
         also: the other face, where it is about two.
         todo: what to do; the kind's by default.
+        point: the landmark to look at, where it is about one.
     """
 
     kind: str
@@ -84,6 +85,7 @@ class Finding:
     weight: float = 0.0
     also: str = ""
     todo: str = ""
+    point: int | None = None
     fatal: bool = False
     """A fault though its kind is only suspect: preparation refuses this one."""
 

@@ -62,6 +62,7 @@ def as_json(examination: Examination, data_root: Path) -> dict[str, Any]:
                 "file": finding.file,
                 "detail": finding.detail,
                 "other": finding.also,
+                "point": finding.point,
                 "weight": finite(round(float(finding.weight), 3)),
                 "todo": finding.advice,
             }
@@ -95,7 +96,7 @@ def draw_suspects(examination: Examination, most: int, side: int = 320) -> list[
 
 
 def _tile(face: Face, finding: Finding, reason: str, side: int) -> NDArray[np.uint8]:
-    from domaingap.pictures import GREEN, draw_face
+    from domaingap.pictures import GREEN, RED, draw_face
 
     image = read_rgb(Path(face.record.image))
     points = face.points if face.points is not None else np.zeros((0, 2))
@@ -106,8 +107,9 @@ def _tile(face: Face, finding: Finding, reason: str, side: int) -> NDArray[np.ui
         image = np.asarray(cv2.GaussianBlur(image, (0, 0), 0.4 / matrix[0, 0]), dtype=np.uint8)
     picture = cv2.warpAffine(image, matrix, (side, side), flags=reduced, borderMode=cv2.BORDER_CONSTANT)
     drawn = points @ matrix[:, :2].T + matrix[:, 2]
+    blamed = drawn[finding.point : finding.point + 1] if finding.point is not None else drawn[:0]
     caption = f"{face.source.name} {face.record.name}"[-46:] + "\n" + (reason if len(reason) < 48 else reason[:45] + "...")
-    return draw_face(np.asarray(picture, dtype=np.uint8), [(drawn, GREEN)], side, caption)
+    return draw_face(np.asarray(picture, dtype=np.uint8), [(drawn, GREEN), (blamed, RED)], side, caption)
 
 
 def _window(image: NDArray[np.uint8], points: Array, wide: float, side: int) -> Array:
