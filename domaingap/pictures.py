@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from domaingap.data.crops import apply_transform
-from domaingap.errors import UserError
+from domaingap.errors import StorageError, trouble
+from domaingap.hashing import write_archive
 from domaingap.landmarks import IBUG68
 
 if TYPE_CHECKING:
@@ -126,8 +127,8 @@ def draw_prediction(dataset: FaceDataset, predictions: Predictions, i: int, capt
 
 
 def save_picture(path: Path, picture: NDArray[np.uint8]) -> None:
-    """Write an RGB picture [H, W, 3] as PNG; UserError where it can't be written."""
+    """Write an RGB picture [H, W, 3] as PNG; StorageError where it can't be written."""
     try:
-        Image.fromarray(picture).save(path)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: can't be written ({error})") from error
+        write_archive(path, lambda file: Image.fromarray(picture).save(file, "PNG"))
+    except OSError as error:
+        raise StorageError(f"can't be written: {trouble(error, place=path)}") from error

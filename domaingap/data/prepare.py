@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from domaingap.arrays import Rows, empty_array
 from domaingap.config import CropConfig
 from domaingap.data.boxes import DETECTOR, BoxSource, FaceDetector, box_from_landmarks
 from domaingap.data.crops import crop_transform, cut_crop
@@ -33,7 +34,7 @@ from domaingap.data.readers.generated import GeneratedReader
 from domaingap.data.render import FACE, render_crops
 from domaingap.data.sample import read_rgb
 from domaingap.errors import DataError, UserError
-from domaingap.hashing import append_line, content_key, digest, empty_array, read_lines
+from domaingap.hashing import append_line, content_key, digest, read_lines, write_archive
 from domaingap.landmarks import to_ibug68
 from domaingap.parallel import available_cores, spread, worker_count
 from domaingap.progress import console, track
@@ -131,7 +132,11 @@ def _contents(reader: Reader, part: str, store: Store, place: str) -> str:
 
     records = reader.records(part)
     with ThreadPoolExecutor(available_cores()) as pool:
-        contents = digest(track(pool.map(content, records), len(records), f"looking at {reader.source.name} {part}"))
+        try:
+            contents = digest(track(pool.map(content, records), len(records), f"looking at {reader.source.name} {part}"))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)  # interrupted: the files that wait aren't read
+            raise
     store.make(seen.parent)
     append_line(seen, {"state": signature, "contents": contents})
     return contents
@@ -146,8 +151,8 @@ def _generate(
     names = np.array(reader.names(part))
     box_source: BoxSource = "generated" if crop.box == "mtcnn" else "landmarks"
     more: dict[str, Any] = {name: faces[name] for name in FACE.names or () if name not in ("landmarks", "box", "done")}
-    np.savez(
-        folder / "index.npz",
+    _save_index(
+        folder,
         names=names,
         photographs=names,
         pictures=names,
@@ -175,8 +180,8 @@ def _cut(reader: Reader, part: str, crop: CropConfig, folder: Path, place: Path,
     boxes_file = place / f"boxes-{content_key([FORMAT, DETECTOR])}.jsonl"
     rows = _prepare_rows(reader, part, records, landmarks, crop, folder, boxes_file, workers)
     boxes = np.array([row["box"] for row in rows])
-    np.savez(
-        folder / "index.npz",
+    _save_index(
+        folder,
         names=np.array([record.name for record in records]),
         photographs=np.array([record.photograph for record in records]),
         pictures=np.array([row["picture"] for row in rows]),
@@ -198,6 +203,10 @@ def _cut(reader: Reader, part: str, crop: CropConfig, folder: Path, place: Path,
     }
 
 
+def _save_index(folder: Path, **arrays: Any) -> None:
+    write_archive(folder / "index.npz", lambda file: np.savez(file, **arrays))
+
+
 @dataclass(frozen=True)
 class _Job:
     index: int
@@ -209,7 +218,7 @@ _worker_state: dict[str, Any] = {}
 
 
 def _start_worker(crops_file: Path, crop: CropConfig, boxes: dict[str, Any]) -> None:
-    _worker_state.update(crops=np.load(crops_file, mmap_mode="r+"), crop=crop, boxes=boxes, detector=None)
+    _worker_state.update(crops=Rows(crops_file), crop=crop, boxes=boxes, detector=None)
 
 
 def _start_pool_worker(crops_file: Path, crop: CropConfig, boxes: dict[str, Any]) -> None:

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from domaingap.config import AdapterConfig
 from domaingap.errors import UserError
-from domaingap.hashing import digest, replace_atomically
+from domaingap.hashing import digest, write_archive
 from domaingap.landmarks import IBUG68
 from domaingap.shapes import frame_of, mirror
 
@@ -161,8 +161,7 @@ class LabelAdapter(nn.Module):
     def save(self, path: Path | str) -> None:
         """Write it (a few hundred kB at most): settings and weights, nothing that would have to be unpickled as code."""
         content = {"label_adapter": "ibug68", "hyper_parameters": self.settings, "state_dict": self.state_dict()}
-        with replace_atomically(Path(path)) as temporary:
-            torch.save(content, temporary)
+        write_archive(Path(path), lambda file: torch.save(content, file))
 
     @classmethod
     def load(cls, path: Path | str) -> LabelAdapter:
