@@ -61,7 +61,7 @@ class Rows:
         weakref.finalize(self, os.close, self._file)
 
     def __setitem__(self, i: int, row: NDArray[Any]) -> None:
-        row = np.ascontiguousarray(row, dtype=self.dtype)
+        row = np.asarray(row, dtype=self.dtype)
         if not 0 <= i < self._n or row.shape != self.shape:
             raise ValueError(f"row {i} {row.shape} of {self.path}, which has {self._n} of {self.shape}")
         with naming(self.path):

@@ -30,17 +30,18 @@ STORAGE = (*FULL, *REFUSED, *BROKEN)
 """What disks say, and their guards."""
 
 
-def trouble(error: OSError, option: str | None = None, place: Path | str | None = None) -> str:
+def trouble(error: OSError, what: str = "", option: str | None = None, place: Path | str | None = None) -> str:
     """What is wrong with a file or folder, in one line, and what to do.
 
     Args:
         error: what the system said.
+        what: can't be done with it.
         option: the option that names the folder.
         place: the file or folder, where the error names none.
     """
     name = error.filename if error.filename is not None else place
     where = f"{os.fsdecode(name) if isinstance(name, bytes | os.PathLike) else name}: " if name is not None else ""
-    what = error.strerror or str(error) or type(error).__name__
+    why = error.strerror or str(error) or type(error).__name__
     other = f" or choose another {option}" if option else ""
     if error.errno in FULL:
         advice = f"make room there{other}, then give the same command again to go on"
@@ -54,7 +55,7 @@ def trouble(error: OSError, option: str | None = None, place: Path | str | None 
         advice = "close other programs, or use fewer processes"
     else:
         advice = other.removeprefix(" or ")
-    return f"{where}{what}" + (f"; {advice}" if advice else "")
+    return where + (f"{what} ({why})" if what else why) + (f"; {advice}" if advice else "")
 
 
 def traceback_wanted() -> bool:

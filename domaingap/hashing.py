@@ -11,6 +11,8 @@ import math
 import os
 import secrets
 import shutil
+import stat
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -136,3 +138,17 @@ def link(source: Path, target: Path) -> None:
             os.link(source, temporary)
         except OSError:
             shutil.copyfile(source, temporary)
+
+
+def private_folder(name: str) -> Path | None:
+    """A folder for what may be lost, below the one for temporary files, that nobody else can write; None where there can't
+    be one."""
+    try:
+        path = Path(tempfile.gettempdir()) / f"domaingap-{os.getuid()}-{name}"
+        path.mkdir(mode=0o700, exist_ok=True)
+        found = path.lstat()
+    except (OSError, AttributeError):
+        return None
+    # Somebody else may have made it before, to have us run what they put there.
+    safe = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o022
+    return path if safe and os.access(path, os.W_OK | os.X_OK) else None

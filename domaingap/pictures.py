@@ -126,9 +126,10 @@ def draw_prediction(dataset: FaceDataset, predictions: Predictions, i: int, capt
     return draw_face(dataset[i]["image"].numpy(), points, caption=caption)
 
 
-def save_picture(path: Path, picture: NDArray[np.uint8]) -> None:
-    """Write an RGB picture [H, W, 3] as PNG; StorageError where it can't be written."""
+def save_picture(path: Path, picture: NDArray[np.uint8], option: str | None = None) -> None:
+    """Write an RGB picture [H, W, 3] as PNG to a path that came from an ``option``; StorageError where it can't be
+    written."""
     try:
         write_archive(path, lambda file: Image.fromarray(picture).save(file, "PNG"))
     except OSError as error:
-        raise StorageError(f"can't be written: {trouble(error, place=path)}") from error
+        raise StorageError(trouble(error, "can't be written", option, path)) from error

@@ -127,7 +127,7 @@ class Store:
             ours = error.errno in STORAGE if error.filename is None else _is_below(error.filename, self.root)
             if not ours:
                 raise
-            raise StorageError(f"can't be written: {trouble(error, self.option, folder)}") from error
+            raise StorageError(trouble(error, "can't be written", self.option, folder)) from error
 
     def _open(self, folder: Path, title: str, aside: bool = False) -> Entry | None:
         """A finished and undamaged entry. ``aside`` moves a damaged one out of the way, which needs the lock."""

@@ -19,6 +19,7 @@ from types import FrameType
 from typing import Any
 
 from domaingap.errors import FULL
+from domaingap.hashing import private_folder
 
 ENDING = (signal.SIGTERM, *((signal.SIGHUP,) if hasattr(signal, "SIGHUP") else ()))
 PATIENCE_S = 8.0
@@ -46,9 +47,12 @@ def ends_on_signals() -> Iterator[None]:
         yield
         return
 
+    ending: list[int] = []
+
     def end(number: int, frame: FrameType | None) -> None:
-        for other in ours:
-            signal.signal(other, signal.SIG_IGN)  # once is enough
+        if ending:  # once is enough
+            return
+        ending.append(number)
         terminated = Terminated(number)
         threading.Thread(target=_insist, args=(terminated,), daemon=True).start()
         raise terminated
@@ -59,15 +63,18 @@ def ends_on_signals() -> Iterator[None]:
     try:
         yield
     finally:
-        for number in ours:
-            if signal.getsignal(number) is not signal.SIG_IGN:
+        if not ending:
+            for number in ours:
                 signal.signal(number, signal.SIG_DFL)
 
 
 def _insist(terminated: Terminated) -> None:
     """End the process where shutting down takes too long, or some library has swallowed the exception."""
     time.sleep(PATIENCE_S)
-    print(again(f"terminated ({terminated.name})"), file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError):
+        # Not through the stream, whose lock the main thread may hold; and only where somebody reads.
+        if select.select([], [2], [], 0.5)[1]:
+            os.write(2, f"{again(f'terminated ({terminated.name})')}\n".encode())
     os._exit(terminated.code)
 
 
@@ -151,11 +158,11 @@ def tame_shell() -> None:
         value = os.environ.get(name)
         if value is not None and (not value.strip().isdigit() or int(value) < 1):
             del os.environ[name]
-    if not os.path.isdir(tempfile.tempdir or os.environ.get("TMPDIR", "/")):
-        del os.environ["TMPDIR"]
-    if os.path.expanduser("~") == "~":  # a user without an entry: libraries would make a folder called ~
+    if "TMPDIR" in os.environ:
         with contextlib.suppress(OSError):
-            os.environ["HOME"] = tempfile.mkdtemp(prefix="domaingap-home-")
+            os.environ["TMPDIR"] = tempfile.gettempdir()  # another one where that isn't there or can't be written
+    if os.path.expanduser("~") == "~" and (home := private_folder("home")):
+        os.environ["HOME"] = str(home)  # a user without an entry: libraries would make a folder called ~
 
 
 def _open_descriptors() -> None:
@@ -172,7 +179,7 @@ def _open_descriptors() -> None:
                 os.close(opened)
             os.set_inheritable(number, True)
             if getattr(sys, name) is None:
-                setattr(sys, name, open(number, "r" if number == 0 else "w", encoding="utf-8", closefd=False))
+                setattr(sys, name, os.fdopen(number, "r" if number == 0 else "w", encoding="utf-8", closefd=False))
 
 
 def _lift_limit_on_files() -> None:

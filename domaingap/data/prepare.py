@@ -138,7 +138,8 @@ def _contents(reader: Reader, part: str, store: Store, place: str) -> str:
             pool.shutdown(wait=False, cancel_futures=True)  # interrupted: the files that wait aren't read
             raise
     store.make(seen.parent)
-    append_line(seen, {"state": signature, "contents": contents})
+    with store.named(seen.parent):
+        append_line(seen, {"state": signature, "contents": contents})
     return contents
 
 

@@ -177,7 +177,7 @@ def write_faces(generator: FaceGenerator, n: int, size: int, out: Path, workers:
         except OSError as error:
             if error.errno not in STORAGE and error.filename is None:
                 raise
-            raise StorageError(f"can't be written: {trouble(error, '--out', out)}; the faces there are kept") from error
+            raise StorageError(trouble(error, "can't be written", "--out", out) + "; the faces there are kept") from error
         return Written(n, len(jobs))
 
 
