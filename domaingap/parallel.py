@@ -19,6 +19,9 @@ from typing import Any, TypeVar
 
 from domaingap.errors import UserError
 
+CHUNK = 8
+"""Jobs that a process gets at once."""
+
 J = TypeVar("J")
 R = TypeVar("R")
 
@@ -83,9 +86,11 @@ def _deaf() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    resource_tracker.ensure_running()  # would unblock them
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
+    deaf = {signal.SIGINT, signal.SIGHUP}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, deaf)
     try:
+        resource_tracker.ensure_running()  # multiprocessing's own helper, whose start unblocks them
+        signal.pthread_sigmask(signal.SIG_BLOCK, deaf)
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
@@ -102,14 +107,15 @@ def spread(
     others = set(_Worker.started)
     with ProcessPoolExecutor(n_workers, mp_context=WORKERS, initializer=_start, initargs=(start, arguments)) as pool:
         try:
-            yield from pool.map(_Job(function), jobs, chunksize=8)
+            chunks = [pool.submit(_do, function, jobs[i : i + CHUNK]) for i in range(0, len(jobs), CHUNK)]
+            for chunk in chunks:
+                yield from chunk.result()
         except BaseException as error:
-            mine = [process for process in _Worker.started if process not in others]
+            mine = [process for process in _Worker.started if process not in others and process.pid is not None]
             codes = [process.exitcode for process in mine]
             # Nobody waits for what they are at: it is made again by the next call.
             for process in mine:
                 process.kill()
-            pool.shutdown(wait=False, cancel_futures=True)
             if isinstance(error, BrokenProcessPool):
                 raise UserError(_what_happened(codes)) from error
             raise
@@ -137,16 +143,11 @@ def _signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-class _Job:
-    """A job in a process that may not have been set up: what went wrong then is said where it is waited for."""
-
-    def __init__(self, function: Callable[[Any], Any]) -> None:
-        self.function = function
-
-    def __call__(self, job: Any) -> Any:
-        if _failure:
-            raise _failure[0]
-        return self.function(job)
+def _do(function: Callable[[J], R], jobs: Sequence[J]) -> list[R]:
+    """Some jobs, in a process that may not have been set up: what went wrong then is said here."""
+    if _failure:
+        raise _failure[0]
+    return [function(job) for job in jobs]
 
 
 _failure: list[Exception] = []
