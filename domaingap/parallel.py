@@ -59,9 +59,13 @@ class _Context(SpawnContext):
     Process = _Worker
 
 
-WORKERS = _Context()
-"""How processes are started. Not forked: a child of a process that has used torch's threads can hang. Without the caller's
-main module, which the standard way runs once more in each: a script without a main guard would start itself again."""
+def workers() -> SpawnContext:
+    """How processes are started. Not forked: a child of a process that has used torch's threads can hang. Without the
+    caller's main module, which the standard way runs once more in each: a script without a main guard would start itself
+    again."""
+    with _deaf():  # also multiprocessing's own helper, which is started once
+        return _Context()
+
 
 _launching = threading.Lock()
 
@@ -105,7 +109,7 @@ def spread(
         UserError: one of them was killed.
     """
     others = set(_Worker.started)
-    with ProcessPoolExecutor(n_workers, mp_context=WORKERS, initializer=_start, initargs=(start, arguments)) as pool:
+    with ProcessPoolExecutor(n_workers, mp_context=workers(), initializer=_start, initargs=(start, arguments)) as pool:
         try:
             chunks = [pool.submit(_do, function, jobs[i : i + CHUNK]) for i in range(0, len(jobs), CHUNK)]
             for chunk in chunks:

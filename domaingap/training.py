@@ -32,7 +32,7 @@ from domaingap.errors import UserError
 from domaingap.hashing import write_archive, write_json
 from domaingap.launch import single_process
 from domaingap.models.regressor import LandmarkRegressor, read_checkpoint, save_network
-from domaingap.parallel import WORKERS, available_cores
+from domaingap.parallel import available_cores, workers
 from domaingap.predictions import Predictions
 from domaingap.progress import bar, context, detail
 from domaingap.provenance import Seen
@@ -130,7 +130,7 @@ def _loader(dataset: FaceDataset | MixedDataset, batch_size: int, num_workers: i
         num_workers=num_workers,
         collate_fn=_as_is,
         persistent_workers=num_workers > 0,
-        multiprocessing_context=WORKERS if num_workers > 0 else None,
+        multiprocessing_context=workers() if num_workers > 0 else None,
         pin_memory=torch.cuda.is_available(),
         **options,
     )

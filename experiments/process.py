@@ -102,7 +102,8 @@ class _Stream(io.FileIO):
 def _tolerant(stream: Any, number: int) -> Any:
     """The stream over a :class:`_Stream`; characters that it can't show are written as their escapes."""
     try:
-        if stream is None or stream.fileno() != number or isinstance(stream.buffer.raw, _Stream):
+        # Unbuffered ones have no raw one below.
+        if stream is None or stream.fileno() != number or isinstance(getattr(stream.buffer, "raw", None), _Stream):
             return stream
         stream.flush()
     except (OSError, ValueError, AttributeError):
@@ -112,7 +113,7 @@ def _tolerant(stream: Any, number: int) -> Any:
         io.BufferedWriter(raw),
         encoding=stream.encoding,
         errors="backslashreplace",
-        line_buffering=number == 2 or raw.isatty(),
+        line_buffering=True,
         write_through=number == 2,
     )
 
