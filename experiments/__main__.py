@@ -16,7 +16,15 @@ from typing import Any, NoReturn
 from domaingap import __version__
 from domaingap.errors import UserError, traceback_wanted, trouble
 from experiments.commands.run import run
-from experiments.process import Terminated, again, cwd_gone, ends_on_signals, lost_output, tame_shell, tolerant_streams
+from experiments.process import (
+    Terminated,
+    again,
+    ends_on_signals,
+    lost_output,
+    tame_shell,
+    tolerant_streams,
+    where_relative_paths_lead,
+)
 from experiments.recipes import RECIPES
 
 EXAMPLES = """\
@@ -335,7 +343,7 @@ def _guarded(arguments: list[str]) -> int:
             code = code or (2 if any(argument in PRINTS for argument in arguments[:2]) else 0)
         return code
     except UserError as error:
-        _say(f"domaingap: {error}")
+        _say(f"domaingap: {error}{where_relative_paths_lead()}")
         return 2
     except KeyboardInterrupt:
         _say(again("interrupted"))
@@ -361,9 +369,7 @@ def _guarded(arguments: list[str]) -> int:
 def _of_the_system(error: BaseException) -> str | None:
     """What the machine refuses rather than we got wrong: files, memory, processes."""
     if isinstance(error, OSError) and not isinstance(error, TimeoutError | ConnectionError):
-        if cwd_gone() and not Path(str(error.filename)).is_absolute():
-            return "the working directory is gone; change to one that is there, or give absolute paths"
-        return trouble(error)
+        return trouble(error) + where_relative_paths_lead()
     if isinstance(error, MemoryError):
         return f"out of memory ({error}); close other programs, or make --fit.batch_size or --crop.size smaller"
     return None

@@ -14,7 +14,6 @@ import threading
 import time
 import warnings
 from collections.abc import Iterator
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -143,6 +142,7 @@ def lost_output() -> OSError | None:
 def tame_shell() -> None:
     """Let what the shell set, and nobody meant for this command, not end it. For the program, not for callers in Python."""
     _open_descriptors()
+    _leave_deleted_folder()
     # Files that nobody may read, not even who wrote them.
     os.umask(os.umask(0o077) & 0o077)
     _lift_limit_on_files()
@@ -193,10 +193,23 @@ def _lift_limit_on_files() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def cwd_gone() -> bool:
-    """Whether the working directory was deleted: relative paths lead nowhere."""
+NOWHERE = "/proc/self/fdinfo"
+"""A folder in which nothing can be made, nor found by a name that somebody would give."""
+
+
+def _leave_deleted_folder() -> None:
+    """Some libraries can't be loaded where the working directory was deleted. Absolute paths need none."""
     try:
-        Path.cwd()
+        os.getcwd()
     except OSError:
-        return True
-    return False
+        with contextlib.suppress(OSError):
+            os.chdir(NOWHERE)
+
+
+def where_relative_paths_lead() -> str:
+    """Behind a message: what is wrong with relative paths, if anything is."""
+    try:
+        gone = os.getcwd().endswith(NOWHERE.rpartition("/")[2])
+    except OSError:
+        gone = True
+    return " (the working directory was deleted; change to one that is there, or give absolute paths)" if gone else ""
