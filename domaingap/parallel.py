@@ -51,7 +51,7 @@ class _Worker(SpawnProcess):
 
     @staticmethod
     def _Popen(process_obj: Any) -> Any:
-        with _main_hidden(), _deaf():
+        with _main_hidden(), _deaf(), _later(signal.SIGTERM):
             return SpawnProcess._Popen(process_obj)
 
 
@@ -98,6 +98,23 @@ def _deaf() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
+def _later(number: int) -> Iterator[None]:
+    """Let a signal wait: a process whose start it breaks off complains. Not blocked, which would be for its whole life."""
+    handler = signal.getsignal(number)
+    if threading.current_thread() is not threading.main_thread() or not callable(handler):
+        yield
+        return
+    waiting: list[Any] = []
+    signal.signal(number, lambda *of: waiting.append(of))
+    try:
+        yield
+    finally:
+        signal.signal(number, handler)
+        if waiting:
+            handler(*waiting[0])
 
 
 def spread(

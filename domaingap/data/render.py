@@ -192,7 +192,7 @@ def _check_folder(out: Path, specification: dict[str, Any]) -> dict[str, Any] | 
             raise UserError(f"{out}: holds faces without a {SPECIFICATION}; choose an empty folder for --out")
         return None
     try:
-        found = dict(json.loads(file.read_text()))
+        found = dict(json.loads(file.read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
         raise UserError(f"{file}: damaged ({error}); delete the folder, or choose another for --out") from error
     differing = [key for key in specification if key != "n" and found.get(key) != specification[key]]
