@@ -211,7 +211,8 @@ def test_a_terminal_without_width_and_one_that_vanishes(quick: list[str], tmp_pa
 
     terminal, inner = pty.openpty()
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
-    command = ["nohup", sys.executable, "-m", "experiments", "run", "real_only", *quick]
+    # A hangup is ignored, as nohup does it.
+    command = ["bash", "-c", " ".join(["trap '' HUP; exec", sys.executable, "-m experiments run real_only", *quick])]
     process = subprocess.Popen(command, stdin=inner, stdout=inner, stderr=inner, cwd=ROOT, start_new_session=True)
     os.close(inner)
     os.read(terminal, 1)

@@ -7,10 +7,13 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.conftest import Answer
 
 ROOT = Path(__file__).parents[2]
 
@@ -62,28 +65,30 @@ def nme(runs: Path) -> float:
     return float(json.loads(path.read_text())["metrics"]["val/nme"])
 
 
-def trains(quick: list[str], tmp_path: Path, **options: Any) -> None:
-    """A training ends well, with the figures that it has in a clean shell."""
+def trains(cli: Callable[..., Answer], quick: list[str], tmp_path: Path, **options: Any) -> None:
+    """A training ends well, with the figures that it has here."""
     done = domaingap("run", "real_only", *quick, **options)
     assert done.returncode == 0 and "Traceback" not in done.stderr, done
     found = nme(tmp_path / "runs")
     shutil.rmtree(tmp_path / "runs")
-    assert domaingap("run", "real_only", *quick).returncode == 0
+    assert cli("run", "real_only", *quick).code == 0
     assert found == pytest.approx(nme(tmp_path / "runs"), rel=1e-6)  # another number of threads, other last digits
 
 
-def test_a_training_is_one_process_in_any_cluster_and_shell(quick: list[str], tmp_path: Path) -> None:
+def test_a_training_is_one_process_in_any_cluster_and_shell(
+    cli: Callable[..., Answer], quick: list[str], tmp_path: Path
+) -> None:
     """All at once, but for what excludes each other; one after the other below."""
     environment = {key: value for of in (*CLUSTERS.values(), *SHELLS.values()) for key, value in of.items()}
     environment |= CLUSTERS["torchrun"]
     del environment["PYTHONOPTIMIZE"]
-    trains(quick, tmp_path, env=environment, prefix="umask 0777; ulimit -n 64; exec <&-;")
+    trains(cli, quick, tmp_path, env=environment, prefix="umask 0777; ulimit -n 64; exec <&-;")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [*CLUSTERS, *SHELLS])
-def test_each_alone(quick: list[str], tmp_path: Path, name: str) -> None:
-    trains(quick, tmp_path, env={**CLUSTERS, **SHELLS}[name])
+def test_each_alone(cli: Callable[..., Answer], quick: list[str], tmp_path: Path, name: str) -> None:
+    trains(cli, quick, tmp_path, env={**CLUSTERS, **SHELLS}[name])
 
 
 def test_help_without_docstrings_and_with_any_width() -> None:
@@ -108,7 +113,6 @@ import os, sys
 from numba.core import caching
 for locator in (caching.InTreeCacheLocator, caching.UserWideCacheLocator):
     locator.from_function = classmethod(lambda cls, function, file: None)
-sys.modules["domaingap.hashing"] if False else None
 import domaingap.hashing as hashing
 if sys.argv[1] == "nowhere":
     hashing.private_folder = lambda name: None
@@ -239,6 +243,13 @@ def test_what_goes_wrong_in_tracking_ends_the_tracking_alone(tmp_path: Path, cap
 
 # Scripts of other people
 
+WAYS = ("a script", "a guarded script", "standard input", "a notebook")
+OWN_POOL = """
+from domaingap.parallel import spread
+print("main module")
+def work():
+    print("done", *set(spread(abs, [-14] * 20, 2, dict, ())), 2, 4)
+"""
 OWN_CODE = """
 import sys
 from domaingap.config import CropConfig
@@ -258,13 +269,11 @@ def work():
 
 @pytest.mark.parametrize(
     "way",
-    [
-        "a script",
-        *(pytest.param(way, marks=pytest.mark.slow) for way in ("a guarded script", "standard input", "a notebook")),
-    ],
+    [*WAYS, *(pytest.param(f"{way}, with data", marks=pytest.mark.slow) for way in WAYS)],
 )
 def test_own_code_starts_processes_that_do_not_run_it_again(data_root: Path, tmp_path: Path, way: str) -> None:
-    code = OWN_CODE.format(data_root=str(data_root), prepared=str(tmp_path / "prepared"))
+    way, _, more = way.partition(", ")
+    code = (OWN_CODE if more else OWN_POOL).format(data_root=str(data_root), prepared=str(tmp_path / "prepared"))
     code += 'if __name__ == "__main__":\n    work()\n' if way == "a guarded script" else "work()\n"
     script = tmp_path / "script.py"
     script.write_text(code)
