@@ -75,6 +75,25 @@ def trains(cli: Callable[..., Answer], quick: list[str], tmp_path: Path, **optio
     assert found == pytest.approx(nme(tmp_path / "runs"), rel=1e-6)  # another number of threads, other last digits
 
 
+def test_a_training_is_one_process_in_any_cluster(
+    cli: Callable[..., Answer], quick: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lightning_utilities.core.rank_zero import rank_zero_only
+
+    assert cli("run", "real_only", *quick).code == 0
+    expected = nme(tmp_path / "runs")
+    shutil.rmtree(tmp_path / "runs")
+    for name, variables in CLUSTERS.items():
+        if name != "no number":
+            for key, value in variables.items():
+                monkeypatch.setenv(key, value)
+    vars(rank_zero_only).update(rank=3)  # what Lightning reads of them where it is imported
+    before = dict(os.environ)
+    assert cli("run", "real_only", *quick).code == 0 and nme(tmp_path / "runs") == expected
+    assert dict(os.environ) == before and vars(rank_zero_only)["rank"] == 0
+
+
+@pytest.mark.slow
 def test_a_training_is_one_process_in_any_cluster_and_shell(
     cli: Callable[..., Answer], quick: list[str], tmp_path: Path
 ) -> None:
