@@ -7,10 +7,19 @@ import contextvars
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from typing import Self, TypeVar
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 
 T = TypeVar("T")
 
@@ -69,3 +78,44 @@ def track(items: Iterable[T], total: int, description: str, every_s: float = 30.
             if not console.is_terminal and time.monotonic() - last > every_s:
                 last = time.monotonic()
                 print(f"{description}: {done} of {total}", file=sys.stderr, flush=True)
+
+
+def amount(n_bytes: float) -> str:
+    """A number of bytes for people, in thousands: 34 MB."""
+    units = iter(("bytes", "kB", "MB", "GB", "TB"))
+    unit = next(units)
+    while n_bytes >= 999.5 and unit != "TB":
+        n_bytes, unit = n_bytes / 1000, next(units)
+    return f"{n_bytes:.0f} {unit}" if n_bytes >= 10 or unit == "bytes" else f"{n_bytes:.1f} {unit}"
+
+
+class Advance:
+    """How far a transfer is, in bytes: a bar in a terminal, a line now and then elsewhere."""
+
+    def __init__(self, description: str, total: int | None, start: int = 0, every_s: float = 30.0) -> None:
+        self._description, self._total, self._every_s = description, total, every_s
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(12),
+            DownloadColumn(),
+            TransferSpeedColumn(),
+            TimeRemainingColumn(),
+        )
+        self._bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+        self._task = self._bar.add_task(description, total=total, completed=start)
+        self._last = time.monotonic()
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def to(self, done: int) -> None:
+        """So many bytes are there now."""
+        self._bar.update(self._task, completed=done)
+        if not console.is_terminal and time.monotonic() - self._last > self._every_s:
+            self._last = time.monotonic()
+            whole = f" of {amount(self._total)}" if self._total else ""
+            print(f"{self._description}: {amount(done)}{whole}", file=sys.stderr, flush=True)

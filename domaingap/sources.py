@@ -54,6 +54,7 @@ class Source:
         licence: terms of use.
         citation: who made it.
         homepage: where it is from.
+        layout: what is expected in its folder, in words.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Source:
     licence: Licence
     citation: str
     homepage: str
+    layout: str = ""
 
     def published(self, part: str, found: int = 0) -> int | None:
         """Faces that a part has in the publication; of several releases, in the smallest that holds those found."""

@@ -25,7 +25,7 @@ from domaingap.models.adapter_diagnosis import diagnose, movement_warning, sprea
 from domaingap.models.label_adapter import LabelAdapter
 from domaingap.models.regressor import LandmarkRegressor, check_backbone, load_weights, read_checkpoint
 from domaingap.progress import console, detail
-from domaingap.provenance import Seen
+from domaingap.provenance import IMAGENET, Seen, plain_terms, read_terms, terms_of_images
 from domaingap.store import Entry, Store, file_digest
 from domaingap.training import FitResult, OnPoint, Point, fit_stage, predict, resolve
 
@@ -99,7 +99,9 @@ class Stage:
         seen = Seen.of(self.entry.record["seen"])
         if selection == "budget":
             return seen
-        return seen | Seen(selected_on=frozenset(self.entry.record["sets"][self.pick(selection)]["real"]))
+        picked = self.entry.record["sets"][self.pick(selection)]
+        licences = read_terms(picked["licences"]) if "licences" in picked else terms_of_images(picked["real"])
+        return seen | Seen(selected_on=frozenset(picked["real"]), licences=licences)
 
     def load(self, selection: str) -> LandmarkRegressor:
         """The network that a selection rule picks."""
@@ -187,7 +189,7 @@ class StageStore:
         else:
             before, began_at = start[0].seen(start[1]), f"{start[0].entry.key} {start[0].pick(start[1])}"
         if model.pretrained:
-            before |= Seen(licences=frozenset({"ImageNet (timm's pretrained weights)"}))
+            before |= Seen(licences=frozenset({IMAGENET}))
         identity = {
             "format": NETWORK_FORMAT,
             "model": {key: value for key, value in asdict(model).items() if key != "init_from"},
@@ -211,7 +213,7 @@ class StageStore:
             network = build_network(model, train, fit, seed, list(needed))
             if start is not None:
                 load_weights(network, start if isinstance(start, Path) else start[0].checkpoint(start[1]))
-            selected = {name: Seen(selected_on=modules[name].val_set().seen().real) for name in needed}
+            selected = {name: modules[name].val_set().seen().picking() for name in needed}
             detail(f"  {title}: {fit.steps} steps of {fit.batch_size} on {len(faces)} faces, {fit.precision} precision")
             result = fit_stage(
                 title,
@@ -311,10 +313,11 @@ class StageStore:
             family = AdapterFamily(pairs.prediction, pairs.truth, config, chosen_on, pairs.photographs, seed)
             uses: dict[Use, Any] = {"predictions": None, "labels": labels}
             record: dict[str, Any] = {"n_pairs": family.n_pairs}
+            seen = network.seen(picked_by) | train.seen() | (val.seen().picking() if selection == "real_val" else Seen())
             for use, keep in uses.items():
                 choice = family.choose(keep)
                 adapter = choice.adapter
-                adapter.save(folder / f"{use}.ckpt")
+                adapter.save(folder / f"{use}.ckpt", seen)
                 diagnosis = diagnose(adapter, unseen.prediction, labels)
                 record[use] = {
                     "kind": adapter.kind,
@@ -328,8 +331,6 @@ class StageStore:
                     "warning": spread_warning(diagnosis, use),
                     "movement_warning": movement_warning(diagnosis, use),
                 }
-            picked = val.seen().real if selection == "real_val" else frozenset()
-            seen = network.seen(picked_by) | train.seen() | Seen(selected_on=picked)
             return {**record, "seen": seen.plain(), "seconds": round(time.monotonic() - began, 1)}
 
         entry = self.store.get("stages/adapter", identity, build, "label adapter")
@@ -365,7 +366,10 @@ def build_network(
 
 def checkpoint_seen(path: Path) -> Seen:
     """What a checkpoint says of what it has seen."""
-    return Seen.of(read_checkpoint(path).get("seen"))
+    try:
+        return Seen.of(read_checkpoint(path).get("seen"))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path}: what it says that it has seen can't be read ({error}); use another checkpoint") from error
 
 
 def _own(point: Point) -> Point:
@@ -375,7 +379,12 @@ def _own(point: Point) -> Point:
 def _validated(name: str, result: FitResult, selected: Seen) -> dict[str, Any]:
     """What the record keeps of one validation set."""
     rows = [{key: row[f"{name}/{key}"] for key in ("nme", "loss")} for row in result.history]
-    return {"history": rows, "best": result.best[name]["step"], "real": sorted(selected.selected_on)}
+    return {
+        "history": rows,
+        "best": result.best[name]["step"],
+        "real": sorted(selected.selected_on),
+        "licences": plain_terms(selected.licences),
+    }
 
 
 def _same(one: Path, other: Path) -> bool:

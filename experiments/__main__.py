@@ -204,8 +204,8 @@ def build_parser() -> argparse.ArgumentParser:
 
     data = commands.add_parser(
         "data",
-        help="make, prepare and look at data sets",
-        description="Make, prepare and look at data sets.",
+        help="fetch, make, prepare and look at data sets",
+        description="Fetch, make, prepare and look at data sets.",
         epilog="example:\n  domaingap data prepare --data_root data",
         formatter_class=formatter,
     )
@@ -246,6 +246,20 @@ def build_parser() -> argparse.ArgumentParser:
     judge.add_argument("--seed", type=int, default=0, help="of the generated faces (0)")
     judge.add_argument("--out", type=Path, help="write the figures to this JSON file")
     judge.add_argument("--workers", type=int, help="processes (all cores)")
+    fetch = add(
+        "fetch", "experiments.commands.fetch:fetch",
+        "Download and unpack a data set that may be fetched openly; without NAME, list all with size, licence and how.",
+        "domaingap data fetch\n  domaingap data fetch face_synthetics_100 --data_root data", data_commands,
+    )  # fmt: skip
+    fetch.add_argument(
+        "name", metavar="NAME", nargs="?",
+        help="face_synthetics_100, face_synthetics_1000, face_synthetics_100000, ict_facekit or valid_avatars; for a data "
+        "set that its owners hand out themselves it prints the page and the folder, and exits with 2",
+    )  # fmt: skip
+    fetch.add_argument("--data_root", type=Path, default=Path("data"), help="folder that holds the data sets (data)")
+    fetch.add_argument(
+        "--url", help="another address of the same archive, such as a mirror's; HTTPS_PROXY and HTTP_PROXY name a proxy"
+    )
     prepare = add(
         "prepare", "experiments.commands.data:prepare", "Find faces and cut crops, once; later runs map them from disk.",
         "domaingap data prepare --data_root data", data_commands,

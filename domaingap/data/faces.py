@@ -19,7 +19,7 @@ from domaingap.data.sampler import DomainMixSampler, Draw, StepSampler
 from domaingap.data.splits import Indices, merge_groups
 from domaingap.data.transforms import Augmenter
 from domaingap.hashing import digest
-from domaingap.provenance import Seen
+from domaingap.provenance import Seen, Terms
 from domaingap.sources import source
 
 Batch = dict[str, torch.Tensor]
@@ -93,7 +93,7 @@ class PreparedFaces:
 
     def seen(self, positions: Indices) -> Seen:
         """What a network that is fitted on some of the faces has seen."""
-        licences = frozenset(source(part.meta["source"]).licence.name for part in self.prepared)
+        licences = frozenset[Terms]().union(*(part.terms for part in self.prepared))
         names = frozenset(f"{self.prepared[0].meta['source']}/{name}" for name in self.names[positions].tolist())
         real = source(self.prepared[0].meta["source"]).role == "real"
         return self.label_seen | Seen(real=names if real else frozenset(), licences=licences)

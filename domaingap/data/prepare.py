@@ -38,6 +38,7 @@ from domaingap.hashing import append_line, content_key, digest, read_lines, writ
 from domaingap.landmarks import to_ibug68
 from domaingap.parallel import available_cores, spread, worker_count
 from domaingap.progress import console, track
+from domaingap.provenance import Terms
 from domaingap.store import Store
 
 FORMAT = 2
@@ -50,6 +51,7 @@ class PreparedPart:
 
     folder: Path
     meta: dict[str, Any]
+    terms: frozenset[Terms] = frozenset()
 
     @property
     def name(self) -> str:
@@ -113,7 +115,7 @@ def prepare_part(
 
     # One lock for all crops of a part: they share detected boxes.
     entry = store.get(f"{place}/crops", identity, build, f"{reader.source.name} {part}", lock=place)
-    return PreparedPart(entry.folder, entry.record)
+    return PreparedPart(entry.folder, entry.record, reader.terms())
 
 
 def _contents(reader: Reader, part: str, store: Store, place: str) -> str:

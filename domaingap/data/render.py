@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -18,14 +19,16 @@ from PIL import Image
 from domaingap.arrays import Rows, empty_array
 from domaingap.config import CropConfig
 from domaingap.data.boxes import box_from_landmarks
+from domaingap.data.croissant import CROISSANT, croissant
 from domaingap.data.crops import crop_transform, cut_crop
 from domaingap.data.generated import FaceGenerator, GeneratedFace
-from domaingap.data.readers.generated import GeneratedReader
+from domaingap.data.readers.generated import MARKER, SPECIFICATION, GeneratedReader
 from domaingap.errors import STORAGE, StorageError, UserError, trouble
 from domaingap.hashing import naming, write_archive, write_json
 from domaingap.landmarks import to_ibug68
 from domaingap.parallel import spread, worker_count
 from domaingap.progress import console, track
+from domaingap.provenance import plain_terms
 from domaingap.store import locked
 
 FACE = np.dtype(
@@ -122,7 +125,6 @@ def _render_one(job: tuple[int, int]) -> None:
 
 LAYOUT = 1
 """Raised when the same faces would be written differently."""
-SPECIFICATION, MARKER = "generated.json", ".generating.json"
 _OURS = re.compile(r"\d{6,}(\.png|_seg\.png|_ldmks\.txt|_face\.npz)")
 
 
@@ -138,7 +140,8 @@ def write_faces(generator: FaceGenerator, n: int, size: int, out: Path, workers:
     """Write the first n faces in FaceSynthetics' layout; goes on where a killed call stopped, and adds to fewer faces.
 
     For each face ``{id:06d}.png``, ``_seg.png``, ``_ldmks.txt`` (70 points of the domain's labels) and ``_face.npz`` (all
-    labels, visibility, pose, box); ``generated.json``, written last, says what the faces are.
+    labels, visibility, pose, box); ``croissant.json`` describes them for other programs, and ``generated.json``, written
+    last, says what the faces are.
 
     Raises:
         UserError: the folder can't be written, or holds anything but faces of this very kind.
@@ -161,30 +164,45 @@ def write_faces(generator: FaceGenerator, n: int, size: int, out: Path, workers:
         there = {int(path.name.partition("_")[0]) for path in out.glob("*_face.npz")}
         jobs = [i for i in range(n) if i not in there]
         if not jobs and before is not None:
+            if not (out / CROISSANT).is_file():  # faces of an earlier version
+                with _keeping(out):
+                    _describe(out, generator, specification, out / SPECIFICATION)
             return Written(n, 0)
         if len(jobs) < n:
             console.print(f"{out}: {n - len(jobs)} of {n} faces are there, going on")
         if jobs and _workers(workers, len(jobs)) > 1:
             generator.photograph(jobs[0], size)  # compiles the renderer, see above
-        try:
-            write_json(out / MARKER, specification)
+        with _keeping(out):
+            write_json(out / MARKER, specification | {"terms": plain_terms(generator.terms())})
             (out / SPECIFICATION).unlink(missing_ok=True)
             for _ in track(_run(_write_one, jobs, workers, (generator, size, out)), len(jobs), f"writing {out.name}"):
                 pass
             for path in out.glob(".*.tmp"):
                 path.unlink()
+            _describe(out, generator, specification, out / MARKER)
             os.replace(out / MARKER, out / SPECIFICATION)
-        except OSError as error:
-            if error.errno not in STORAGE and error.filename is None:
-                raise
-            raise StorageError(trouble(error, "can't be written", "--out", out) + "; the faces there are kept") from error
         return Written(n, len(jobs))
+
+
+@contextlib.contextmanager
+def _keeping(out: Path) -> Iterator[None]:
+    """Have what can't be written end in a line that says so."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in STORAGE and error.filename is None:
+            raise
+        raise StorageError(trouble(error, "can't be written", "--out", out) + "; the faces there are kept") from error
+
+
+def _describe(out: Path, generator: FaceGenerator, specification: dict[str, Any], written: Path) -> None:
+    write_json(out / CROISSANT, croissant(generator, specification, written.read_bytes()))
 
 
 def _check_folder(out: Path, specification: dict[str, Any]) -> dict[str, Any] | None:
     """What ``out`` says that it holds in whole; None where it is empty or unfinished."""
     for path in sorted(out.iterdir()):
-        if not path.name.startswith(".") and path.name != SPECIFICATION and not _OURS.fullmatch(path.name):
+        if not path.name.startswith(".") and path.name not in (SPECIFICATION, CROISSANT) and not _OURS.fullmatch(path.name):
             raise UserError(f"{out}: holds {path.name}, which isn't a generated face; choose an empty folder for --out")
     file = next((out / name for name in (MARKER, SPECIFICATION) if (out / name).is_file()), None)
     if file is None:

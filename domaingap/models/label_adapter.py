@@ -26,6 +26,7 @@ from domaingap.config import AdapterConfig
 from domaingap.errors import UserError
 from domaingap.hashing import digest, write_archive
 from domaingap.landmarks import IBUG68
+from domaingap.provenance import Seen
 from domaingap.shapes import frame_of, mirror
 
 Points = NDArray[np.float64]
@@ -158,9 +159,15 @@ class LabelAdapter(nn.Module):
         state = {name: value.numpy().tobytes() for name, value in self.state_dict().items()}
         return digest([repr(sorted(self.settings.items())).encode(), *(state[name] for name in sorted(state))])
 
-    def save(self, path: Path | str) -> None:
-        """Write it (a few hundred kB at most): settings and weights, nothing that would have to be unpickled as code."""
-        content = {"label_adapter": "ibug68", "hyper_parameters": self.settings, "state_dict": self.state_dict()}
+    def save(self, path: Path | str, seen: Seen | None = None) -> None:
+        """Write it (a few hundred kB at most): settings and weights, nothing that would have to be unpickled as code; with
+        what it has ``seen``."""
+        content = {
+            "label_adapter": "ibug68",
+            "hyper_parameters": self.settings,
+            "state_dict": self.state_dict(),
+            "seen": seen.plain() if seen is not None else None,
+        }
         write_archive(Path(path), lambda file: torch.save(content, file))
 
     @classmethod

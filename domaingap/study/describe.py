@@ -40,6 +40,7 @@ def describe_data(module: Module) -> DataRecord:
     """A module's data set."""
     metas = {part.name: part.meta for part in module.faces.prepared}
     absent = module.about.absent(metas)
+    terms = sorted(module.faces.seen(module.train_positions[:0]).licences, key=str)
     return DataRecord(
         source=module.source,
         fingerprint=digest(meta["fingerprint"].encode() for meta in metas.values()),
@@ -51,7 +52,8 @@ def describe_data(module: Module) -> DataRecord:
         n_train=len(module.train_positions),
         n_val=len(module.val_positions),
         boxes=module.box_rule(),
-        licence=module.about.licence.name,
+        licence=", ".join(map(str, terms)),
+        citation="; ".join(one.citation for one in terms),
         moved=module.moved if isinstance(module, RealDataModule) else {},
     )
 

@@ -62,6 +62,7 @@ class DataRecord:
     boxes: str
     licence: str
     moved: dict[str, str] = field(default_factory=dict)
+    citation: str = ""
 
 
 @dataclass(frozen=True)
@@ -134,6 +135,8 @@ class RunRecord:
         metrics: by name (``val/nme``, ``test/common/nme``); None where a figure isn't a number. Test sets are missing where
             they weren't scored.
         files: checksums of its predictions and checkpoints.
+        licences: of all data that its networks and adapters have seen, with the data sets' titles.
+        non_commercial: whether any of them excludes commercial use; None where that isn't known.
         folder: where it was read from; not part of the file.
     """
 
@@ -170,6 +173,7 @@ class RunRecord:
     hardware: dict[str, Any]
     versions: dict[str, str]
     files: dict[str, str]
+    non_commercial: bool | None = None
     folder: Path = field(default=Path(), compare=False)
 
     # What it is

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, get_args, get_type_hints
 
 from domaingap.config import AdapterConfig
+from domaingap.provenance import licence_line
 from domaingap.study.compare import (
     Budget,
     Cell,
@@ -69,6 +70,7 @@ def run_table(record: RunRecord) -> Table:
         notes.append(f"label adapter for {adapter.use}: {_adapter_line(adapter)}")
         notes += [f"warning: {adapter.warning}"] if adapter.warning else []
         notes += [f"caution: {adapter.movement_warning}"] if adapter.movement_warning else []
+    notes.append(licence_line(record.licences, record.non_commercial))
     pictures = "val_faces.png" + (", adapter.png" if adapter else "")
     notes.append(f"files: {record.folder} (result.json, predictions.npz, {pictures}, checkpoints/)")
     return Table(record.name, columns, rows, notes)
@@ -321,9 +323,21 @@ def runs_table(records: Sequence[RunRecord], strategies: Strategies) -> Table:
     rule = "real images: trained on + used to pick a checkpoint or an adapter."
     notes = [
         *_notes(records, sets, [rule]),
+        _licences_note(records),
         *(note for on, of in zip(["val", *sets], values, strict=True) for note in _left_out(groups, on, of)),
     ]
     return Table("All runs", columns, rows, notes)
+
+
+def _licences_note(records: Sequence[RunRecord]) -> str:
+    """What the runs' networks may be used for."""
+    uses = Counter(record.non_commercial for record in records)
+    named = sorted({name for record in records for name in record.licences})
+    if len(uses) == 1:
+        return f"{licence_line(named, next(iter(uses)))}."
+    said = {False: "no non-commercial data behind", True: "non-commercial data behind", None: "use not known of"}
+    counts = ", ".join(f"{said[use]} {uses[use]} of {len(records)} runs" for use in said if uses[use])
+    return f"licences of all data seen: {', '.join(named)}; {counts} (licences in each result.json)."
 
 
 def _notes(records: Sequence[RunRecord], sets: Sequence[str], rules: Sequence[str]) -> list[str]:

@@ -93,6 +93,7 @@ def prepare(
         about, parts = faces.source, faces.chosen()
         if absent := about.absent(parts):
             notes.append(f"{about.name}: a partial release; absent: {', '.join(absent)}")
+        notes += [f"{about.name}: {terms}; {terms.citation}" for terms in sorted(faces.terms(), key=str)]
         for part in parts:
             try:
                 prepared = prepare_part(faces, part, crop, prepared_dir, workers)
@@ -116,7 +117,7 @@ def prepare(
 
         terminal().print(table)
         for note in notes:
-            terminal().print(note)
+            terminal().print(note, markup=False)
     if failures:
         more = f" (and {len(failures) - 1} more parts failed)" if len(failures) > 1 else ""
         raise UserError(f"{failures[0]}{more}")

@@ -47,6 +47,7 @@ def evaluate(
     else:
         scored = _score(record, names, data_root, prepared_dir, checkpoint)
     figures = _print(f"{record.name}{' from predictions.npz' if from_predictions else ''}", scored)
+    terminal().print(_licences(record, checkpoint), markup=False)
     if not from_predictions:
         folder = run / "evaluation"
         folder.mkdir(exist_ok=True)
@@ -55,6 +56,18 @@ def evaluate(
         write_json(folder / f"{stem}.json", {"checkpoint": str(checkpoint or "answering.ckpt"), **figures})
         terminal().print(f"files: {folder / stem}.json, .npz", markup=False)
     return 0
+
+
+def _licences(record: RunRecord, checkpoint: Path | None) -> str:
+    """What the scored network may be used for."""
+    from domaingap.provenance import licence_line
+
+    if checkpoint is None:
+        return licence_line(record.licences, record.non_commercial)
+    from domaingap.stages import checkpoint_seen
+
+    seen = checkpoint_seen(checkpoint)
+    return licence_line(seen.named(), seen.non_commercial)
 
 
 def _score(

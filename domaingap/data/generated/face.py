@@ -22,6 +22,7 @@ from domaingap.data.generated.population import FaceParameters, draw_face
 from domaingap.data.generated.shader import shade, shader_parameters
 from domaingap.errors import UserError
 from domaingap.hashing import content_key
+from domaingap.provenance import OWN, Terms
 
 FaceDomain = Literal["synthetic", "target"]
 PHOTO_SIZE = 256
@@ -36,6 +37,8 @@ _BOX_WIDTH, _BOX_HEIGHT, _BOX_X, _BOX_Y = (0.957, 0.058), (1.258, 0.10), (0.0, 0
 VERSION = 1
 """Of what is drawn: raised when the same settings draw other faces, or the same faces with other labels or boxes. The test
 that holds it against a probe of drawn faces (tests/data/generated/probe.py) fails where one changes without the other."""
+VERSION_DATE = "2026-11-25"
+"""When it was raised last."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +127,12 @@ class FaceGenerator:
         # which differ from machine to machine, make no other faces.
         geometry = "built-in" if self.geometry is parametric_head() else self.geometry.key()
         return content_key([VERSION, geometry, self.domain, self.seed, asdict(self.dials)])
+
+    def terms(self) -> frozenset[Terms]:
+        """Under what terms the faces may be used: none but this program's, or those of the mesh that they are made with."""
+        if self.geometry is parametric_head():
+            return frozenset({OWN})
+        return frozenset(self.geometry.terms or {Terms(f"faces made with {self.geometry.name}", "not known", None, False)})
 
     def photograph(self, index: int, size: int = PHOTO_SIZE) -> GeneratedFace:
         """The whole picture [size, size, 3]; points and box in its pixels."""

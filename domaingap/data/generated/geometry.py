@@ -13,6 +13,7 @@ from domaingap.data.generated.mesh import Indices, Mesh, Vectors
 from domaingap.data.generated.raster import combine
 from domaingap.errors import UserError
 from domaingap.hashing import digest
+from domaingap.provenance import Terms
 
 _NONE: Indices = np.empty(0, np.int32)
 _TOLERANCE = 25  # mm by which eye corners may lie elsewhere than the built-in head's
@@ -41,6 +42,7 @@ class FaceGeometry:
         brow_edges: [10] vertices on the upper edge of the brows, beside points 17-26; empty where there are none.
         child: [K] what makes an identity a child's, added to it; empty where there is nothing to add.
         other_population: [K] what another population's mean identity adds (the population dial at 1); or empty.
+        terms: under what terms the mesh may be used, where it is somebody else's; faces made with it carry them on.
 
     Raises:
         UserError: what is missing or doesn't fit.
@@ -58,6 +60,7 @@ class FaceGeometry:
     brow_edges: Indices = field(default_factory=lambda: _NONE)
     child: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
     other_population: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    terms: tuple[Terms, ...] = ()
 
     def __post_init__(self) -> None:
         mesh, n, n_identity = self.mesh, len(self.mesh.vertices), len(self.identity)
@@ -102,8 +105,8 @@ class FaceGeometry:
         return UserError(f"geometry {self.name}: {problem}")
 
     def key(self) -> str:
-        """Identity by content: of all its arrays to the last bit, whatever its name."""
-        return digest(_content({name: value for name, value in vars(self).items() if name != "name"}))
+        """Identity by content: of all its arrays to the last bit, whatever its name and terms."""
+        return digest(_content({name: value for name, value in vars(self).items() if name not in ("name", "terms")}))
 
     def shape(self, identity: NDArray[Any], expression: dict[str, float], gaze: tuple[float, float] = (0.0, 0.0)) -> Vectors:
         """Vertices [V, 3] of one face.

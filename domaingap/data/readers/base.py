@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from domaingap.data.sample import Sample
 from domaingap.errors import DataError, UserError
 from domaingap.hashing import digest
+from domaingap.provenance import Terms
 from domaingap.sources import Source
 
 IMAGE_SUFFIXES = (".jpg", ".png", ".jpeg", ".JPG", ".PNG")
@@ -86,6 +87,10 @@ class FaceSource(ABC):
     @abstractmethod
     def count(self, part: str) -> PartCount:
         """Counts of a part beside the published ones."""
+
+    def terms(self) -> frozenset[Terms]:
+        """Under what terms the faces here may be used: the data set's, unless others lie in its layout."""
+        return frozenset({Terms.of(self.source)})
 
     def chosen(self, choices: Sequence[str] = ()) -> list[str]:
         """The parts to work with: those present, or those of them that names in ``--real.parts`` stand for.

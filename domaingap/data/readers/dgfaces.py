@@ -39,6 +39,7 @@ class DGFacesReader(Reader):
         licence=Licence("research only", True, verified=False),
         citation="Datagen, Facial landmark detection using synthetic data, 2022",
         homepage="Datagen's release of rendered faces",
+        layout="datapoint_NNNNN/camera/",
     )
     files = re.compile("|".join(re.escape(name) for name in (IMAGE.name, KEY_POINTS.name, ACTOR)))
     depth = 3

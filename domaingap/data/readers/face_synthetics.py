@@ -10,8 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from domaingap.data.readers.base import Reader, Record, parse_points, read_text
+from domaingap.data.readers.generated import written_terms
 from domaingap.errors import DataError
 from domaingap.landmarks import to_ibug68
+from domaingap.provenance import Terms
 from domaingap.sources import Licence, Source
 
 
@@ -36,6 +38,7 @@ class FaceSyntheticsReader(Reader):
         ),
         citation="Wood et al., Fake it till you make it: face analysis in the wild using synthetic data alone, ICCV 2021",
         homepage="https://github.com/microsoft/FaceSynthetics",
+        layout="NNNNNN.png, NNNNNN_seg.png and NNNNNN_ldmks.txt",
     )
     files = re.compile(r"(\d+)(?:\.png|_ldmks\.txt)")
 
@@ -54,6 +57,16 @@ class FaceSyntheticsReader(Reader):
             elif annotation not in names:
                 self.skipped[part]["image without _ldmks.txt"] += 1
         return records
+
+    def terms(self) -> frozenset[Terms]:
+        """Generated faces in this layout bring their own; where others lie among them, both hold."""
+        written = written_terms(self.root)
+        if written is None:
+            return super().terms()
+        names = set(os.listdir(self.root))
+        labels = (name.removesuffix("_ldmks.txt") for name in names if name.endswith("_ldmks.txt"))
+        ours = all(f"{number}_face.npz" in names for number in labels)
+        return written if ours else written | super().terms()
 
     def read_landmarks(self, path: Path) -> NDArray[np.float64]:
         lines = [(n, line) for n, line in enumerate(read_text(path).splitlines(), start=1) if line.strip()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,12 +10,26 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from domaingap.config import MAX_FACES, GeneratedConfig, TargetConfig
 from domaingap.data.readers.base import FaceSource, PartCount
+from domaingap.provenance import OWN, Terms, read_terms
 from domaingap.sources import Licence, Source
 
 if TYPE_CHECKING:
     from domaingap.data.generated import FaceGenerator
 
 _NO_LICENCE = Licence("none: made by this program, without others' data", False)
+SPECIFICATION, MARKER = "generated.json", ".generating.json"
+"""Beside faces in files: what they are, once all are there, and before."""
+
+
+def written_terms(folder: Path) -> frozenset[Terms] | None:
+    """The terms of generated faces in files; None where a folder doesn't say that it holds some."""
+    for name in (SPECIFICATION, MARKER):
+        try:
+            said = json.loads((folder / name).read_text(encoding="utf-8"))
+            return read_terms(said["terms"]) if "terms" in said else frozenset({OWN})
+        except (OSError, ValueError, TypeError):
+            continue
+    return None
 
 
 class GeneratedReader(FaceSource):
@@ -56,6 +71,9 @@ class GeneratedReader(FaceSource):
 
     def count(self, part: str) -> PartCount:
         return PartCount(part, len(self.numbers(part)), None, {})
+
+    def terms(self) -> frozenset[Terms]:
+        return self.generator.terms()
 
 
 class GeneratedFaces(GeneratedReader):

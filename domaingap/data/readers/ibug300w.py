@@ -57,6 +57,7 @@ class Ibug300WReader(Reader):
         licence=Licence("research only", True, "https://ibug.doc.ic.ac.uk/resources/facial-point-annotations/"),
         citation="Sagonas et al., 300 faces in-the-wild challenge, ICCV workshops 2013, and IMAVIS 2016",
         homepage="https://ibug.doc.ic.ac.uk/resources/facial-point-annotations/",
+        layout="afw/, helen/trainset/, helen/testset/, lfpw/trainset/, lfpw/testset/, ibug/",
     )
     files = re.compile(rf"[^.].*(?:{'|'.join(map(re.escape, ('.pts', *IMAGE_SUFFIXES)))})")
 

@@ -41,6 +41,7 @@ class SynthFaceReader(Reader):
         ),
         citation="Hewitt et al., Look Ma, no markers: holistic performance capture without the hassle, TOG 2024",
         homepage="https://github.com/microsoft/SynthMoCap",
+        layout="img_*.jpg and metadata_*.json, as the repository's download_data.py makes it",
     )
     # Nine segm_ files a picture: they are told apart at the first character.
     files = re.compile(r"(?!segm_|\.)(?:img_(\d{7}_\d{3})\.jpg|.*?(?<!\d)(\d{7}_\d{3})(?!\d).*\.json)")
