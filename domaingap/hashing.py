@@ -83,7 +83,8 @@ def naming(path: Path, instead_of: Path | None = None) -> Iterator[None]:
         yield
     except OSError as error:
         names = (error.filename, error.filename2)
-        if names == (None, None) or (instead_of is not None and str(instead_of) in map(str, names)):
+        ours = names == (None, None) or (instead_of is not None and str(instead_of) in map(str, names))
+        if ours and error.errno is not None:
             error.filename, error.filename2 = str(path), None
         raise
 
