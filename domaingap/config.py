@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from domaingap.errors import UserError
 from domaingap.hashing import plain
+from domaingap.limits import Checked, checked_text, limited
 from domaingap.losses import LOSSES
 from domaingap.sources import source
 
@@ -17,10 +17,23 @@ PLACE = {"determines": "nothing"}
 """Marks a setting that changes no figure: where files lie, what is tracked, whether tests are scored now or later."""
 BY_CONTENT = {"determines": "by content"}
 """Marks a path whose file or folder determines figures by its content, wherever it lies."""
+LARGEST_SEED = 2**32 - 1
+"""What every generator of random numbers takes."""
+MAX_FACES = 500_000
+"""Of a part of the generated target domain: its test faces are numbered from here on."""
+LARGEST_NUMBER = 10_000_000
+"""Of steps and of faces: more than anybody means, and less than what overflows somewhere."""
+SIZES = (16, 1024)
+"""Sides of a crop in pixels: of less a face has no parts, and more than a face's picture has is blur."""
+
+
+def seed_field(default: int, **metadata: Any) -> Any:
+    """A field that holds a seed."""
+    return limited(default, 0, LARGEST_SEED, **metadata)
 
 
 @dataclass(frozen=True)
-class CropConfig:
+class CropConfig(Checked):
     """How a face is cut out, by the same rule in every domain and at test.
 
     Args:
@@ -30,10 +43,12 @@ class CropConfig:
         scale: side of the crop as a multiple of the face box's size (the root of its area).
     """
 
-    size: int = 128
+    section = "crop"
+
+    size: int = limited(128, *SIZES)
     channels: Literal["gray", "rgb"] = "gray"
     box: Literal["mtcnn", "landmarks"] = "mtcnn"
-    scale: float = 1.3
+    scale: float = limited(1.3, 0.5, 5)
 
     @property
     def pad(self) -> int:
@@ -50,7 +65,7 @@ class CropConfig:
 
 
 @dataclass(frozen=True)
-class AugmentConfig:
+class AugmentConfig(Checked):
     """Augmentation of training faces; validation and test are never augmented.
 
     Args:
@@ -61,7 +76,9 @@ class AugmentConfig:
         occlusion: rectangles over parts of the face.
     """
 
-    strength: float = 1.0
+    section = "augment"
+
+    strength: float = limited(1.0, 0, 2)
     photometric: bool = True
     geometric: bool = True
     mirror: bool = True
@@ -69,7 +86,7 @@ class AugmentConfig:
 
 
 @dataclass(frozen=True)
-class GeneratedConfig:
+class GeneratedConfig(Checked):
     """Generated faces of the synthetic domain.
 
     Args:
@@ -77,18 +94,14 @@ class GeneratedConfig:
         seed: of the whole set.
     """
 
-    n: int = 3000
-    seed: int = 1
+    section = "synthetic.generated"
 
-    def __post_init__(self) -> None:
-        # Here, and not by the generator: a wrong value is found before anything is made.
-        if self.n < 1:
-            raise UserError(f"synthetic.generated.n is {self.n}; give at least 1")
-        _check_seed("synthetic.generated.seed", self.seed)
+    n: int = limited(3000, 1, LARGEST_NUMBER)
+    seed: int = seed_field(1)
 
 
 @dataclass(frozen=True)
-class TargetConfig:
+class TargetConfig(Checked):
     """Generated faces of the target domain, which stand in for real ones.
 
     Args:
@@ -100,34 +113,18 @@ class TargetConfig:
         population_gap: 0 to 1, other identities, expressions and poses.
     """
 
-    n_train: int = 2300
-    n_test: int = 500
-    seed: int = 1
-    label_gap: float = 1.0
-    appearance_gap: float = 1.0
-    population_gap: float = 1.0
+    section = "real.generated"
 
-    def __post_init__(self) -> None:
-        for name in ("n_train", "n_test"):
-            if not 1 <= getattr(self, name) <= MAX_FACES:
-                raise UserError(f"real.generated.{name} is {getattr(self, name)}; it lies between 1 and {MAX_FACES}")
-        for name in ("label_gap", "appearance_gap", "population_gap"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise UserError(f"real.generated.{name} is {getattr(self, name)}; it lies between 0 and 1")
-        _check_seed("real.generated.seed", self.seed)
-
-
-MAX_FACES = 500_000
-"""Of a part of the generated target domain: its test faces are numbered from here on."""
-
-
-def _check_seed(name: str, seed: int) -> None:
-    if seed < 0:
-        raise UserError(f"{name} is {seed}; give 0 or more")
+    n_train: int = limited(2300, 1, MAX_FACES)
+    n_test: int = limited(500, 1, MAX_FACES)
+    seed: int = seed_field(1)
+    label_gap: float = limited(1.0, 0, 1)
+    appearance_gap: float = limited(1.0, 0, 1)
+    population_gap: float = limited(1.0, 0, 1)
 
 
 @dataclass(frozen=True)
-class RealConfig:
+class RealConfig(Checked):
     """Real faces: photographs, or generated faces that stand in for them.
 
     Args:
@@ -139,18 +136,28 @@ class RealConfig:
         generated: the faces of generated_target.
     """
 
-    parts: str | None = None
-    n_val: int = 300
+    section = "real"
+
+    parts: str | None = checked_text(None, lambda text: None if text.strip() else "is empty; leave it out for all")
+    n_val: int = limited(300, 1, LARGEST_NUMBER)
     root: Path | None = field(default=None, metadata=BY_CONTENT)
     source: str = "300w"
     generated: TargetConfig = TargetConfig()
 
     def __post_init__(self) -> None:
-        source(self.source, "real", "real.source")
+        super().__post_init__()
+        about = source(self.source, "real", "--real.source")
+        for part in self.chosen_parts:
+            about.choice(part)
+
+    @property
+    def chosen_parts(self) -> list[str]:
+        """The parts by name; none stands for all."""
+        return [part.strip() for part in self.parts.split(",")] if self.parts is not None else []
 
 
 @dataclass(frozen=True)
-class SyntheticConfig:
+class SyntheticConfig(Checked):
     """Synthetic faces: one source per run.
 
     Args:
@@ -160,17 +167,24 @@ class SyntheticConfig:
         generated: the faces of source generated, which need no download.
     """
 
+    section = "synthetic"
+
     source: str = "face_synthetics"
-    val_split: float = 0.1
+    val_split: float = limited(0.1, above=0, below=1)
     root: Path | None = field(default=None, metadata=BY_CONTENT)
     generated: GeneratedConfig = GeneratedConfig()
 
     def __post_init__(self) -> None:
-        source(self.source, "synthetic", "synthetic.source")
+        super().__post_init__()
+        source(self.source, "synthetic", "--synthetic.source")
+
+
+def _named(backbone: str) -> str | None:
+    return None if backbone.strip() else "is empty; give a timm model, such as resnet18"
 
 
 @dataclass(frozen=True)
-class ModelConfig:
+class ModelConfig(Checked):
     """The network.
 
     Args:
@@ -181,14 +195,18 @@ class ModelConfig:
         init_from: checkpoint whose weights the first stage starts from.
     """
 
-    backbone: str = "resnet18"
+    section = "model"
+
+    backbone: str = checked_text(
+        "resnet18", lambda name: None if name.strip() else "is empty; give a timm model, such as resnet18"
+    )
     pretrained: bool = False
     loss: Literal[tuple(LOSSES)] = "rmse"  # type: ignore[valid-type] # an entry there is an option here
     init_from: Path | None = field(default=None, metadata=BY_CONTENT)
 
 
 @dataclass(frozen=True)
-class FitConfig:
+class FitConfig(Checked):
     """One stage of training. Optimiser steps, not epochs, set the length; a small domain starts again.
 
     Args:
@@ -207,22 +225,24 @@ class FitConfig:
         num_workers: loader processes; auto takes none without a GPU (training fills the cores) and several beside one.
     """
 
-    steps: int = 3200
-    epochs: int | None = None
-    batch_size: int = 32
+    section = "fit"
+
+    steps: int = limited(3200, 1, LARGEST_NUMBER)
+    epochs: int | None = limited(None, 1, LARGEST_NUMBER)
+    batch_size: int = limited(32, 1, 65536)
     optimizer: Literal["adam", "adamw"] = "adamw"
-    lr: float = 2e-3
-    weight_decay: float = 0.05
+    lr: float = limited(2e-3, above=0)
+    weight_decay: float = limited(0.05, 0, 100)
     schedule: Literal["one_cycle", "constant"] = "one_cycle"
-    ema: float = 0.995
-    val_every: int | None = None
+    ema: float = limited(0.995, 0, below=1, hint="; 0 is off")
+    val_every: int | None = limited(None, 1, LARGEST_NUMBER)
     monitor: Literal["nme", "loss"] = "nme"
     precision: Literal["auto", "32", "bf16"] = "auto"
-    num_workers: int | Literal["auto"] = "auto"
+    num_workers: int | Literal["auto"] = limited("auto", 0, 256)
 
 
 @dataclass(frozen=True)
-class FineTuneConfig:
+class FineTuneConfig(Checked):
     """The second stage of fine_tuning: fresh optimiser, everything not named here as in fit.
 
     Args:
@@ -230,8 +250,10 @@ class FineTuneConfig:
         lr: (peak) learning rate; a quarter of the first stage by default.
     """
 
-    steps: int | None = None
-    lr: float | None = None
+    section = "finetune"
+
+    steps: int | None = limited(None, 1, LARGEST_NUMBER)
+    lr: float | None = limited(None, above=0)
 
     def of(self, fit: FitConfig) -> FitConfig:
         """The second stage's settings, from the resolved first stage's."""
@@ -240,7 +262,7 @@ class FineTuneConfig:
 
 
 @dataclass(frozen=True)
-class AdapterConfig:
+class AdapterConfig(Checked):
     """The label adapter: from synthetic-style landmarks to the annotators' style.
 
     Args:
@@ -253,25 +275,38 @@ class AdapterConfig:
             labels has to keep (nor may the spread exceed the inverse); 0 allows any.
     """
 
-    kind: Literal["auto", "identity", "shift", "linear", "mlp"] = "auto"
-    hidden: int = 64
-    epochs: int = 600
-    folds: int = 5
-    min_spread: float = 0.95
+    section = "adapter"
 
-    def __post_init__(self) -> None:
-        # Here rather than where they are used: a network has been trained by then.
-        if self.kind not in ("auto", "identity", "shift", "linear", "mlp"):
-            raise UserError(f"adapter.kind {self.kind!r} is unknown; known: auto, identity, shift, linear, mlp")
-        for name, least in (("epochs", 20), ("hidden", 1), ("folds", 2)):
-            if getattr(self, name) < least:
-                raise UserError(f"adapter.{name} is {getattr(self, name)}; give at least {least}")
-        if not 0 <= self.min_spread <= 1:
-            raise UserError(f"adapter.min_spread is {self.min_spread}; it lies between 0 and 1")
+    kind: Literal["auto", "identity", "shift", "linear", "mlp"] = "auto"
+    hidden: int = limited(64, 1, 65536)
+    epochs: int = limited(600, 20, 1_000_000)
+    folds: int = limited(5, 2, 1000)
+    min_spread: float = limited(0.95, 0, 1)
+
+
+def _longest(text: str) -> str | None:
+    return f"has {len(text)} characters; W&B takes 1 to 128" if not 1 <= len(text.strip()) <= 128 else None
+
+
+def _in_addresses(text: str) -> str | None:
+    """W&B makes an address of it; what wandb's Settings.validate_project refuses."""
+    wrong = next((character for character in text if character in "/\\#?%:"), None)
+    return f"is {text}; W&B takes none of / \\ # ? % : in it" if wrong else _longest(text)
+
+
+def _tags(text: str) -> str | None:
+    """As wandb's Settings.validate_run_tags."""
+    long = next((tag for tag in tags_of(text) if len(tag) > 64), None)
+    return f"has a tag of {len(long)} characters; W&B takes 1 to 64 ({long[:20]}…)" if long else None
+
+
+def tags_of(text: str) -> list[str]:
+    """Comma-separated tags."""
+    return [tag.strip() for tag in text.split(",") if tag.strip()]
 
 
 @dataclass(frozen=True)
-class WandbConfig:
+class WandbConfig(Checked):
     """Weights & Biases.
 
     Args:
@@ -282,15 +317,17 @@ class WandbConfig:
         tags: comma-separated.
     """
 
+    section = "wandb"
+
     mode: Literal["auto", "online", "offline", "off"] = "auto"
-    project: str = "domaingap"
-    entity: str | None = None
-    group: str | None = None
-    tags: str = ""
+    project: str = checked_text("domaingap", _in_addresses)
+    entity: str | None = checked_text(None, _in_addresses)
+    group: str | None = checked_text(None, _longest)
+    tags: str = checked_text("", _tags)
 
 
 @dataclass(frozen=True)
-class RunSettings:
+class RunSettings(Checked):
     """What every recipe can be told.
 
     Args:
@@ -311,7 +348,7 @@ class RunSettings:
     """
 
     data_root: Path = field(default=Path("data"), metadata=PLACE)
-    seed: int = 0
+    seed: int = seed_field(0)
     selection: Literal["real_val", "budget"] = "real_val"
     real: RealConfig = RealConfig()
     crop: CropConfig = CropConfig()

@@ -4,19 +4,85 @@ from __future__ import annotations
 
 import errno
 import os
+import unicodedata
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+UNSEEN = ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")
+"""Categories of characters that steer a terminal, break a line or can't be shown."""
+LONGEST = 1000
+"""Characters of a message; a value that is in it may be of any length."""
+JOINERS = "\u200c\u200d"
+"""Of these the ones that belong to words of some languages."""
 
 
 class UserError(Exception):
-    """Bad input. The command line prints the message alone, without a traceback, and exits with 2."""
+    """Bad input. The command line prints the message alone, without a traceback, and exits with 2.
+
+    The message is one line that is safe to print, whatever names of files are in it.
+    """
+
+    def __init__(self, message: str) -> None:
+        if len(message) > LONGEST:
+            message = f"{message[: LONGEST // 2]} … {message[-LONGEST // 4 :]}"  # what was wrong and what to do
+        super().__init__(printable(message))
+
+    def __reduce__(self) -> tuple[type[UserError], tuple[str]]:
+        # From a worker process: subclasses take other arguments than their message.
+        return UserError, (str(self),)
 
 
 class DataError(UserError):
-    """A data set file that can't be used, named with its line where there is one."""
+    """A data set file that can't be used, named with its line where there is one.
 
-    def __init__(self, path: Path | str, problem: str, line: int | None = None, advice: str = "") -> None:
+    Attributes:
+        path, problem, line, advice: what the message is made of.
+        more: how many others are like it.
+    """
+
+    def __init__(self, path: Path | str, problem: str, line: int | None = None, advice: str = "", more: int = 0) -> None:
+        self.path, self.problem, self.line, self.advice, self.more = path, problem, line, advice, more
         where = f"{path}:{line}" if line is not None else f"{path}"
-        super().__init__(f"{where}: {problem}" + (f"; {advice}" if advice else ""))
+        text = f"{where}: {problem}" + (f"; {advice}" if advice else "") + (f" (and {more} more like it)" if more else "")
+        super().__init__(text)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.path, self.problem, self.line, self.advice, self.more)
+
+    @classmethod
+    def first_of(cls, errors: Sequence[DataError]) -> DataError:
+        """The first of several, which says how many more there are."""
+        first = errors[0]
+        return cls(first.path, first.problem, first.line, first.advice, len(errors) - 1)
+
+
+class SettingError(UserError):
+    """A setting's value that can't be.
+
+    Attributes:
+        key: the setting, such as ``crop.size``.
+        problem: what is wrong with it, and what it takes.
+    """
+
+    def __init__(self, key: str, problem: str) -> None:
+        super().__init__(f"--{key} {problem}")
+        self.key, self.problem = key, problem
+
+
+def printable(text: str, keep: str = "") -> str:
+    """Text with characters that steer a terminal or can't be shown as escapes (``\\x1b``), but for those to ``keep``."""
+    if text.isprintable():
+        return text
+    return "".join(c if c in keep or not _unseen(c) else _escape(c) for c in text)
+
+
+def _unseen(character: str) -> bool:
+    return unicodedata.category(character) in UNSEEN and character not in JOINERS
+
+
+def _escape(character: str) -> str:
+    return character.encode("unicode_escape", "surrogatepass").decode()
 
 
 class StorageError(UserError):

@@ -49,7 +49,7 @@ def content_key(value: Any, length: int = 16) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:length]
 
 
-def digest(chunks: Iterable[bytes], length: int = 16) -> str:
+def digest(chunks: Iterable[bytes | memoryview], length: int = 16) -> str:
     """A short hexadecimal digest of the chunks; where one ends and the next begins counts."""
     total = hashlib.sha256()
     for chunk in chunks:

@@ -19,9 +19,6 @@ from typing import Any, TypeVar
 
 from domaingap.errors import UserError
 
-CHUNK = 8
-"""Jobs that a process gets at once."""
-
 J = TypeVar("J")
 R = TypeVar("R")
 
@@ -118,9 +115,15 @@ def _later(number: int) -> Iterator[None]:
 
 
 def spread(
-    function: Callable[[J], R], jobs: Sequence[J], n_workers: int, start: Callable[..., None], arguments: tuple[Any, ...]
+    function: Callable[[J], R],
+    jobs: Sequence[J],
+    n_workers: int,
+    start: Callable[..., None],
+    arguments: tuple[Any, ...],
+    chunk: int = 8,
 ) -> Iterator[R]:
-    """What ``function`` gives for each job, in order, from ``n_workers`` processes that ``start(*arguments)`` sets up.
+    """What ``function`` gives for each job, in order, from ``n_workers`` processes that ``start(*arguments)`` sets up; each
+    takes ``chunk`` jobs at a time.
 
     Raises:
         UserError: one of them was killed.
@@ -128,9 +131,9 @@ def spread(
     others = set(_Worker.started)
     with ProcessPoolExecutor(n_workers, mp_context=workers(), initializer=_start, initargs=(start, arguments)) as pool:
         try:
-            chunks = [pool.submit(_do, function, jobs[i : i + CHUNK]) for i in range(0, len(jobs), CHUNK)]
-            for chunk in chunks:
-                yield from chunk.result()
+            chunks = [pool.submit(_do, function, jobs[i : i + chunk]) for i in range(0, len(jobs), chunk)]
+            for done in chunks:
+                yield from done.result()
         except BaseException as error:
             mine = [process for process in _Worker.started if process not in others and process.pid is not None]
             codes = [process.exitcode for process in mine]

@@ -46,7 +46,7 @@ def draw_face(
     if not caption:
         return np.asarray(canvas, dtype=np.uint8)
     labelled = Image.fromarray(canvas)
-    place, font = (5, side - 20), ImageFont.load_default(size=13)
+    place, font = (5, side - 4 - 16 * (1 + caption.count("\n"))), ImageFont.load_default(size=13)
     ImageDraw.Draw(labelled).text(place, caption, fill="white", font=font, stroke_width=2, stroke_fill="black")
     return np.asarray(labelled)
 

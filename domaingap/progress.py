@@ -7,7 +7,7 @@ import contextvars
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from rich.console import Console
 from rich.progress import (
@@ -20,10 +20,24 @@ from rich.progress import (
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
+from rich.text import Text
+
+from domaingap.errors import printable
 
 T = TypeVar("T")
 
-console = Console(stderr=True, highlight=False, soft_wrap=True)
+
+class PlainConsole(Console):
+    """Prints text as it is: names of files may hold what looks like markup, or steers a terminal."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(highlight=False, soft_wrap=True, markup=False, emoji=False, **options)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(printable(text, keep="\n"), **options)
+
+
+console = PlainConsole(stderr=True)
 """Where progress and notices go; results go to standard output."""
 
 
@@ -54,13 +68,13 @@ def context() -> str:
 def bar() -> Progress:
     """A progress bar with counts and the time left; draws only in a terminal and disappears at the end."""
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", markup=False),
         console=console,
         transient=True,
         disable=not console.is_terminal,
@@ -69,6 +83,7 @@ def bar() -> Progress:
 
 def track(items: Iterable[T], total: int, description: str, every_s: float = 30.0) -> Iterator[T]:
     """Yield the items, showing how many of ``total`` are done."""
+    description = printable(description)
     last = time.monotonic()
     with bar() as progress:
         task = progress.add_task(description, total=total, note="")
@@ -93,9 +108,9 @@ class Advance:
     """How far a transfer is, in bytes: a bar in a terminal, a line now and then elsewhere."""
 
     def __init__(self, description: str, total: int | None, start: int = 0, every_s: float = 30.0) -> None:
-        self._description, self._total, self._every_s = description, total, every_s
+        self._description, self._total, self._every_s = printable(description), total, every_s
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(12),
             DownloadColumn(),
             TransferSpeedColumn(),

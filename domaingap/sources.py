@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Literal
 
-from domaingap.errors import UserError
+from domaingap.errors import SettingError, UserError
 
 if TYPE_CHECKING:
     from domaingap.data.readers.base import FaceSource
@@ -110,11 +110,13 @@ class Source:
     def choice(self, name: str) -> tuple[str, ...]:
         """The parts that a name in ``--real.parts`` stands for; UserError where it stands for none."""
         if not self.choices:
-            raise UserError(f"--real.parts is {name}, but {self.name} has no parts to choose; leave it out")
+            raise SettingError("real.parts", f"is {name}, but {self.name} has no parts to choose; leave it out")
         if name in self.parts:
             return (name,)
         if name not in self.choices:
-            raise UserError(f"--real.parts: {self.title} has no part {name!r}; known: {', '.join(self.choices)}")
+            raise SettingError(
+                "real.parts", f"is {name}, but {self.title} has no part {name!r}; known: {', '.join(self.choices)}"
+            )
         return self.choices[name]
 
     def box_rule(self, box: str) -> str:
@@ -148,5 +150,6 @@ def names(role: Role | None = None) -> list[str]:
 def source(name: str, role: Role | None = None, setting: str = "data source") -> Source:
     """A source by name; UserError that lists what is known, under the name of the setting that asked for it."""
     if name not in names(role):
-        raise UserError(f"{setting} {name!r} is unknown; known: {', '.join(names(role))}")
+        problem = f"{name!r} is unknown; known: {', '.join(names(role))}"
+        raise SettingError(setting[2:], problem) if setting.startswith("--") else UserError(f"{setting} {problem}")
     return face_sources()[name].source

@@ -22,8 +22,9 @@ from domaingap.errors import UserError
 from domaingap.hashing import link
 from domaingap.models.adapter_choice import AdapterFamily
 from domaingap.models.adapter_diagnosis import diagnose, movement_warning, spread_warning
+from domaingap.models.backbone import check_network
 from domaingap.models.label_adapter import LabelAdapter
-from domaingap.models.regressor import LandmarkRegressor, check_backbone, load_weights, read_checkpoint
+from domaingap.models.regressor import LandmarkRegressor, load_weights, read_checkpoint
 from domaingap.progress import console, detail
 from domaingap.provenance import IMAGENET, Seen, plain_terms, read_terms, terms_of_images
 from domaingap.store import Entry, Store, file_digest
@@ -179,7 +180,7 @@ class StageStore:
             also: further validation sets that others are known to need of this network.
         """
         faces = train.train_set()
-        check_backbone(model.backbone)
+        check_network(model.backbone, train.crop.n_channels, train.crop.size, fit.batch_size)
         fit = resolve(fit, len(faces), model.backbone)
         sets = {name: _set_key(module, fit.monitor) for name, module in validation.items()}
         if start is None:

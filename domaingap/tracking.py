@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from domaingap.config import WandbConfig
+from domaingap.config import WandbConfig, tags_of
 from domaingap.errors import UserError
 from domaingap.launch import be_first
 from domaingap.progress import console, detail
@@ -27,11 +28,7 @@ def logged_in() -> bool:
     try:
         return bool(wandb.login(prompt=False, verify=False))
     except Exception as error:  # of W&B, of netrc, of the disk
-        raise UserError(f"Weights & Biases: {_line(error)}") from error
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300].rstrip(".") or type(error).__name__
+        raise UserError(f"Weights & Biases: {_reason(error)}") from error
 
 
 def effective_mode(mode: str) -> str:
@@ -66,6 +63,23 @@ def effective_mode(mode: str) -> str:
     return mode
 
 
+def _reason(error: Exception) -> str:
+    """What went wrong, in one line."""
+    text = " ".join(str(getattr(error, "strerror", None) or error).split())
+    return text[:300].rstrip(".") or type(error).__name__
+
+
+def _not_started(error: Exception, mode: str, folder: Path) -> UserError:
+    """What to raise where W&B starts no run; with what helps against it."""
+    if isinstance(error, OSError) and not isinstance(error, ConnectionError | TimeoutError):
+        return UserError(
+            f"{folder}: Weights & Biases can't write its files ({_reason(error)}); --wandb.mode off writes none"
+        )
+    advice = "" if mode == "offline" else "look at --wandb.entity and --wandb.project and at the network, or "
+    rest = "off" if mode == "offline" else "offline or off"
+    return UserError(f"Weights & Biases: can't start a run ({_reason(error)}); {advice}choose --wandb.mode {rest}")
+
+
 class Tracker:
     """One W&B run for one run of a recipe; does nothing when off.
 
@@ -95,7 +109,7 @@ class Tracker:
             "id": key,
             "group": settings.group or group,
             "job_type": recipe,
-            "tags": [tag.strip() for tag in settings.tags.split(",") if tag.strip()],
+            "tags": tags_of(settings.tags),
             "config": config,
             "settings": wandb.Settings(silent=True, init_timeout=60, x_disable_stats=True, console="off"),
         }
@@ -113,18 +127,18 @@ class Tracker:
             self._logger = start(self.mode == "offline")
         except Exception as error:  # of W&B, of its settings in the environment, of the disk
             if self.mode == "offline" or settings.mode == "online":
-                raise UserError(
-                    f"Weights & Biases: can't start a run ({_line(error)}); choose --wandb.mode offline or off"
-                ) from error
-            console.print(f"Weights & Biases: {_line(error)}; this run is written offline", markup=False)
+                raise _not_started(error, self.mode, folder) from error
+            console.print(f"Weights & Biases: {_reason(error)}; this run is written offline", markup=False)
             self.mode = "offline"
-            self._logger = start(True)
+            try:
+                self._logger = start(True)
+            except Exception as error:
+                raise _not_started(error, self.mode, folder) from error
         # Every curve over the optimiser steps of its own stage, not over the number of log calls.
         self._logger.experiment.define_metric("*", step_metric="trainer/global_step")
         if self.mode == "offline":
-            detail(
-                f"Weights & Biases: offline; 'wandb sync {self._logger.experiment.dir.removesuffix('/files')}' uploads it"
-            )
+            written = shlex.quote(self._logger.experiment.dir.removesuffix("/files"))
+            detail(f"Weights & Biases: offline; to upload it: wandb sync {written}")
 
     def curves(self, stage: str | None, point: dict[str, float]) -> None:
         """One row of a stage's history; the answering stage has no prefix, others their title."""
@@ -153,4 +167,4 @@ class Tracker:
             what(self._logger)
         except Exception as error:
             self._logger = None
-            console.print(f"Weights & Biases: {_line(error)}; going on without it", markup=False)
+            console.print(f"Weights & Biases: {_reason(error)}; going on without it", markup=False)

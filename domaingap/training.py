@@ -58,18 +58,10 @@ class FitResult:
 
 
 def resolve(fit: FitConfig, n_train: int, backbone: str) -> FitConfig:
-    """The configuration with every ``auto`` and default replaced by its value for ``n_train`` faces and a backbone.
-
-    Raises:
-        UserError: a length or rate that makes no sense.
-    """
-    if fit.batch_size < 1 or fit.lr <= 0 or not 0 <= fit.ema < 1:
-        raise UserError(f"batch_size {fit.batch_size} and lr {fit.lr} must be positive, ema {fit.ema} lie in [0, 1)")
+    """The configuration with every ``auto`` and default replaced by its value for ``n_train`` faces and a backbone."""
     per_epoch = math.ceil(n_train / fit.batch_size)
     steps = fit.steps if fit.epochs is None else fit.epochs * per_epoch
     every = fit.val_every if fit.val_every is not None else _a_sixteenth(steps) if fit.epochs is None else per_epoch
-    if steps < 1 or every < 1:
-        raise UserError(f"fit.steps is {steps} and fit.val_every {every}; give at least 1")
     precision = fit.precision if fit.precision != "auto" else ("bf16" if gains_from_bf16(backbone) else "32")
     workers = default_workers() if fit.num_workers == "auto" else fit.num_workers
     return replace(fit, steps=steps, epochs=None, val_every=min(every, steps), precision=precision, num_workers=workers)

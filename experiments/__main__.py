@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import re
 import signal
 import sys
 import traceback
@@ -14,7 +15,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from domaingap import __version__
-from domaingap.errors import UserError, traceback_wanted, trouble
+from domaingap.config import LARGEST_NUMBER, LARGEST_SEED, SIZES
+from domaingap.errors import UserError, printable, traceback_wanted, trouble
+from domaingap.limits import Limits
+from domaingap.paths import expand
 from experiments.commands.run import run
 from experiments.process import (
     Terminated,
@@ -45,7 +49,33 @@ class Parser(argparse.ArgumentParser):
     """One line per mistake, exit code 2."""
 
     def error(self, message: str) -> NoReturn:
+        message = re.sub(r"^argument (--\w+): is ", r"\1 is ", message)
+        if match := re.match(r"argument (--\w+)\S*: expected one argument", message):
+            message += f"; a value that begins with - is written {match[1]}=-..."
         raise UserError(f"{message}; see '{self.prog} --help'")
+
+
+def within(kind: type[int] | type[float], limits: Limits) -> Any:
+    """What reads an option's number that lies within limits."""
+
+    def read(text: str) -> int | float:
+        try:
+            value = kind(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"is {text}; it is a {'whole ' * (kind is int)}number {limits}") from None
+        if not limits.hold(value):
+            raise argparse.ArgumentTypeError(f"is {text}; it lies {limits}")
+        return value
+
+    return read
+
+
+NUMBER = within(int, Limits(1, LARGEST_NUMBER))
+SEED = within(int, Limits(0, LARGEST_SEED))
+PROCESSES = within(int, Limits(1, 1024))
+PICTURE_SIDE = within(int, Limits(32, 1024))
+SHARE = within(float, Limits(0, 1))
+SECONDS = within(float, Limits(above=0, most=86400))
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -92,10 +122,10 @@ def build_parser() -> argparse.ArgumentParser:
         "domaingap demo",
     )  # fmt: skip
     demo.add_argument(
-        "--runs_dir", type=Path, help="where runs are kept; given again, it goes on (runs/demo, quick: runs/demo-quick)"
+        "--runs_dir", type=expand, help="where runs are kept; given again, it goes on (runs/demo, quick: runs/demo-quick)"
     )
-    demo.add_argument("--prepared_dir", type=Path, default=Path("prepared"), help="where faces are kept (prepared)")
-    demo.add_argument("--seed", type=int, default=0, help="of weights, order and augmentation; the faces stay the same (0)")
+    demo.add_argument("--prepared_dir", type=expand, default=Path("prepared"), help="where faces are kept (prepared)")
+    demo.add_argument("--seed", type=SEED, default=0, help="of weights, order and augmentation; the faces stay the same (0)")
     demo.add_argument("--quick", action="store_true", help="a few faces and steps: whether it works here, not what it finds")
     demo.add_argument("--wandb", choices=("off", "auto", "online", "offline"), default="off", help="W&B's mode (off)")
 
@@ -105,7 +135,7 @@ def build_parser() -> argparse.ArgumentParser:
         "domaingap sweep configs/sweeps/strategies.yaml --data_root data",
     )  # fmt: skip
     sweep.usage = "domaingap sweep FILE [--plan] [--exact] [--score_test picked|all|none] [--key value]..."
-    sweep.add_argument("file", type=Path, metavar="FILE", help="YAML in W&B's grammar: method: grid, parameters")
+    sweep.add_argument("file", type=expand, metavar="FILE", help="YAML in W&B's grammar: method: grid, parameters")
     sweep.add_argument("--plan", action="store_true", help="print what would be run, and stop")
     sweep.add_argument(
         "--exact",
@@ -135,7 +165,7 @@ def build_parser() -> argparse.ArgumentParser:
     laboratory.usage = "domaingap laboratory [FILE] [--short] [--check_only] [--key value]..."
     laboratory.add_argument(
         "file",
-        type=Path,
+        type=expand,
         metavar="FILE",
         help=f"the study, a sweep file, before all options ({LABORATORY}: at most 80 minutes on two cores; "
         "given again, it goes on)",
@@ -155,15 +185,15 @@ def build_parser() -> argparse.ArgumentParser:
         "evaluate", "experiments.commands.evaluate:evaluate", "Score a finished run's network on a test set.",
         "domaingap evaluate runs/real_only-nall-s0-1a2b3c4d --on common --data_root data",
     )  # fmt: skip
-    evaluate.add_argument("run", type=Path, metavar="RUN", help="the run's folder")
+    evaluate.add_argument("run", type=expand, metavar="RUN", help="the run's folder")
     evaluate.add_argument(
         "--on",
         help="val, source_val, common, challenging, full, private, generated; comma-separated (common, or the test set that "
         "the run has)",
     )
-    evaluate.add_argument("--data_root", type=Path, help="folder that holds the data sets; the run's own by default")
-    evaluate.add_argument("--prepared_dir", type=Path, help="where prepared crops are kept; the run's own by default")
-    evaluate.add_argument("--checkpoint", type=Path, help="another checkpoint of the same network")
+    evaluate.add_argument("--data_root", type=expand, help="folder that holds the data sets; the run's own by default")
+    evaluate.add_argument("--prepared_dir", type=expand, help="where prepared crops are kept; the run's own by default")
+    evaluate.add_argument("--checkpoint", type=expand, help="another checkpoint of the same network")
     evaluate.add_argument(
         "--from_predictions", action="store_true", help="recompute from predictions.npz, without the network"
     )
@@ -173,7 +203,9 @@ def build_parser() -> argparse.ArgumentParser:
         "Print what each strategy is worth: tables of the runs in a folder, with intervals and paired differences.",
         "domaingap report runs/strategies",
     )  # fmt: skip
-    report.add_argument("runs_dir", type=Path, metavar="DIR", nargs="?", default=Path("runs"), help="folder of runs (runs)")
+    report.add_argument(
+        "runs_dir", type=expand, metavar="DIR", nargs="?", default=Path("runs"), help="folder of runs (runs)"
+    )
     report.add_argument(
         "--format", choices=("table", "markdown", "csv", "latex"), default="table", help="how to print it (table)"
     )
@@ -187,7 +219,7 @@ def build_parser() -> argparse.ArgumentParser:
     report.add_argument(
         "--on", default="common", help="the faces that strategies and pairs are about (common, or the test set there is)"
     )
-    report.add_argument("--out", type=Path, help="write it to this file instead")
+    report.add_argument("--out", type=expand, help="write it to this file instead")
 
     bench = add(
         "bench",
@@ -196,11 +228,11 @@ def build_parser() -> argparse.ArgumentParser:
         "domaingap bench --data_root data",
     )
     bench.add_argument(
-        "--data_root", type=Path, help="folder with face_synthetics/ to decode; generated pictures by default"
+        "--data_root", type=expand, help="folder with face_synthetics/ to decode; generated pictures by default"
     )
-    bench.add_argument("--seconds", type=float, default=60.0, help="measuring time per case (60)")
-    bench.add_argument("--threads", type=int, default=2, help="training threads (2)")
-    bench.add_argument("--out", type=Path, help="write the figures to this JSON file")
+    bench.add_argument("--seconds", type=SECONDS, default=60.0, help="measuring time per case (60)")
+    bench.add_argument("--threads", type=PROCESSES, default=2, help="training threads (2)")
+    bench.add_argument("--out", type=expand, help="write the figures to this JSON file")
 
     data = commands.add_parser(
         "data",
@@ -223,29 +255,58 @@ def build_parser() -> argparse.ArgumentParser:
         default="synthetic",
         help="renderings, or faces that stand in for photographs (synthetic)",
     )
-    generate.add_argument("--n", type=int, help="faces, the first of the seed (100; 24 for a sheet alone)")
-    generate.add_argument("--out", type=Path, help="folder for the files; given again, it goes on")
-    generate.add_argument("--seed", type=int, default=0, help="of the whole set (0)")
-    generate.add_argument("--size", type=int, default=256, help="side of the pictures in pixels (256)")
+    generate.add_argument("--n", type=NUMBER, help="faces, the first of the seed (100; 24 for a sheet alone)")
+    generate.add_argument("--out", type=expand, help="folder for the files; given again, it goes on")
+    generate.add_argument("--seed", type=SEED, default=0, help="of the whole set (0)")
+    generate.add_argument("--size", type=PICTURE_SIDE, default=256, help="side of the pictures in pixels (256)")
     for gap, what in (
         ("label_gap", "labels as people set them"),
         ("appearance_gap", "other light, textures, backgrounds, and a camera"),
         ("population_gap", "other identities, expressions and poses"),
     ):
-        generate.add_argument(f"--{gap}", type=float, metavar="0..1", help=f"of the target domain: {what} (1)")
-    generate.add_argument("--preview", type=Path, metavar="FILE.png", help="a sheet of the first faces with their labels")
+        generate.add_argument(f"--{gap}", type=SHARE, metavar="0..1", help=f"of the target domain: {what} (1)")
+    generate.add_argument("--preview", type=expand, metavar="FILE.png", help="a sheet of the first faces with their labels")
     generate.add_argument("--plain", action="store_true", help="no labels on the sheet")
-    generate.add_argument("--workers", type=int, help="processes (all cores)")
+    generate.add_argument("--workers", type=PROCESSES, help="processes (all cores)")
     judge = add(
         "judge", "experiments.commands.judge:judge", "Ask a face detector about generated faces and about photographs.",
         "domaingap data judge --data_root data --n 300", data_commands,
     )  # fmt: skip
-    judge.add_argument("--data_root", type=Path, default=Path("data"), help="folder that holds 300w/ with HELEN (data)")
-    judge.add_argument("--n", type=int, default=300, help="generated faces of each domain (300)")
-    judge.add_argument("--size", type=int, default=256, help="side of the generated pictures in pixels (256)")
-    judge.add_argument("--seed", type=int, default=0, help="of the generated faces (0)")
-    judge.add_argument("--out", type=Path, help="write the figures to this JSON file")
-    judge.add_argument("--workers", type=int, help="processes (all cores)")
+    judge.add_argument("--data_root", type=expand, default=Path("data"), help="folder that holds 300w/ with HELEN (data)")
+    judge.add_argument("--n", type=NUMBER, default=300, help="generated faces of each domain (300)")
+    judge.add_argument("--size", type=PICTURE_SIDE, default=256, help="side of the generated pictures in pixels (256)")
+    judge.add_argument("--seed", type=SEED, default=0, help="of the generated faces (0)")
+    judge.add_argument("--out", type=expand, help="write the figures to this JSON file")
+    judge.add_argument("--workers", type=PROCESSES, help="processes (all cores)")
+    doctor = add(
+        "doctor", "experiments.commands.doctor:doctor",
+        "Say what is wrong with the data sets, where, and what to do; reads everything once and changes nothing.",
+        "domaingap data doctor --data_root data --sheet suspects.png", data_commands,
+    )  # fmt: skip
+    doctor.add_argument("--data_root", type=expand, default=Path("data"), help="folder that holds the data sets (data)")
+    doctor.add_argument("--source", help="one data set by name, such as 300w; all that are present by default")
+    doctor.add_argument(
+        "--root", type=expand, help="the folder of --source below the data root, where it isn't the usual one"
+    )
+    doctor.add_argument(
+        "--out", type=expand, default=Path("doctor.json"), help="where every finding is written (doctor.json)"
+    )
+    doctor.add_argument("--sheet", type=expand, metavar="FILE.png", help="draw the worst faces with landmarks and reasons")
+    doctor.add_argument("--n", type=within(int, Limits(1, 400)), default=40, help="faces on the sheet at most (40)")
+    doctor.add_argument("--rows", type=NUMBER, default=20, help="findings to print of each data set at most (20)")
+    doctor.add_argument(
+        "--no_detector", action="store_true", help="don't ask the face detector, which takes nearly all of the time"
+    )
+    doctor.add_argument(
+        "--prepared_dir", type=expand, default=Path("prepared"),
+        help="where prepared crops are kept: their boxes are used again, and nothing is written there (prepared)",
+    )  # fmt: skip
+    doctor.add_argument("--workers", type=PROCESSES, help="processes (all cores)")
+    doctor.add_argument_group(
+        "severities and exit code",
+        "fault: preparation refuses it or leaves it out; suspect: look at it; note: nothing to mend.\n"
+        "  Exit code 0 where nothing is a fault, 1 where something is, 2 on a mistake in the command.",
+    )
     fetch = add(
         "fetch", "experiments.commands.fetch:fetch",
         "Download and unpack a data set that may be fetched openly; without NAME, list all with size, licence and how.",
@@ -256,7 +317,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="face_synthetics_100, face_synthetics_1000, face_synthetics_100000, ict_facekit or valid_avatars; for a data "
         "set that its owners hand out themselves it prints the page and the folder, and exits with 2",
     )  # fmt: skip
-    fetch.add_argument("--data_root", type=Path, default=Path("data"), help="folder that holds the data sets (data)")
+    fetch.add_argument("--data_root", type=expand, default=Path("data"), help="folder that holds the data sets (data)")
     fetch.add_argument(
         "--url", help="another address of the same archive, such as a mirror's; HTTPS_PROXY and HTTP_PROXY name a proxy"
     )
@@ -269,12 +330,12 @@ def build_parser() -> argparse.ArgumentParser:
         "domaingap data preview --data_root data --source 300w --out augmented.png", data_commands,
     )  # fmt: skip
     for sub in (prepare, preview):
-        sub.add_argument("--data_root", type=Path, default=Path("data"), help="folder that holds the data sets (data)")
+        sub.add_argument("--data_root", type=expand, help="folder that holds the data sets (data, or the configuration's)")
         sub.add_argument(
-            "--prepared_dir", type=Path, default=Path("prepared"), help="where prepared crops are kept (prepared)"
+            "--prepared_dir", type=expand, help="where prepared crops are kept (prepared, or the configuration's)"
         )
-        sub.add_argument("--config", type=Path, help="recipe configuration whose crop and augment settings to use")
-        sub.add_argument("--size", type=int, help="side of the crop in pixels (128)")
+        sub.add_argument("--config", type=expand, help="recipe configuration whose crop and augment settings to use")
+        sub.add_argument("--size", type=within(int, Limits(*SIZES)), help="side of the crop in pixels (128)")
         sub.add_argument("--channels", choices=("gray", "rgb"), help="what the network sees (gray)")
         sub.add_argument("--box", choices=("mtcnn", "landmarks"), help="face box: detector, or oracle (mtcnn)")
         sub.add_argument(
@@ -282,10 +343,10 @@ def build_parser() -> argparse.ArgumentParser:
             help="one data set by name, such as 300w or generated; the configuration's generated ones and all that are "
             "present by default",
         )
-    prepare.add_argument("--workers", type=int, help="processes (all cores)")
-    preview.add_argument("--out", type=Path, default=Path("augmented.png"), help="the PNG to write (augmented.png)")
-    preview.add_argument("--strength", type=float, help="augmentation's strength, 0 to 2 (1)")
-    preview.add_argument("--seed", type=int, default=0, help="run seed (0)")
+    prepare.add_argument("--workers", type=PROCESSES, help="processes (all cores)")
+    preview.add_argument("--out", type=expand, default=Path("augmented.png"), help="the PNG to write (augmented.png)")
+    preview.add_argument("--strength", type=within(float, Limits(0, 2)), help="augmentation's strength, 0 to 2 (1)")
+    preview.add_argument("--seed", type=SEED, help="run seed (0)")
     return parser
 
 
@@ -371,7 +432,7 @@ def _guarded(arguments: list[str]) -> int:
         if traceback_wanted():
             traceback.print_exc()
         if (cause := _of_the_system(error)) is not None:
-            _say(f"domaingap: {cause}")
+            _say(f"domaingap: {printable(cause)}")
             return 2
         _say(
             f"domaingap: {type(error).__name__}: {error} - a mistake of ours; "

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, make_dataclass
+from typing import Any, Literal
 
-from domaingap.config import AdapterConfig, FineTuneConfig, RunSettings, SyntheticConfig
+from domaingap.config import LARGEST_NUMBER, AdapterConfig, FineTuneConfig, RunSettings, Selection, SyntheticConfig
+from domaingap.limits import limited
+
+ALL = ", or leave it out for all"
 
 
 @dataclass(frozen=True)
@@ -16,7 +19,7 @@ class OnReal(RunSettings):
         n_real: real faces that anything is fitted on, the first of the seed's order; all by default.
     """
 
-    n_real: int | None = None
+    n_real: int | None = limited(None, 1, LARGEST_NUMBER, hint=ALL)
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ class OnSynthetic(RunSettings):
     """
 
     synthetic: SyntheticConfig = SyntheticConfig()
-    n_synthetic: int | None = None
+    n_synthetic: int | None = limited(None, 2, LARGEST_NUMBER, hint=f" (one is held out){ALL}")
     selection: Literal["real_val", "source_val"] = "real_val"  # type: ignore[assignment]
 
 
@@ -45,7 +48,7 @@ class OnBoth(OnReal):
     """
 
     synthetic: SyntheticConfig = SyntheticConfig()
-    n_synthetic: int | None = None
+    n_synthetic: int | None = limited(None, 2, LARGEST_NUMBER, hint=f" (one is held out){ALL}")
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ class Mixed(WithAdapter):
         alpha: share of synthetic samples in a batch: 0 trains as real_only does, 1 as data_adaptation does.
     """
 
-    alpha: float = 0.5
+    alpha: float = limited(0.5, 0, 1, hint="; it is the share of synthetic samples in a batch")
 
 
 @dataclass(frozen=True)
@@ -79,3 +82,7 @@ class FineTuned(OnBoth):
     """
 
     finetune: FineTuneConfig = FineTuneConfig()
+
+
+Everything: Any = make_dataclass("Everything", [("selection", Selection, "real_val")], bases=(Mixed, FineTuned), frozen=True)
+"""What any recipe can be told: of a configuration whose recipe isn't known."""

@@ -16,6 +16,7 @@ import yaml
 
 from domaingap.config import AugmentConfig, CropConfig, RealConfig, SyntheticConfig, determining
 from domaingap.data.datamodules import RealDataModule, SyntheticDataModule
+from domaingap.limits import kinds_of
 from domaingap.study.arguments import parse_settings
 from domaingap.study.outline import Outline
 from domaingap.study.plan import planned_runs
@@ -97,7 +98,10 @@ def test_every_setting_tells_requests_apart_or_is_a_place(recipe: Recipe) -> Non
     """A setting that no key holds would let two unlike runs be taken for one."""
     settings: Any = parse_settings(recipe, ["--real.source=generated_target"])
 
-    def changed(name: str, value: Any) -> Any:
+    def changed(part: Any, name: str, value: Any) -> Any:
+        words = [word for kind in kinds_of(type(part))[name] if isinstance(kind, tuple) for word in kind]
+        if words:
+            return next((word for word in words if word != value), 1)
         if isinstance(value, bool):
             return not value
         if isinstance(value, str):
@@ -115,8 +119,8 @@ def test_every_setting_tells_requests_apart_or_is_a_place(recipe: Recipe) -> Non
                 continue
             if is_dataclass(value):
                 yield from ((f"{name}.{more}", replace(part, **{name: other})) for more, other in others(value))
-            elif name not in ("source", "kind"):  # checked against what is known
-                yield name, replace(part, **{name: changed(name, value)})
+            elif name not in ("source", "parts"):  # checked against what is known
+                yield name, replace(part, **{name: changed(part, name, value)})
 
     known = {request_key(recipe.name, settings)}
     for name, other in others(settings):
@@ -124,6 +128,8 @@ def test_every_setting_tells_requests_apart_or_is_a_place(recipe: Recipe) -> Non
         assert key not in known, name
         known.add(key)
     assert len(known) > 30
+    parts = [request_key(recipe.name, parse_settings(recipe, [f"--real.parts={name}"])) for name in ("afw", "helen")]
+    assert len({*parts, *known}) == len(known) + 2
 
 
 def test_original_study_is_as_published() -> None:

@@ -41,8 +41,8 @@ def test_every_annotation_reads(sample_data: Path) -> None:
 
 
 def test_pupils_belong_to_their_eyes(sample_data: Path) -> None:
-    from domaingap.data.readers.base import parse_points
     from domaingap.data.readers.synthface import pupils_in_eyes
+    from domaingap.data.readers.text import parse_points
 
     for path in sorted((sample_data / "face_synthetics").glob("*_ldmks.txt")):
         points = parse_points(path, list(enumerate(path.read_text().splitlines(), start=1)), 70)

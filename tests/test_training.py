@@ -161,10 +161,17 @@ def test_resolve() -> None:
     assert resolve(FitConfig(steps=5, val_every=100), 900, "resnet18").val_every == 5, "once, at the end"
     original = resolve(FitConfig(epochs=100, batch_size=32), 9000, "resnet18")
     assert (original.steps, original.val_every) == (28200, 282)
-    bad_lengths = (FitConfig(steps=0), FitConfig(val_every=-3), FitConfig(val_every=0), FitConfig(epochs=0))
-    for bad in (*bad_lengths, FitConfig(lr=-1.0), FitConfig(ema=1.0), FitConfig(batch_size=0)):
+    for bad in (
+        {"steps": 0},
+        {"val_every": -3},
+        {"val_every": 0},
+        {"epochs": 0},
+        {"lr": -1.0},
+        {"ema": 1.0},
+        {"batch_size": 0},
+    ):
         with pytest.raises(UserError):
-            resolve(bad, 900, "resnet18")
+            FitConfig(**bad)  # type: ignore[arg-type]
 
 
 def test_fine_tuning_takes_a_quarter_by_default() -> None:

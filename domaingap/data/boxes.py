@@ -12,6 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from domaingap.hashing import digest
+
 BoxRule = Literal["mtcnn", "landmarks"]
 BoxSource = Literal["mtcnn", "fallback", "landmarks", "generated"]
 """Where a box came from: the detector, the landmarks because the detector missed, the landmarks by choice (oracle), or
@@ -46,6 +48,16 @@ def iou(a: NDArray[Any], b: NDArray[Any]) -> float:
     return float(overlap / union) if union > 0 else 0.0
 
 
+def picture_key(image: NDArray[np.uint8]) -> str:
+    """A digest of a decoded picture [H, W, 3]: the same one saved in another way is the same one."""
+    return digest([str(image.shape).encode(), image.data.cast("B")])
+
+
+def face_key(picture: str, landmarks: NDArray[np.float64]) -> str:
+    """A digest of a picture, by its own, and of the landmarks [68, 2] in it: what a box belongs to."""
+    return digest([picture.encode(), landmarks.tobytes()])
+
+
 class FaceDetector:
     """MTCNN (facenet-pytorch; its weights come with the package)."""
 
@@ -57,6 +69,8 @@ class FaceDetector:
     def detect(self, image: NDArray[np.uint8]) -> NDArray[np.float64]:
         """All face boxes [n, 4] in an RGB image [H, W, 3]; n may be 0."""
         scale = min(1.0, MAX_SIDE / max(image.shape[:2]))
+        if min(image.shape[:2]) * scale < 1:
+            return np.empty((0, 4))
         if scale < 1:
             image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
         try:

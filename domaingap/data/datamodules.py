@@ -17,13 +17,23 @@ import pytorch_lightning as pl
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
-from domaingap.config import AugmentConfig, CropConfig, GeneratedConfig, TargetConfig
+from domaingap.config import (
+    AugmentConfig,
+    CropConfig,
+    FitConfig,
+    GeneratedConfig,
+    RealConfig,
+    RunSettings,
+    SyntheticConfig,
+    TargetConfig,
+)
 from domaingap.data.faces import FaceDataset, MixedDataset, PreparedFaces
 from domaingap.data.prepare import prepare_part
 from domaingap.data.readers import FaceSource, open_source
 from domaingap.data.splits import VALIDATION_SEED, Indices, draw_groups, seeded_order
 from domaingap.data.transforms import Augmenter
 from domaingap.errors import UserError
+from domaingap.paths import expand
 from domaingap.provenance import Seen
 from domaingap.sources import Role, Source
 from domaingap.sources import source as source_named
@@ -49,9 +59,13 @@ class _FacesDataModule(pl.LightningDataModule):
         seed: int,
     ) -> None:
         super().__init__()
-        self.source, self.root, self.generated = source, root, generated
+        # Made for their checks: what can't be is found here, before anything is prepared.
+        places = RunSettings(data_root=Path(data_root), prepared_dir=Path(prepared_dir), seed=seed)
+        FitConfig(batch_size=batch_size, num_workers=num_workers, val_every=steps_per_epoch)
+        self.source, self.generated = source, generated
+        self.root = expand(root) if root is not None else None
         self.about: Source = source_named(source, self.role, f"--{self.role}.source")
-        self.data_root, self.prepared_dir = Path(data_root), Path(prepared_dir)
+        self.data_root, self.prepared_dir = places.data_root, places.prepared_dir
         self.crop, self.augment, self.seed = crop, augment, seed
         self.batch_size, self.num_workers, self.steps_per_epoch = batch_size, num_workers, steps_per_epoch
         self.train_positions: Indices
@@ -59,11 +73,13 @@ class _FacesDataModule(pl.LightningDataModule):
         self.test_positions: dict[str, Indices] = {}
         self._faces: PreparedFaces | None = None
 
-    def _open(self) -> FaceSource:
+    def open(self) -> FaceSource:
+        """The data set, nothing of it read yet."""
         return open_source(self.source, self.data_root, self.root, self.generated)
 
-    def _parts(self, reader: FaceSource) -> list[str]:
-        return reader.chosen()
+    def chosen(self, source: FaceSource) -> list[str]:
+        """The parts to work with."""
+        return source.chosen()
 
     def _split(self, faces: PreparedFaces) -> None:
         raise NotImplementedError
@@ -72,16 +88,16 @@ class _FacesDataModule(pl.LightningDataModule):
     def faces(self) -> PreparedFaces:
         """All faces of the data set; set up when first asked for."""
         if self._faces is None:
-            reader = self._open()
-            parts = [prepare_part(reader, part, self.crop, self.prepared_dir) for part in self._parts(reader)]
+            reader = self.open()
+            parts = [prepare_part(reader, part, self.crop, self.prepared_dir) for part in self.chosen(reader)]
             self._faces = PreparedFaces(parts)
             self._split(self._faces)
         return self._faces
 
     def prepare_data(self) -> None:
         """Prepare the crops that aren't there yet; in one process where there are several."""
-        reader = self._open()
-        for part in self._parts(reader):
+        reader = self.open()
+        for part in self.chosen(reader):
             prepare_part(reader, part, self.crop, self.prepared_dir)
 
     def setup(self, stage: str | None = None) -> None:
@@ -184,15 +200,14 @@ class RealDataModule(_FacesDataModule):
             source, root, generated, data_root, prepared_dir, crop, augment, batch_size, num_workers, steps_per_epoch, seed
         )
         self.n_real, self.n_val = n_real, n_val
-        self.parts = [p.strip() for p in parts.split(",")] if isinstance(parts, str) else list(parts or [])
-        for choice in self.parts:
-            self.about.choice(choice)
+        text = parts if isinstance(parts, str) or parts is None else ",".join(parts) or None
+        self.parts = RealConfig(text, n_val, source=source).chosen_parts
         self.moved: dict[str, str] = {}
         if n_real is not None and n_real < 1:
             raise UserError(f"--n_real is {n_real}; give at least 1, or leave it out for all")
 
-    def _parts(self, reader: FaceSource) -> list[str]:
-        return reader.chosen(self.parts)
+    def chosen(self, source: FaceSource) -> list[str]:
+        return source.chosen(self.parts)
 
     def _split(self, faces: PreparedFaces) -> None:
         names, photographs = faces.names.tolist(), faces.photographs.tolist()
@@ -203,7 +218,7 @@ class RealDataModule(_FacesDataModule):
         train_part &= ~np.isin(faces.names, list(self.moved))
         pool = np.flatnonzero(train_part)
         if len(pool) <= self.n_val:
-            reader = self._open()
+            reader = self.open()
             raise UserError(
                 f"{reader.where}: {len(pool)} training faces, but the validation subset alone takes {self.n_val}; "
                 f"{reader.more}, or set --real.n_val lower"
@@ -268,8 +283,7 @@ class SyntheticDataModule(_FacesDataModule):
             source, root, generated, data_root, prepared_dir, crop, augment, batch_size, num_workers, steps_per_epoch, seed
         )
         self.n_synthetic, self.val_split = n_synthetic, val_split
-        if not 0 < val_split < 1:
-            raise UserError(f"--synthetic.val_split is {val_split}; it lies between 0 and 1")
+        SyntheticConfig(source, val_split)
         if n_synthetic is not None and n_synthetic < 2:
             raise UserError(f"--n_synthetic is {n_synthetic}; give at least 2 (one is held out), or leave it out for all")
 
@@ -278,7 +292,7 @@ class SyntheticDataModule(_FacesDataModule):
         total = len(names)
         n = total if self.n_synthetic is None else self.n_synthetic
         if n > total:
-            more = self._open().more
+            more = self.open().more
             raise UserError(
                 f"--n_synthetic is {n}, but {self.source} has {total} images here; {more}, or leave it out for all"
             )

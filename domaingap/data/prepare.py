@@ -3,7 +3,7 @@
 Layout below the prepared folder, for each part of a data set::
 
     <source>/<part>/boxes-<key>.jsonl     detected boxes by image content; shared by all crop sizes
-    <source>/<part>/seen.jsonl            which state of the files (sizes, times) has which content
+    <source>/<part>/seen.jsonl            which state of the files (sizes, times) has which content, and what is passed over
     <source>/<part>/crops-<key>/crops.npy   [N, S, S] or [N, S, S, 3] uint8
                                /index.npz   names, photographs, pictures, landmarks, transforms, boxes
                                /manifest.json   written last, see domaingap.store
@@ -13,7 +13,6 @@ Generated faces lie there likewise, as crops-<key> alone, and with more labels i
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -26,23 +25,27 @@ from numpy.typing import NDArray
 
 from domaingap.arrays import Rows, empty_array
 from domaingap.config import CropConfig
-from domaingap.data.boxes import DETECTOR, BoxSource, FaceDetector, box_from_landmarks
+from domaingap.data.boxes import DETECTOR, BoxSource, FaceDetector, box_from_landmarks, face_key, picture_key
 from domaingap.data.crops import crop_transform, cut_crop
+from domaingap.data.files import PICTURE_BYTES, TEXT_BYTES, hash_file, read_bytes
 from domaingap.data.generated.face import PHOTO_SIZE
+from domaingap.data.images import picture_size, read_picture, turned_size
 from domaingap.data.readers import FaceSource, Reader, Record
 from domaingap.data.readers.generated import GeneratedReader
 from domaingap.data.render import FACE, render_crops
-from domaingap.data.sample import read_rgb
-from domaingap.errors import DataError, UserError
+from domaingap.data.sanity import annotation_fault
+from domaingap.errors import DataError, UserError, printable
 from domaingap.hashing import append_line, content_key, digest, read_lines, write_archive
 from domaingap.landmarks import to_ibug68
 from domaingap.parallel import available_cores, spread, worker_count
 from domaingap.progress import console, track
 from domaingap.provenance import Terms
-from domaingap.store import Store
+from domaingap.store import MANIFEST, Store
 
-FORMAT = 2
+FORMAT = 3
 """Raised when the same input would be prepared differently; part of every fingerprint."""
+
+_BOXES = 2  # Raised when the detector would be asked differently: boxes outlive other changes, since they take hours.
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,11 @@ class PreparedPart:
             return dict(arrays)
 
 
+def boxes_file(place: Path) -> Path:
+    """Where the detected boxes of a part are kept, below its folder among the prepared ones."""
+    return place / f"boxes-{content_key([_BOXES, DETECTOR])}.jsonl"
+
+
 def prepare_part(
     reader: FaceSource,
     part: str,
@@ -86,13 +94,14 @@ def prepare_part(
         DataError: files that can't be read. All others are prepared first, so that a second call only needs those.
     """
     store, place = Store(prepared_dir, "--prepared_dir"), f"{reader.source.name}/{part.replace('/', '-')}"
+    skipped: dict[str, int] = {}
     identity: dict[str, Any] = {"format": FORMAT, "source": reader.source.name, "part": part, "crop": asdict(crop)}
     if isinstance(reader, GeneratedReader):
         numbers = reader.numbers(part)
         identity |= {"generator": reader.generator.key(), "first": numbers.start, "n": len(numbers)}
     else:
         assert isinstance(reader, Reader)
-        contents = _contents(reader, part, store, place)
+        contents, skipped = _contents(reader, part, store, place)
         identity |= {"contents": contents, "detector": DETECTOR if crop.box == "mtcnn" else None}
 
     def build(folder: Path, _: dict[str, Any] | None) -> dict[str, Any]:
@@ -100,49 +109,84 @@ def prepare_part(
             made = _generate(reader, part, crop, folder, identity, workers)
         else:
             made = _cut(reader, part, crop, folder, store.root / place, workers)
-        count = reader.count(part)
+        n = made.pop("n_faces", None) or reader.count(part).found
+        published = reader.source.published(part, n)
         return {
             "source": reader.source.name,
             "part": part,
-            "n_faces": count.found,
-            "n_published": count.published,
-            "partial": count.partial,
-            "skipped": count.skipped,
+            "n_faces": n,
+            "n_published": published,
+            "partial": published is not None and n < published,
+            "skipped": {},
             "doubts": {},
+            "left_out": {},
             "crop": asdict(crop),
             **made,
         }
 
     # One lock for all crops of a part: they share detected boxes.
     entry = store.get(f"{place}/crops", identity, build, f"{reader.source.name} {part}", lock=place)
-    return PreparedPart(entry.folder, entry.record, reader.terms())
+    # What is passed over can change while the faces stay the same.
+    left_out: dict[str, str] = entry.record["left_out"]
+    _say(f"{reader.source.name} {part}", entry.folder, left_out)
+    record = {**entry.record, "skipped": {**skipped, **Counter(left_out.values())}}
+    return PreparedPart(entry.folder, record, reader.terms())
 
 
-def _contents(reader: Reader, part: str, store: Store, place: str) -> str:
-    """Identity of a part's files by content. They are read where sizes or times are new; ``seen.jsonl`` keeps the known."""
-    seen, signature = store.root / place / "seen.jsonl", reader.stat_signature(part)
+_said: set[Path] = set()
+
+
+def _say(name: str, folder: Path, left_out: dict[str, str]) -> None:
+    """Name the faces that are left out, once a process."""
+    if left_out and folder not in _said:
+        _said.add(folder)
+        first = ", ".join(f"{face} ({why})" for face, why in list(left_out.items())[:3])
+        more = f" and {len(left_out) - 3} more, named in {folder / MANIFEST}" if len(left_out) > 3 else ""
+        console.print(f"warning: {name}: left out, since they can't be used: {printable(first)}{more}", markup=False)
+
+
+def _contents(reader: Reader, part: str, store: Store, place: str) -> tuple[str, dict[str, int]]:
+    """Identity of a part's files by content, and what was passed over beside them.
+
+    Files are read where sizes or times are new, folders where a folder's time is; ``seen.jsonl`` keeps what is known.
+    """
+    seen, signatures = store.root / place / "seen.jsonl", reader.signatures(part)
+    contents = None
     for line in read_lines(seen):
-        if line["state"] == signature:
-            return str(line["contents"])
+        if line["state"] == signatures.files:
+            contents = str(line["contents"])
+            if line.get("folders") == signatures.folders:
+                return contents, line["skipped"]
+
+    errors: list[DataError] = []
 
     def content(record: Record) -> bytes:
         try:
-            picture = hashlib.sha256(record.image_path.read_bytes()).digest()
-            return f"{record.name}\n{record.photograph}\n".encode() + picture + record.annotation_path.read_bytes()
-        except OSError as error:
-            raise DataError(error.filename, f"can't be read ({error.strerror})") from error
+            picture = hash_file(record.image_path, PICTURE_BYTES)
+            return (
+                f"{record.name}\n{record.photograph}\n".encode() + picture + read_bytes(record.annotation_path, TEXT_BYTES)
+            )
+        except DataError as error:
+            errors.append(error)
+            return b""
 
     records = reader.records(part)
-    with ThreadPoolExecutor(available_cores()) as pool:
-        try:
-            contents = digest(track(pool.map(content, records), len(records), f"looking at {reader.source.name} {part}"))
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)  # interrupted: the files that wait aren't read
-            raise
+    if contents is None:
+        with ThreadPoolExecutor(available_cores()) as pool:
+            try:
+                looked = track(pool.map(content, records), len(records), f"looking at {reader.source.name} {part}")
+                contents = digest(looked)
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)  # interrupted: the files that wait aren't read
+                raise
+        if errors:
+            raise DataError.first_of(sorted(errors, key=str))
+    skipped = reader.count(part).skipped
     store.make(seen.parent)
+    line = {"state": signatures.files, "folders": signatures.folders, "contents": contents, "skipped": skipped}
     with store.named(seen.parent):
-        append_line(seen, {"state": signature, "contents": contents})
-    return contents
+        append_line(seen, line)
+    return contents, skipped
 
 
 def _generate(
@@ -153,13 +197,18 @@ def _generate(
     faces = render_crops(reader, part, crop, folder, workers)
     names = np.array(reader.names(part))
     box_source: BoxSource = "generated" if crop.box == "mtcnn" else "landmarks"
+    landmarks = to_ibug68(faces["landmarks"])
+    faults = [(name, why) for name, points in zip(names, landmarks, strict=True) if (why := annotation_fault(points))]
+    if faults:  # of a geometry of the user's own: none of ours has any
+        where, advice = f"{reader.where} {part}, face {faults[0][0]}", "look at the geometry's landmarks"
+        raise DataError(where, faults[0][1], advice=advice, more=len(faults) - 1)
     more: dict[str, Any] = {name: faces[name] for name in FACE.names or () if name not in ("landmarks", "box", "done")}
     _save_index(
         folder,
         names=names,
         photographs=names,
         pictures=names,
-        landmarks=to_ibug68(faces["landmarks"]),
+        landmarks=landmarks,
         boxes=faces["box"],
         box_sources=np.full(len(faces), box_source),
         image_to_crop=np.stack([crop_transform(box, crop) for box in faces["box"]]),
@@ -180,8 +229,14 @@ def _cut(reader: Reader, part: str, crop: CropConfig, folder: Path, place: Path,
     records = reader.records(part)
     # All annotations first: a malformed one is found in seconds, not after an hour of detection.
     landmarks = reader.landmarks(part)
-    boxes_file = place / f"boxes-{content_key([FORMAT, DETECTOR])}.jsonl"
-    rows = _prepare_rows(reader, part, records, landmarks, crop, folder, boxes_file, workers)
+    doubts = Counter(reader.doubts)
+    left_out = _unusable(reader, part, records, landmarks)
+    usable = [i for i, record in enumerate(records) if record.name not in left_out]
+    if not usable:
+        reasons = ", ".join(f"{n} {why}" for why, n in Counter(left_out.values()).items())
+        raise DataError(reader.part_folder(part), f"none of its {len(records)} faces can be used ({reasons})")
+    records, landmarks = [records[i] for i in usable], landmarks[usable]
+    rows = _prepare_rows(reader, part, records, landmarks, crop, folder, boxes_file(place), workers)
     boxes = np.array([row["box"] for row in rows])
     _save_index(
         folder,
@@ -202,12 +257,33 @@ def _cut(reader: Reader, part: str, crop: CropConfig, folder: Path, place: Path,
     return {
         "fingerprint": digest([str(FORMAT).encode(), *contents]),
         "box_sources": dict(Counter(row["source"] for row in rows)),
-        "doubts": dict(reader.doubts),
+        "doubts": dict(doubts + Counter(doubt for row in rows for doubt in row["doubts"])),
+        "n_faces": len(records),
+        "left_out": left_out,
     }
 
 
 def _save_index(folder: Path, **arrays: Any) -> None:
     write_archive(folder / "index.npz", lambda file: np.savez(file, **arrays))
+
+
+def _unusable(reader: Reader, part: str, records: list[Record], landmarks: NDArray[np.float64]) -> dict[str, str]:
+    """The faces whose annotation can't be that of a face in their picture, by name, and why."""
+
+    def fault(record: Record, points: NDArray[np.float64]) -> str | None:
+        try:
+            size = picture_size(record.image_path)
+        except DataError:  # said where it is decoded, when all others are prepared
+            return annotation_fault(points)
+        why = annotation_fault(points, size)
+        if why is not None and annotation_fault(points) is None:
+            turned = turned_size(record.image_path)
+            if turned is not None and annotation_fault(points, turned) is None:
+                return "annotation fits its picture only as EXIF turns it"
+        return why
+
+    faults = list(track(map(fault, records, landmarks), len(records), f"checking {reader.source.name} {part}"))
+    return {record.name: why for record, why in zip(records, faults, strict=True) if why is not None}
 
 
 @dataclass(frozen=True)
@@ -247,12 +323,12 @@ def _box(image: NDArray[np.uint8], face: str, job: _Job, crop: CropConfig) -> tu
 def _prepare_one(job: _Job) -> dict[str, Any]:
     crop: CropConfig = _worker_state["crop"]
     try:
-        image = read_rgb(job.record.image_path)
+        read = read_picture(job.record.image_path)
     except DataError as error:
         return {"i": job.index, "error": str(error)}
-    # Of the decoded picture: the same one saved in another way is the same one.
-    picture = digest([str(image.shape).encode(), image.tobytes()])
-    face = digest([picture.encode(), job.landmarks.tobytes()])
+    image = read.pixels
+    picture = picture_key(image)
+    face = face_key(picture, job.landmarks)
     box, source = _box(image, face, job, crop)
     transform = crop_transform(box, crop)
     _worker_state["crops"][job.index] = cut_crop(image, transform, crop)
@@ -264,6 +340,7 @@ def _prepare_one(job: _Job) -> dict[str, Any]:
         "box": box.tolist(),
         "source": source,
         "size": [image.shape[1], image.shape[0]],
+        "doubts": read.doubts,
     }
 
 
@@ -284,6 +361,8 @@ def _prepare_rows(
         shape = (len(records), crop.stored_size, crop.stored_size, *((3,) if crop.channels == "rgb" else ()))
         empty_array(crops_file, shape, np.uint8)
     rows = {row["i"]: row for row in read_lines(rows_file)}
+    # Another time a picture that couldn't be looked at may have been left out.
+    rows = {i: row for i, row in rows.items() if i < len(records) and row["name"] == records[i].name}
     boxes = {row["face"]: row for row in read_lines(boxes_file)} if crop.box == "mtcnn" else {}
     jobs = [_Job(i, record, landmarks[i]) for i, record in enumerate(records) if i not in rows]
     name = f"{reader.source.name} {part}"

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 
-from domaingap.errors import DataError
+from domaingap.data.images import picture_size, read_rgb
 from domaingap.sources import Source
 
 
@@ -35,17 +34,9 @@ class Sample:
         EXIF orientation is ignored: the releases' landmarks are in stored pixels.
 
         Raises:
-            DataError: the file is missing, truncated or no image.
+            DataError: it can't be decoded; see :func:`domaingap.data.images.read_rgb`.
         """
         return read_rgb(self.image_path)
 
 
-def read_rgb(path: Path) -> NDArray[np.uint8]:
-    """An image file as RGB [H, W, 3], 8 bit; raises DataError where it can't be decoded to its end."""
-    try:
-        with Image.open(path) as image:
-            return np.asarray(image.convert("RGB"))
-    except FileNotFoundError as error:
-        raise DataError(path, "no such image") from error
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise DataError(path, f"can't be decoded ({error})", advice="fetch this file again") from error
+__all__ = ["Sample", "picture_size", "read_rgb"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -11,16 +10,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytorch_lightning as pl
-import timm
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from domaingap.data.faces import Batch
-from domaingap.errors import UserError
+from domaingap.errors import SettingError, UserError
 from domaingap.hashing import write_archive
 from domaingap.losses import LOSSES
 from domaingap.metrics import NormalizedMeanError
+from domaingap.models.backbone import BATCH_OF_ONE, create_backbone
 from domaingap.provenance import Seen
 
 N_LANDMARKS = 68
@@ -89,7 +88,7 @@ class LandmarkRegressor(pl.LightningModule):
         if loss not in LOSSES:
             raise UserError(f"--model.loss: no loss {loss!r}; known: {', '.join(LOSSES)}")
         self.loss_per_face = LOSSES[loss]
-        self.network = _create_backbone(backbone, in_channels, pretrained)
+        self.network = create_backbone(backbone, in_channels, input_size, pretrained)
         with torch.no_grad():
             # Asked of the network itself: timm's num_features isn't the pooled width for every family.
             width = self.network.eval()(torch.zeros(1, in_channels, input_size, input_size)).shape[1]
@@ -115,7 +114,13 @@ class LandmarkRegressor(pl.LightningModule):
     def relative(self, image: Tensor) -> Answer:
         """The answer to crops [B, C, S, S], in units of the crop's side."""
         scaled = ((image.float() - 127.5) / 64.0).contiguous(memory_format=torch.channels_last)
-        features = self.network(scaled)
+        try:
+            features = self.network(scaled)
+        except ValueError as error:
+            if self.training and len(image) == 1:
+                problem = BATCH_OF_ONE.format(self.hparams["backbone"], self.input_size)
+                raise SettingError("fit.batch_size", problem) from error
+            raise
         # The answer isn't computed in 16 bits, whatever the precision of the backbone: their step is a tenth of a pixel.
         with torch.autocast(features.device.type, enabled=False):
             numbers = self.head(features.float()).unflatten(-1, (N_LANDMARKS, -1))
@@ -177,29 +182,6 @@ def to_image(points: Tensor, crop_to_image: Tensor) -> Tensor:
     """Points [B, n, 2] in crop pixels → original-image pixels, in double precision."""
     transform = crop_to_image.double()
     return points.double() @ transform[:, :, :2].mT + transform[:, None, :, 2]
-
-
-def check_backbone(name: str) -> None:
-    """UserError where timm has no model of this name."""
-    if not timm.is_model(name):
-        close = timm.list_models(f"*{name.split('_', maxsplit=1)[0]}*")[:5]
-        hint = f"; close: {', '.join(close)}" if close else ""
-        raise UserError(f"--model.backbone: timm has no model {name!r}{hint}")
-
-
-def _create_backbone(name: str, in_channels: int, pretrained: bool) -> Any:
-    check_backbone(name)
-    # It warns of every try; one line of ours says how it ended.
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
-    try:
-        return timm.create_model(name, pretrained=pretrained, in_chans=in_channels, num_classes=0)
-    except Exception as error:
-        if pretrained:
-            raise UserError(
-                f"pretrained weights of {name} can't be fetched ({type(error).__name__}); "
-                "connect to the network once, or set --model.pretrained false"
-            ) from error
-        raise
 
 
 def load_weights(model: LandmarkRegressor, checkpoint: Path | str) -> None:

@@ -2,50 +2,93 @@
 
 from __future__ import annotations
 
+import contextlib
+import difflib
 import re
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass, replace
+from functools import cache
+from types import NoneType
+from typing import Any, NoReturn
 
 import yaml
 
 from domaingap.config import RunSettings
-from domaingap.errors import UserError
+from domaingap.errors import SettingError, UserError
+from domaingap.hashing import plain
+from domaingap.limits import Kinds, kinds_of
+from domaingap.paths import expand
+from domaingap.settings_files import Value, settings_in, text_file, word
 from domaingap.study.recipe import Recipe
+
+WHAT = "a file of settings, for example configs/300w.yaml"
+YES, NO = ("true", "yes", "on"), ("false", "no", "off")
 
 
 def parse_settings(recipe: Recipe, arguments: Sequence[str]) -> RunSettings:
-    """A recipe's settings.
+    """A recipe's settings; see :func:`placed_settings`."""
+    return placed_settings(recipe, arguments)[0]
+
+
+def placed_settings(
+    recipe: Recipe, arguments: Sequence[str], origins: Mapping[str, str] | None = None
+) -> tuple[RunSettings, dict[str, str]]:
+    """A recipe's settings, and file and line of those that have one.
+
+    Args:
+        recipe: the recipe.
+        arguments: options as the command line has them.
+        origins: file and line that options stand for, by key.
 
     Raises:
-        UserError: an unknown key, a value of a wrong type, or an option that a later --config would undo in silence.
+        UserError: an unknown key, a value that can't be, or an option that a later --config would undo in silence; with file
+            and line where a file says so.
     """
+    given = _Given(recipe, origins or {})
+    given.read(arguments)
+    if given.help:
+        _print_help(recipe)
+    try:
+        settings: RunSettings = _made(recipe.settings(), given.values)
+    except SettingError as error:
+        raise placed(given.as_written(error), given.places) from error
+    if given.print:
+        sys.stdout.write(yaml.safe_dump(plain(settings), sort_keys=False, allow_unicode=True))
+        sys.exit(0)
+    return settings, given.places
+
+
+def placed(error: SettingError, places: Mapping[str, str]) -> UserError:
+    """A setting's error behind the file and line that set it, where one did."""
+    return UserError(f"{places[error.key]}: {error.key} {error.problem}") if error.key in places else error
+
+
+def _print_help(recipe: Recipe) -> NoReturn:
     import jsonargparse
 
-    seen = ""
-    for argument in arguments:
-        option = argument.partition("=")[0]
-        if option == "--config" and seen:
-            raise UserError(f"{seen} stands before --config, which would override it; put every --config first")
-        if option.startswith("--") and option not in ("--config", "--help", "--print_config"):
-            seen = option
-    files = _config_files(arguments)
     parser = jsonargparse.ArgumentParser(
         prog=f"domaingap run {recipe.name}",
-        exit_on_error=False,
         description=recipe.summary,
         epilog=f"example: domaingap run {recipe.name} --config configs/300w.yaml --data_root data",
     )
-    parser.add_argument("--config", action="config", help="YAML file of settings; several layer, later ones win")
+    parser.add_argument("--config", help="YAML file of settings; several layer, later ones win")
+    parser.add_argument("--print_config", action="store_true", help="print the settings as they would be, and stop")
     parser.add_class_arguments(recipe.settings)
-    if not takes(recipe, "synthetic"):
-        arguments = _without_synthetic(arguments)
-    try:
-        values: dict[str, Any] = parser.instantiate(parser.parse_args(list(arguments))).as_dict()
-        values.pop("config", None)
-        return recipe.settings(**values)
-    except jsonargparse.ArgumentError as error:
-        raise UserError(_one_line(str(error), files) + f"; see 'domaingap run {recipe.name} --help'") from error
+    parser.print_help()
+    sys.exit(0)
+
+
+def _made(settings: Any, values: Mapping[str, Any], prefix: str = "") -> Any:
+    """Settings with values by dotted key in place of their own."""
+    changes: dict[str, Any] = {}
+    for item in fields(settings):
+        key, own = prefix + item.name, getattr(settings, item.name)
+        if key in values:
+            changes[item.name] = values[key]
+        elif any(name.startswith(f"{key}.") for name in values):
+            changes[item.name] = _made(own, values, f"{key}.")
+    return replace(settings, **changes)
 
 
 def takes(recipe: Recipe, option: str) -> bool:
@@ -53,67 +96,148 @@ def takes(recipe: Recipe, option: str) -> bool:
     return option == "config" or option.partition(".")[0] in recipe.settings.__dataclass_fields__
 
 
-def text_file(path: Path, what: str) -> str:
-    """A file's text; UserError says ``what`` was expected where it can't be read."""
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: {getattr(error, 'strerror', None) or 'not a text file'}; give {what}") from error
+class _Given:
+    """What options and the files that they name set.
 
+    Attributes:
+        values: by dotted key.
+        places: file and line, where one set it.
+        help: --help is among them.
+        print: --print_config is.
+    """
 
-def not_yaml(path: Path, error: yaml.YAMLError) -> UserError:
-    """What to raise for a file that is no YAML: with the line."""
-    mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None) or "can't be parsed"
-    return UserError(f"{path}:{mark.line + 1 if mark else 1}: not YAML ({problem})")
+    def __init__(self, recipe: Recipe, origins: Mapping[str, str]) -> None:
+        self.recipe, self.origins = recipe, origins
+        self.places: dict[str, str] = {}
+        self.texts: dict[str, str] = {}
+        settings: Any = recipe.settings
+        self.leaves, self.sections = _schema(settings)
+        self.see = f"; see 'domaingap run {recipe.name} --help'"
+        self.values: dict[str, Any] = {}
+        self.help = self.print = False
 
-
-def _config_files(arguments: Sequence[str]) -> list[Path]:
-    """The files named by --config; UserError with file and line where one is missing or no YAML."""
-    files = []
-    for number, argument in enumerate(arguments):
-        option, equals, value = argument.partition("=")
-        if option != "--config":
-            continue
-        if not equals:
-            value = "".join(arguments[number + 1 : number + 2])
-        if not value or value.startswith("--"):
-            raise UserError("--config needs a file, for example --config configs/300w.yaml")
-        path = Path(value)
-        try:
-            yaml.safe_load(text_file(path, "a file of settings"))
-        except yaml.YAMLError as error:
-            raise not_yaml(path, error) from error
-        files.append(path)
-    return files
-
-
-def _without_synthetic(arguments: Sequence[str]) -> list[str]:
-    """The arguments with the section ``synthetic`` taken out of configuration files: a file that describes both domains
-    also serves a recipe that has real faces alone."""
-    result: list[str] = []
-    for argument in arguments:
-        option, equals, value = argument.partition("=")
-        if result and result[-1] == "--config":
-            result.pop()
-            option, equals, value = "--config", "=", argument
-        if option == "--config" and equals:
-            content = yaml.safe_load(Path(value).read_text(encoding="utf-8"))
-            if isinstance(content, dict) and isinstance(content.get("synthetic"), dict):
-                kept = {key: section for key, section in content.items() if key != "synthetic"}
-                result.append("--config=" + yaml.safe_dump(kept, sort_keys=False))  # jsonargparse also takes the text
+    def read(self, arguments: Sequence[str]) -> None:
+        """Take options in their order."""
+        rest, before = list(arguments), ""
+        while rest:
+            option, equals, value = rest.pop(0).partition("=")
+            if option in ("-h", "--help", "--print_config"):
+                self.help |= option != "--print_config"
+                self.print |= option == "--print_config"
                 continue
-            result.append(f"--config={value}")
-            continue
-        result.append(argument)
-    return result
+            if not option.startswith("--"):
+                raise UserError(f"{option}{equals}{value}: unexpected; settings look like --n_real 200{self.see}")
+            if option == "--config" and before:
+                raise UserError(f"{before} stands before --config, which would override it; put every --config first")
+            if not equals and rest and not rest[0].startswith("--"):
+                equals, value = "=", rest.pop(0)
+            if option == "--config":
+                if not value:
+                    raise UserError("--config needs a file, for example --config configs/300w.yaml")
+                self._file(*self._opened(value))
+                continue
+            before = option
+            key = option[2:]
+            if key in self.sections and equals:
+                # The section as text, or a file of it.
+                if value.lstrip().startswith("{"):
+                    self._file(value, option, f"{key}.")
+                else:
+                    self._file(text_file(expand(value), f"{WHAT}, or {option}.NAME for one setting"), value, f"{key}.")
+                continue
+            if key not in self.leaves:
+                raise UserError(f"{option}: {self._unknown(key, '--')}{self.see}")
+            if not equals:
+                raise UserError(f"{option} needs a value{self.see}")
+            self._add(key, value, self.origins.get(key))
+
+    def _opened(self, value: str) -> tuple[str, str]:
+        """A configuration's text and name."""
+        try:
+            path = expand(value)
+            return text_file(path, WHAT), str(path)
+        except UserError as error:
+            if "config" in self.origins:
+                raise UserError(f"{self.origins['config']}: config: {error}") from error
+            raise
+
+    def _file(self, text: str, where: str, prefix: str = "") -> None:
+        document = settings_in(text, where, WHAT)
+        if {"method", "parameters"} <= document.content.keys():
+            raise UserError(f"{where}: a sweep's file; give it to 'domaingap sweep'")
+        for name, value in document.values.items():
+            key, place = prefix + name, f"{where}:{value.line}"
+            if key.partition(".")[0] == "synthetic" and not takes(self.recipe, "synthetic") and key != "synthetic":
+                # A file that describes both domains also serves a recipe that has real faces alone.
+                continue
+            if key in self.sections and value.value in (None, {}):
+                continue
+            if key not in self.leaves:
+                raise UserError(f"{place}: {key}: {self._unknown(key)}{self.see}")
+            self._add(key, self._text(key, value, place), place)
+
+    def _text(self, key: str, value: Value, place: str) -> str:
+        if isinstance(value.value, list | dict):
+            several = "; several are comma-separated, in quotes" if str in self.leaves[key] else ""
+            raise UserError(f"{place}: {key} is a list or mapping; one value is expected{several}")
+        if value.value is None and NoneType not in self.leaves[key]:
+            raise UserError(f"{place}: {key} has no value; give one, or leave the key out for its default")
+        return "null" if value.value is None else value.text
+
+    def _unknown(self, key: str, dashes: str = "") -> str:
+        if key in self.sections:
+            inside = [leaf for leaf in self.leaves if leaf.startswith(key + ".")]
+            return f"a section; set {', '.join(dashes + leaf for leaf in inside[:3])}, … in it"
+        close = difflib.get_close_matches(key, self.leaves, n=3, cutoff=0.7)
+        close += [leaf for leaf in self.leaves if leaf.rpartition(".")[2] == key.rpartition(".")[2] and leaf not in close]
+        return f"not a setting of {self.recipe.name}" + (f"; close: {dashes}{f', {dashes}'.join(close)}" if close else "")
+
+    def as_written(self, error: SettingError) -> SettingError:
+        """The error with the value as the user wrote it, where it was read as a number."""
+        text, value = self.texts.get(error.key, ""), self.values.get(error.key)
+        if isinstance(value, int | float):
+            return SettingError(error.key, re.sub(r"^is [^ ;]+;", lambda _: f"is {text};", error.problem))
+        return error
+
+    def _add(self, key: str, text: str, place: str | None) -> None:
+        self.values[key], self.texts[key] = typed(text, self.leaves[key]), text.strip()
+        self.places.pop(key, None)
+        if place is not None:
+            self.places[key] = place
 
 
-def _one_line(message: str, files: Sequence[Path]) -> str:
-    """jsonargparse's message in one line, behind the file and line that set the key it names, where one did."""
-    text = " ".join(dict.fromkeys(line.strip() for line in message.splitlines() if line.strip()))
-    for key in re.findall(r"""['"]([\w.]+)['"]""", text)[::-1]:
-        for path in reversed(files):
-            for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-                if re.match(rf"\s*{re.escape(key.rpartition('.')[2])}\s*:", line):
-                    return f"{path}:{number}: {text}"
+@cache
+def _schema(settings: Any) -> tuple[dict[str, Kinds], frozenset[str]]:
+    """The settings by dotted key, with the types that each may have; and the sections."""
+    leaves: dict[str, Kinds] = {}
+    sections: set[str] = set()
+
+    def walk(part: Any, prefix: str) -> None:
+        for name in part.__dataclass_fields__:
+            kinds = kinds_of(part)[name]
+            if is_dataclass(kinds[0]):
+                sections.add(prefix + name)
+                walk(kinds[0], f"{prefix}{name}.")
+            else:
+                leaves[prefix + name] = kinds
+
+    walk(settings, "")
+    return leaves, frozenset(sections)
+
+
+def typed(text: str, kinds: Kinds) -> Any:
+    """What a setting's text means, given the types that it may have; the text itself where it is none of them."""
+    bare = text.strip()
+    words = {word.lower(): word for kind in kinds if isinstance(kind, tuple) for word in kind}
+    if NoneType in kinds and bare and word(bare) is None:
+        return None
+    if bare.lower() in words:
+        return words[bare.lower()]
+    if bool in kinds and bare.lower() in YES + NO:
+        return bare.lower() in YES
+    if int in kinds and re.fullmatch(r"[-+]?[0-9][0-9_]{,99}", bare):
+        return int(bare.replace("_", ""))
+    if float in kinds:
+        with contextlib.suppress(ValueError):
+            return float(bare.replace(".inf", "inf").replace(".nan", "nan"))
     return text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from domaingap.data.datamodules import RealDataModule, SyntheticDataModule
@@ -18,7 +19,9 @@ def describe(data: DataRecord) -> str:
     parts = []
     for name, part in data.parts.items():
         count = f"{part.n_faces}" + (f" of {part.n_published}" if part.n_published else "")
-        notes = [f"{n} {why} passed over" for why, n in part.skipped.items()]
+        out = Counter(part.left_out.values())
+        notes = [f"{n} {why} passed over" for why, n in part.skipped.items() if why not in out]
+        notes += [f"{n} left out: {why}" for why, n in out.items()]
         notes += [f"{n} doubtful: {why}" for why, n in part.doubts.items()]
         if part.box_sources.get("fallback"):
             notes.append(f"{part.box_sources['fallback']} fell back to the landmarks' box")

@@ -5,19 +5,18 @@ from __future__ import annotations
 import itertools
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
-
-import yaml
+from typing import Any, NamedTuple
 
 from domaingap.config import RealConfig, RunSettings, determining
-from domaingap.errors import UserError
+from domaingap.errors import SettingError, UserError
 from domaingap.hashing import flat
 from domaingap.progress import console
-from domaingap.study.arguments import not_yaml, parse_settings, takes, text_file
+from domaingap.settings_files import Document, documents
+from domaingap.study.arguments import placed, placed_settings, takes
 from domaingap.study.outline import Outline
 from domaingap.study.recipe import Recipe
 from domaingap.study.record import RunRecord, read_records, request_key
@@ -34,11 +33,13 @@ class Planned:
         recipe: its recipe.
         settings: its settings.
         why: why the protocol adds it; empty for a run of the grid itself.
+        places: file and line of settings that have one, by key.
     """
 
     recipe: Recipe
     settings: RunSettings
     why: str = ""
+    places: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     @cached_property
     def key(self) -> str:
@@ -56,6 +57,12 @@ class Planned:
         if not hasattr(self.settings, "alpha") or self.settings.selection != "real_val":
             return None
         return request_key(self.recipe.name, {k: v for k, v in determining(self.settings).items() if k != "alpha"})
+
+    def placed(self, error: UserError) -> UserError:
+        """What is wrong with the run, behind the file and line of the setting or else its title."""
+        if isinstance(error, SettingError):
+            return placed(error, self.places) if error.key in self.places else error
+        return UserError(f"{self.title}: {error}")
 
     @property
     def title(self) -> str:
@@ -76,25 +83,25 @@ def planned_runs(file: Path, overrides: Sequence[str], recipes: Mapping[str, Rec
     Raises:
         UserError: no such file, not a grid in W&B's grammar, or a parameter that no recipe has.
     """
-    shared, wanted = ["--wandb.group=" + file.stem, f"--runs_dir={Path('runs') / file.stem}"], _options(overrides)
+    # W&B takes no longer names of groups; nobody chose this one.
+    shared, wanted = [f"--wandb.group={file.stem[:128]}", f"--runs_dir={Path('runs') / file.stem}"], _options(overrides)
     runs: dict[str, Planned] = {}
     for document in _documents(file):
-        used: set[str] = set()
         here: dict[str, Recipe] = {}
-        for cell in _grid(file, document):
+        axes = _axes(file, document)
+        places = {axis.name: f"{file}:{axis.line}: parameters" for axis in axes}
+        for values in itertools.product(*(axis.values for axis in axes)):
+            cell = dict(zip(places, values, strict=True))
             name = str(cell.pop("recipe"))
             if name not in recipes:
-                raise UserError(f"{file}: parameters: recipe: unknown recipe {name!r}; known: {', '.join(recipes)}")
+                raise UserError(f"{places['recipe']}: unknown recipe {name!r}; known: {', '.join(recipes)}")
             recipe = here.setdefault(name, recipes[name])
-            run = _resolve(file, recipe, cell, shared, wanted)
-            used |= {name for name in cell if takes(recipe, name)}
-            unused = set(cell) - used
+            run = _resolve(recipe, cell, places, shared, wanted)
             runs.setdefault(run.key, run)
-        if unused := {name for name in unused if not any(takes(recipe, name) for recipe in here.values())}:
-            raise UserError(
-                f"{file}: parameters: {sorted(unused)[0]}: not a setting of {', '.join(sorted(here))}; "
-                f"see 'domaingap run {sorted(here)[0]} --help'"
-            )
+        for name, place in places.items():
+            if name != "recipe" and not any(takes(recipe, name) for recipe in here.values()):
+                names = ", ".join(sorted(here))
+                raise UserError(f"{place}: {name}: not a setting of {names}; see 'domaingap run {sorted(here)[0]} --help'")
     for option, _ in wanted:
         if not any(takes(run.recipe, option) for run in runs.values()):
             raise UserError(f"--{option}: not a setting of any run in {file}; see 'domaingap run RECIPE --help'")
@@ -116,58 +123,79 @@ def _options(overrides: Sequence[str]) -> list[tuple[str, str]]:
     return pairs
 
 
-def _documents(file: Path) -> list[Mapping[str, Any]]:
-    try:
-        documents = [d for d in yaml.safe_load_all(text_file(file, "a sweep's YAML file")) if d is not None]
-    except yaml.YAMLError as error:
-        raise not_yaml(file, error) from error
-    if not documents:
+def _documents(file: Path) -> list[Document]:
+    found = documents(file, "a sweep's YAML file")
+    if not found:
         raise UserError(f"{file}: empty; give method: grid and parameters")
-    for document in documents:
-        if not isinstance(document, dict) or not isinstance(document.get("parameters"), dict):
+    for document in found:
+        content, lines = document.content, document.lines
+        if not isinstance(content.get("parameters"), dict):
             raise UserError(f"{file}: a sweep has 'method: grid' and 'parameters:' with a recipe; see configs/sweeps")
-        if unknown := sorted(set(document) - TOP_LEVEL):
-            raise UserError(f"{file}: unknown key {unknown[0]!r}; a sweep has {', '.join(sorted(TOP_LEVEL))}")
-        if document.get("method") != "grid":
-            raise UserError(f"{file}: method is {document.get('method')!r}; only grid runs here")
-        if "recipe" not in document["parameters"]:
-            raise UserError(f"{file}: parameters: no recipe; add for example 'recipe: {{value: real_only}}'")
-    return documents
+        if unknown := [key for key in content if key not in TOP_LEVEL]:
+            line = lines[unknown[0]]
+            raise UserError(f"{file}:{line}: unknown key {unknown[0]!r}; a sweep has {', '.join(sorted(TOP_LEVEL))}")
+        if content.get("method") != "grid":
+            where = f"{file}:{lines['method']}" if "method" in lines else f"{file}"
+            raise UserError(f"{where}: method is {content.get('method')!r}; only grid runs here")
+        if "recipe" not in content["parameters"]:
+            line = lines["parameters"]
+            raise UserError(f"{file}:{line}: parameters: no recipe; add for example 'recipe: {{value: real_only}}'")
+    return found
 
 
-def _grid(file: Path, document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Every combination of a document's parameters; the first parameter changes slowest."""
+class _Axis(NamedTuple):
+    """A parameter of a grid with its values, and where it stands."""
 
-    def leaves(parameters: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, list[Any]]]:
+    name: str
+    values: list[Any]
+    line: int
+
+
+def _axes(file: Path, document: Document) -> list[_Axis]:
+    """A document's parameters; of their combinations the first changes slowest."""
+    axes: dict[str, _Axis] = {}
+
+    def visit(parameters: Mapping[str, Any], prefix: str, path: str) -> None:
         for name, spec in parameters.items():
-            where = f"{file}: parameters: {prefix}{name}"
+            key, inner = prefix + name, f"{path}.{name}"
+            line = document.lines[inner]
+            where = f"{file}:{line}: parameters: {key}"
             if not isinstance(spec, dict):
                 raise UserError(f"{where}: write 'value: {spec}', or 'values: [...]' for several")
             if set(spec) == {"parameters"} and isinstance(spec["parameters"], dict):
-                yield from leaves(spec["parameters"], f"{prefix}{name}.")
-            elif set(spec) == {"value"}:
-                yield prefix + name, [spec["value"]]
+                visit(spec["parameters"], f"{key}.", f"{inner}.parameters")
+                continue
+            if set(spec) == {"value"}:
+                values = [spec["value"]]
             elif set(spec) == {"values"} and isinstance(spec["values"], list) and spec["values"]:
-                yield prefix + name, spec["values"]
+                values = spec["values"]
             else:
                 raise UserError(f"{where}: a grid takes 'value: ...' or 'values: [...]', not {', '.join(map(str, spec))}")
+            if key in axes:
+                raise UserError(f"{where} stands twice, first in line {axes[key].line}; take one out")
+            for value in values:
+                if isinstance(value, dict) or (isinstance(value, list) and key != "config"):
+                    raise UserError(f"{where}: each value is a word or a number, not {json.dumps(value)}")
+            axes[key] = _Axis(key, values, line)
 
-    axes = list(leaves(document["parameters"], ""))
-    for values in itertools.product(*(values for _, values in axes)):
-        yield dict(zip((name for name, _ in axes), values, strict=True))
+    visit(document.content["parameters"], "", "parameters")
+    return list(axes.values())
 
 
 def _resolve(
-    file: Path, recipe: Recipe, cell: Mapping[str, Any], shared: Sequence[str], wanted: Sequence[tuple[str, str]]
+    recipe: Recipe,
+    cell: Mapping[str, Any],
+    places: Mapping[str, str],
+    shared: Sequence[str],
+    wanted: Sequence[tuple[str, str]],
 ) -> Planned:
-    configs = [f"--config={value}" for value in _listed(cell.get("config"))]
-    configs += [f"--config={value}" for option, value in wanted if option == "config"]
+    files = [str(value) for value in _listed(cell.get("config"))] + [value for key, value in wanted if key == "config"]
     own = [f"--{k}={_text(v)}" for k, v in cell.items() if k != "config" and takes(recipe, k)]
     asked = [f"--{k}={v}" for k, v in wanted if k != "config" and takes(recipe, k)]
-    try:
-        return Planned(recipe, parse_settings(recipe, [*configs, *shared, *own, *asked]))
-    except UserError as error:
-        raise UserError(f"{file}: {error}") from error
+    origins = {key: place for key, place in places.items() if key not in dict(wanted)}
+    arguments = [*(f"--config={file}" for file in files), *shared, *own, *asked]
+    settings, found = placed_settings(recipe, arguments, origins)
+    return Planned(recipe, settings, places=found)
 
 
 def _listed(value: Any) -> list[Any]:

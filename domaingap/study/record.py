@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,7 +38,11 @@ class SetRecord:
 
 @dataclass(frozen=True)
 class PartRecord:
-    """A prepared part of a data set; ``doubts`` counts annotations that look wrong, by what looks wrong."""
+    """A prepared part of a data set.
+
+    ``skipped`` counts what was passed over, by reason; ``doubts`` annotations and pictures that look wrong, by what looks
+    wrong; ``left_out`` names the faces that can't be used, and says why: they are counted in ``skipped``, too.
+    """
 
     n_faces: int
     n_published: int | None
@@ -46,6 +51,7 @@ class PartRecord:
     doubts: dict[str, int]
     box_sources: dict[str, int]
     fingerprint: str
+    left_out: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -301,15 +307,46 @@ def read_records(folder: Path) -> Found:
         UserError: no such folder, or two results of one run that contradict each other.
     """
     if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder; give the --runs_dir of your runs")
-    records, passed_over = [], []
-    for path in sorted(folder.rglob("result.json")):
+        problem = "not a folder" if folder.exists() else "a link to nothing" if folder.is_symlink() else "no such folder"
+        raise UserError(f"{folder}: {problem}; give the --runs_dir of your runs")
+    records = []
+    paths, again, passed_over = _results(folder)
+    for path in paths:
         try:
             records.append(read_record(path))
         except UserError as error:
             passed_over.append(str(error))
     once = distinct(records)
-    return Found(once, len(records) - len(once), passed_over)
+    return Found(once, again + len(records) - len(once), passed_over)
+
+
+def _results(folder: Path) -> tuple[list[Path], int, list[str]]:
+    """The ``result.json`` below a folder, links to folders followed; how many of them a second path leads to; and what
+    can't be looked into."""
+    paths: list[Path] = []
+    seen: set[tuple[int, int]] = set()
+    again, refused, places = 0, [], [folder]
+    while places:
+        place = places.pop()
+        try:
+            stat = place.stat()
+            with os.scandir(place) as entries:
+                inside = sorted(entries, key=lambda entry: entry.name, reverse=True)
+        except OSError as error:
+            refused.append(f"{place}: can't be looked into ({error.strerror})")
+            continue
+        found = any(entry.name == "result.json" for entry in inside)
+        if (stat.st_dev, stat.st_ino) in seen:
+            # A link: to a folder that was looked into, or to one that it lies in.
+            again += found
+            continue
+        seen.add((stat.st_dev, stat.st_ino))
+        paths.extend([place / "result.json"] if found else [])
+        places += [place / entry.name for entry in inside if os.path.isdir(entry)]
+        if not found and place.name != "wandb":  # which links to files of its own, wherever they were
+            lost = [place / entry.name for entry in inside if not os.path.exists(entry)]
+            refused += [f"{path}: a link to nothing" for path in lost]
+    return paths, again, refused
 
 
 def distinct(records: Iterable[RunRecord]) -> list[RunRecord]:

@@ -38,6 +38,7 @@ from domaingap.store import file_digest
 from domaingap.study.describe import Module, describe, describe_data, describe_set, describe_split
 from domaingap.study.environment import git_commit, hardware, versions
 from domaingap.study.outline import Outline
+from domaingap.study.preflight import check_run, real_module, synthetic_module
 from domaingap.study.recipe import Answer, Recipe
 from domaingap.study.record import (
     SCHEMA,
@@ -86,6 +87,7 @@ class Run:
         self.recipe, self.settings, self.alongside = recipe, settings, alongside
         self._began = time.monotonic()
         s: Any = settings
+        check_run(s)
         self.synthetic: Any = open_synthetic(s) if hasattr(s, "synthetic") else None
         self.real = open_real(s)
         self.modules: dict[str, Module] = {"real": self.real}
@@ -93,8 +95,6 @@ class Run:
             self.modules["synthetic"] = self.synthetic
         self.data = {name: describe_data(module) for name, module in self.modules.items()}
         self.split = {name: describe_split(module) for name, module in self.modules.items()}
-        if self.synthetic is not None and hasattr(s, "alpha"):
-            MixedDataModule(self.synthetic, self.real, s.alpha)  # before anything is trained: a wrong alpha ends here
         self.start = None if s.model.init_from is None else checkpoint_seen(s.model.init_from)
         self.identity = self._identity()
         splits = {name: {side: of["fingerprint"] for side, of in split.items()} for name, split in self.split.items()}
@@ -433,22 +433,13 @@ def adapter_metrics(record: Mapping[str, Any]) -> dict[str, Any]:
 
 def open_real(settings: Any, real: RealConfig | None = None) -> RealDataModule:
     """A run's real faces, or those of another configuration under its other settings; prepared where they aren't yet."""
-    n_real = getattr(settings, "n_real", None) if real is None else None
-    s, real = settings, real if real is not None else settings.real
-    module = RealDataModule(
-        n_real, real.parts, s.data_root, real.root, real.n_val, s.seed, s.crop, s.augment,
-        prepared_dir=s.prepared_dir, source=real.source, generated=real.generated,
-    )  # fmt: skip
+    module = real_module(settings, real)
     module.setup()
     return module
 
 
 def open_synthetic(settings: Any) -> SyntheticDataModule:
     """A run's synthetic faces, prepared where they aren't yet."""
-    s, synthetic = settings, settings.synthetic
-    module = SyntheticDataModule(
-        s.n_synthetic, synthetic.val_split, synthetic.source, s.data_root, synthetic.root, s.seed, s.crop, s.augment,
-        prepared_dir=s.prepared_dir, generated=synthetic.generated,
-    )  # fmt: skip
+    module = synthetic_module(settings)
     module.setup()
     return module

@@ -13,8 +13,9 @@ from typing import Any, Literal
 
 import rich.table
 from rich.console import Console
-from rich.text import Text
 
+from domaingap.errors import printable
+from domaingap.progress import PlainConsole
 from domaingap.statistics import Interval
 
 Format = Literal["table", "markdown", "csv", "latex"]
@@ -117,8 +118,8 @@ def number_column(header: str, show: Show = str) -> Column:
 
 def terminal() -> Console:
     """Where tables are printed: standard output, not cut at 80 characters where that is a pipe."""
-    out = Console(highlight=False, soft_wrap=True)
-    return out if out.is_terminal else Console(highlight=False, soft_wrap=True, width=300)
+    out = PlainConsole()
+    return out if out.is_terminal else PlainConsole(width=300)
 
 
 def print_tables(tables: Sequence[Table]) -> None:
@@ -127,16 +128,16 @@ def print_tables(tables: Sequence[Table]) -> None:
     for number, table in enumerate(tables):
         if number:
             out.print()
-        drawn = rich.table.Table(title=Text(table.title) if table.title else None, title_justify="left", title_style="bold")
+        drawn = rich.table.Table(title=table.title or None, title_justify="left", title_style="bold")
         for column in table.columns:
             # In a narrow terminal cells break rather than being cut off; a file has room.
             justify: Literal["left", "right"] = "right" if column.right else "left"
-            drawn.add_column(Text(column.header), justify=justify, no_wrap=not out.is_terminal)
+            drawn.add_column(column.header, justify=justify, no_wrap=not out.is_terminal)
         for row in table.cells():
-            drawn.add_row(*map(Text, row))
+            drawn.add_row(*row)
         out.print(drawn)
         for note in _unsaid(table, tables[:number]):
-            out.print(note, markup=False)
+            out.print(note)
 
 
 def render(tables: Sequence[Table], format: Format) -> str:
@@ -150,15 +151,28 @@ def _unsaid(table: Table, before: Sequence[Table]) -> list[str]:
     return [note for note in table.notes if note not in said]
 
 
+MARKDOWN = re.compile(
+    r"[\\`*|~]|<(?=[A-Za-z/!?])"  # escapes, code, emphasis, a cell's end, strikes, HTML
+    r"|(?<![^\W_])_|_(?![^\W_])"  # an underscore at a word's edge; one inside a word is text
+    r"|(?<=\])[(\[]|(?<=\S\]):"  # what makes a link of brackets before it
+    r"|^\s*[#>+-](?=\s)"  # a heading, a quotation, a list
+)
+
+
+def to_markdown(text: str) -> str:
+    """Text in one line with Markdown's characters escaped where they would mean something."""
+    return MARKDOWN.sub(lambda match: match[0][:-1] + "\\" + match[0][-1], printable(text))
+
+
 def markdown(tables: Sequence[Table]) -> str:
     """Tables as Markdown."""
     parts = []
     for number, table in enumerate(tables):
-        lines = [f"**{table.title}**", ""] if table.title else []
+        lines = [f"**{to_markdown(table.title)}**", ""] if table.title else []
         rows = [table.header, *table.cells()]
-        text = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
+        text = ["| " + " | ".join(map(to_markdown, row)) + " |" for row in rows]
         rule = "|" + "".join("---:|" if column.right else "---|" for column in table.columns)
-        notes = [f"{note}  " for note in _unsaid(table, tables[:number])]
+        notes = [f"{to_markdown(note)}  " for note in _unsaid(table, tables[:number])]
         parts.append("\n".join([*lines, text[0], rule, *text[1:], "", *notes]).rstrip("\n"))
     return "\n\n".join(parts) + "\n"
 
@@ -176,13 +190,19 @@ def to_csv(tables: Sequence[Table]) -> str:
         header += ["table"] if len(tables) > 1 else []
         if header != last:  # one header where tables share it
             last = header
-            writer.writerow(header)
+            writer.writerow(map(_as_text, header))
         for row, texts in zip(table.rows, table.cells(), strict=True):
             cells: list[Any] = []
             for column, value, text in zip(table.columns, row, texts, strict=True):
-                cells += [text, *(_raw(None if value is None else of(value)) for of in column.raw.values())]
-            writer.writerow([*cells, *([table.title] if len(tables) > 1 else [])])
+                cells += [_as_text(text), *(_raw(None if value is None else of(value)) for of in column.raw.values())]
+            writer.writerow([*cells, *([_as_text(table.title)] if len(tables) > 1 else [])])
     return out.getvalue()
+
+
+def _as_text(text: str) -> str:
+    """Text that no spreadsheet takes for a formula; a number with a sign is none."""
+    text = printable(text)
+    return f"'{text}" if re.match(r"[=@]|[+-](?!\d|$)", text) else text
 
 
 def _raw(value: float | None) -> float | str:
@@ -192,13 +212,13 @@ def _raw(value: float | None) -> float | str:
 LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
-    "α": r"$\alpha$", "±": r"$\pm$",
+    "α": r"$\alpha$", "±": r"$\pm$", "`": r"\textasciigrave{}",
 }  # fmt: skip
 
 
 def to_latex(text: str) -> str:
     """Text with LaTeX's characters escaped; a minus before a number is one."""
-    escaped = "".join(LATEX.get(character, character) for character in text)
+    escaped = "".join(LATEX.get(character, character) for character in printable(text))
     # A bracket at a row's beginning would be an option of the line break before it.
     escaped = "{}" + escaped if escaped.startswith("[") else escaped
     return re.sub(r"(?<![\w\]])-(?=\d)", "$-$", escaped)

@@ -30,8 +30,18 @@ def run_all(
         score_test: which test sets are scored.
 
     Raises:
-        UserError: the first of the runs can't be done, and so none can; StorageError at any of them.
+        UserError: a run's settings can't be, and so none is begun; or the first of the runs can't be done, and so none can;
+            StorageError at any of them.
     """
+    from domaingap.study.preflight import check_run
+
+    counts: dict[Any, int] = {}
+    for run in runs:
+        if run.key not in finished:
+            try:
+                check_run(run.settings, counts)
+            except UserError as wrong:
+                raise run.placed(wrong) from wrong
     failed: list[tuple[Planned, str]] = []
     seconds: list[float] = []
     cost, trained, real = _costs(runs), 0, alongside(runs)

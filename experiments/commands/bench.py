@@ -27,6 +27,7 @@ from domaingap.data.transforms import Augmenter
 from domaingap.errors import UserError, trouble
 from domaingap.hashing import write_json
 from domaingap.models.regressor import LandmarkRegressor
+from domaingap.paths import check_file
 from domaingap.progress import console
 from domaingap.training import resolve, train_loader
 
@@ -36,8 +37,10 @@ TRAINING_CASES = (("resnet18", 128), ("mobilenetv3_small_100", 64))
 
 def bench(data_root: Path | None, seconds: float, threads: int, out: Path | None) -> int:
     """Measure, print, and write the ratios."""
-    if seconds <= 0 or threads < 1:
-        raise UserError("--seconds and --threads must be positive")
+    if out is not None:
+        check_file(out, "--out")
+    if data_root is not None:
+        open_reader("face_synthetics", data_root).records("all")
     torch.set_num_threads(threads)
     from domaingap.study.environment import hardware, versions
     from domaingap.study.tables import terminal

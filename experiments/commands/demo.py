@@ -71,7 +71,9 @@ def demo(runs_dir: Path | None, prepared_dir: Path, seed: int, quick: bool, wand
     """
     from domaingap.study.arguments import parse_settings, takes
     from domaingap.study.plan import Planned, finished_runs, with_companions
+    from domaingap.study.preflight import check_run
     from domaingap.study.run import open_real, open_synthetic
+    from domaingap.study.tables import terminal
     from domaingap.study.workers import run_all
     from experiments.commands.report import report
 
@@ -94,6 +96,7 @@ def demo(runs_dir: Path | None, prepared_dir: Path, seed: int, quick: bool, wand
         + (f": about five minutes on two cores; files go to {folder}" if left and not quick else f"; files go to {folder}"),
         markup=False,
     )
+    check_run(plan[0].settings)
     # Faces of both domains are made here where they aren't yet.
     open_synthetic(plan[0].settings)
     real = open_real(plan[0].settings)
@@ -111,7 +114,7 @@ def demo(runs_dir: Path | None, prepared_dir: Path, seed: int, quick: bool, wand
     console.print(f"demo done in {(time.monotonic() - began) / 60:.1f} min")
     print()
     for sentence in sentences(runs, longer, folder, picture, quick):
-        print(sentence)
+        terminal().print(sentence)
     return 0
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from domaingap.errors import UserError
 from domaingap.hashing import write_json
+from domaingap.sources import source
 from experiments.recipes import RECIPES
 
 if TYPE_CHECKING:
@@ -30,13 +31,14 @@ def evaluate(
     from domaingap.study.tables import terminal
 
     if not run.is_dir():
-        raise UserError(f"{run}: no such run; give a folder below --runs_dir")
+        problem = "a file, no run" if run.exists() else "no such run"
+        raise UserError(f"{run}: {problem}; give a folder below --runs_dir")
     if not (run / "result.json").is_file():
         raise UserError(f"{run}: no result.json, so this run isn't finished; give its command again to go on")
     record = read_record(run / "result.json")
     tests = [name.removeprefix("test/") for name in record.counts if name.startswith("test/")]
     wanted = on if on is not None else "common" if "common" in tests or not tests else tests[0]
-    names = [name.strip() for name in wanted.split(",") if name.strip()]
+    names = list(dict.fromkeys(name.strip() for name in wanted.split(",") if name.strip()))
     if not names:
         raise UserError("--on names no set; give val, common, challenging, full or private")
     if from_predictions:
@@ -81,6 +83,9 @@ def _score(
     if record.recipe not in RECIPES:
         raise UserError(f"{record.folder}: a run of {record.recipe}, which isn't a recipe here; known: {', '.join(RECIPES)}")
     settings = typed(RECIPES[record.recipe].settings, record.config, f"{record.folder / 'result.json'}: config")
+    known = ["val", *(["source_val"] if hasattr(settings, "synthetic") else []), *source(settings.real.source).test_sets]
+    if unknown := [name for name in names if name not in known]:
+        raise UserError(f"--on is {unknown[0]}, and there is no such set; known: {', '.join(known)}")
     roots = {"data_root": data_root, "prepared_dir": prepared_dir}
     settings = replace(settings, **{name: path for name, path in roots.items() if path is not None})  # type: ignore[arg-type]
     path = checkpoint or record.folder / CHECKPOINT

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from domaingap.errors import UserError
+from domaingap.paths import check_file, check_folder
+from domaingap.study.tables import terminal
 
 if TYPE_CHECKING:
     from domaingap.data.generated import FaceGenerator
 
 GAPS = ("label_gap", "appearance_gap", "population_gap")
-SIZES = (32, 1024)
 SHEET, LARGEST_SHEET = 24, 600
 """Faces of a preview, unless another number is asked for, and at most."""
 
@@ -48,22 +49,16 @@ def generate(
     if out is None and preview is None:
         raise UserError("nothing to write; give --out FOLDER for files, --preview FILE.png for a sheet, or both")
     number = n if n is not None else 100 if out is not None else SHEET
-    if number < 1:
-        raise UserError(f"--n is {number}; give at least 1")
-    if not SIZES[0] <= size <= SIZES[1]:
-        raise UserError(f"--size is {size}; it lies between {SIZES[0]} and {SIZES[1]} pixels")
-    if seed < 0:
-        raise UserError(f"--seed is {seed}; give 0 or more")
-    if workers is not None and workers < 1:
-        raise UserError(f"--workers is {workers}; give at least 1")
     if out is None and number > LARGEST_SHEET:
         raise UserError(f"--n is {number}; a sheet holds {LARGEST_SHEET} faces at most; give --out for more")
     gaps = dict(zip(GAPS, (label_gap, appearance_gap, population_gap), strict=True))
     for name, value in gaps.items():
         if value is not None and domain != "target":
             raise UserError(f"--{name} belongs to --domain target; the synthetic domain has no gap")
-        if value is not None and not 0 <= value <= 1:
-            raise UserError(f"--{name} is {value}; it lies between 0 and 1")
+    if out is not None:
+        check_folder(out, "--out")
+    if preview is not None:
+        check_file(preview, "--preview")
     from domaingap.data.generated import Dials, FaceGenerator
     from domaingap.data.render import write_faces
 
@@ -77,11 +72,11 @@ def generate(
         if 0 < written.made < written.total:
             how += f", {written.total - written.made} there already"
         speed = f" ({written.made / seconds:.0f} faces/s)" if written.made else ""
-        print(f"{written.total} {domain} faces, {how}{speed}: {out}")
+        terminal().print(f"{written.total} {domain} faces, {how}{speed}: {out}")
     if preview is not None:
         shown = min(number, SHEET) if out is not None else number
         _write_sheet(generator, shown, size, preview, plain)
-        print(f"{shown} {domain} faces: {preview}")
+        terminal().print(f"{shown} {domain} faces: {preview}")
     return 0
 
 

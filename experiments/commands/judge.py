@@ -19,6 +19,7 @@ from domaingap.errors import DataError, UserError, trouble
 from domaingap.hashing import write_json
 from domaingap.landmarks import to_ibug68
 from domaingap.parallel import spread, worker_count
+from domaingap.paths import check_file
 from domaingap.progress import track
 from domaingap.statistics import wilson_interval
 from domaingap.study.tables import terminal
@@ -71,10 +72,8 @@ def judge(data_root: Path, n: int, size: int, seed: int, out: Path | None, worke
         out: JSON file for the figures.
         workers: processes; all cores by default.
     """
-    if n < 1:
-        raise UserError(f"--n is {n}; give at least 1")
-    if not 32 <= size <= 1024:
-        raise UserError(f"--size is {size}; it lies between 32 and 1024 pixels")
+    if out is not None:
+        check_file(out, "--out")
     source, choice = PHOTOGRAPHS
     reader = open_reader(source, data_root)
     parts = [part for part in reader.source.choice(choice) if part in reader.parts()]

@@ -8,6 +8,7 @@ from typing import Literal
 
 from domaingap.errors import UserError, trouble
 from domaingap.hashing import write_atomically
+from domaingap.paths import check_file
 from domaingap.progress import console
 from domaingap.study.compare import Strategies
 from domaingap.study.original_study import original_study_table
@@ -41,6 +42,8 @@ def report(runs_dir: Path, format: Format, style: Style, out: Path | None, on: s
         out: the file to write instead.
         on: the faces whose NME the tables of strategies and of pairs are about.
     """
+    if out is not None:
+        check_file(out, "--out")
     found = read_records(runs_dir)
     found.say()
     if not found.records:

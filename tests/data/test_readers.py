@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -105,7 +106,7 @@ BAD_PTS = [
     (pts(version="JPEG"), 1, "expected 'version: 1'"),
     (pts(close=""), 71, "no closing"),
     ("version: 1\nn_points: 68\n", 1, "no '{'"),
-    ("", 1, "no '{'"),
+    ("", 1, "is empty"),
 ]
 
 
@@ -128,6 +129,152 @@ def test_odd_but_valid_pts(tmp_path: Path) -> None:
     path.write_bytes(b"\xff\xfe\x00\x01")
     with pytest.raises(DataError, match="not a text file"):
         read_pts(path)
+
+
+@pytest.mark.parametrize(
+    "encode",
+    [
+        lambda text: text.encode("utf-16"),
+        lambda text: b"\xfe\xff" + text.encode("utf-16-be"),
+        lambda text: text.encode("utf-32"),
+        lambda text: text.encode("utf-8-sig"),
+        lambda text: text.replace("\n", "\r").encode(),
+        lambda text: ("# von J\u00fcrgen\n// " + text[:0] + "\n" + text).encode("latin-1"),
+        lambda text: text.replace("n_points:  68", " n_points :  68  ").encode(),
+        lambda text: text.replace(".25", ".25 # nose")[:0].encode() + text.replace(".25", ".25e0").encode(),
+    ],
+)
+def test_text_as_editors_save_it(tmp_path: Path, encode: Callable[[str], bytes]) -> None:
+    path = tmp_path / "face.pts"
+    path.write_bytes(encode(pts()))
+    np.testing.assert_allclose(read_pts(path)[:2], [(-0.5, 0.25), (0.5, 1.25)])
+
+
+def line_4(line: str) -> bytes:
+    return pts(points=[line, *["1 2"] * 67]).encode()
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (line_4("1,5 2,5"), r":4: expected two numbers, found '1,5 2,5'; write the decimal sign as a point"),
+        (line_4("1e999 2"), ":4: a coordinate is not finite"),
+        (line_4("0x10 2"), ":4: expected two numbers, found '0x10 2'"),
+        (line_4("1_0 2"), ":4: expected two numbers, found '1_0 2'"),
+        (line_4("\u0661 2"), ":4: expected two numbers"),
+        (line_4("Infinity 2"), ":4: a coordinate is not finite"),
+        (line_4("1" * 100_000), r":4: expected two numbers, found '1{57}\.\.\.'"),
+        (line_4("1 " * 50_000), r":4: expected two numbers, found"),
+        (pts(n="n_points: 68\nn_points: 68").encode(), ":3: n_points stands twice"),
+        (pts().encode()[:300] + b"\0" * 400, "not a text file .it holds zero bytes"),
+        (pts().encode("utf-16-le"), "not a text file .it holds zero bytes"),
+        (pts().encode("utf-16")[:-1], "not a text file .UTF-16-LE"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(range(256)), "not a text file"),
+        (bytes(range(128, 256)) * 4, "not a text file"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n", "is a pointer of Git LFS; run git lfs pull"),
+        (b" " * 5_000_000, "has 5,000,000 bytes, more than the 4,194,304 that are read"),
+        (b"\n \n", ":1: is empty"),
+    ],
+)
+def test_text_that_is_no_annotation_is_named(tmp_path: Path, content: bytes, problem: str) -> None:
+    path = tmp_path / "face.pts"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=problem) as error:
+        read_pts(path)
+    message = str(error.value)
+    assert message.startswith(f"{path}:") and message.isprintable() and len(message) < len(str(path)) + 200
+
+
+def test_a_message_is_one_line_whatever_the_file_is_called(tmp_path: Path) -> None:
+    path = tmp_path / "a\nb\udce9.pts"
+    path.write_text("x")
+    with pytest.raises(DataError, match=r"a\\nb\\udce9.pts:1: expected 'version: 1'"):
+        read_pts(path)
+
+
+def nested(depth: int) -> str:
+    return '{"face": ' + "[" * depth + "]" * depth + "}"
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (nested(100_000), "nested too deep|neither face.standard"),
+        ('{"face": ' + "7" * 5000 + "}", "not JSON of a face"),
+        ('{"face": 1, "face": 2}', "the key 'face' stands twice in one object"),
+        ("[]", "neither face.standard"),
+        ("null", "neither face.standard"),
+        ('"face"', "neither face.standard"),
+        ("", ":1: is empty"),
+        ('{"face": {"standard": {"a": {}}}}', "neither face.standard"),
+    ],
+)
+def test_json_that_is_no_annotation_is_named(tmp_path: Path, text: str, problem: str) -> None:
+    write_dgfaces(tmp_path, n=1)
+    write_synthface(tmp_path / "s", identities=1, frames=1)
+    for reader in (DGFacesReader(tmp_path), SynthFaceReader(tmp_path / "s")):
+        path = reader.records("all")[0].annotation_path
+        path.write_text(text)
+        with pytest.raises(
+            DataError, match=problem.replace("neither face.standard", "neither face.standard|no landmarks.2D")
+        ):
+            reader.read_landmarks(path)
+
+
+@pytest.mark.parametrize(
+    ("x", "problem"),
+    [
+        (True, "key point 3: true is no number"),
+        ("12.5", 'key point 3: "12.5" is no number'),
+        (None, "key point 3: null is no number"),
+        ([1], "is no number"),
+        (10**400, "key point 3 is not finite"),
+        (float("nan"), "key point 3 is not finite"),
+        (float("-inf"), "key point 3 is not finite"),
+    ],
+)
+def test_json_coordinates_are_numbers(tmp_path: Path, x: object, problem: str) -> None:
+    write_dgfaces(tmp_path, n=1)
+    path = DGFacesReader(tmp_path).records("all")[0].annotation_path
+    content = json.loads(path.read_text())
+    content["face"]["standard"]["03"]["pixel_2d"]["x"] = x
+    path.write_text(json.dumps(content))
+    with pytest.raises(DataError, match=problem):
+        DGFacesReader(tmp_path).read_landmarks(path)
+
+
+def test_dgfaces_points_are_numbered_without_gaps(tmp_path: Path) -> None:
+    write_dgfaces(tmp_path, n=1)
+    path = DGFacesReader(tmp_path).records("all")[0].annotation_path
+    content = json.loads(path.read_text())
+    content["face"]["standard"]["70"] = content["face"]["standard"].pop("05")
+    path.write_text(json.dumps(content))
+    with pytest.raises(DataError, match="key points aren't numbered in a row"):
+        DGFacesReader(tmp_path).read_landmarks(path)
+
+
+def test_all_problems_of_a_part_are_found(tmp_path: Path) -> None:
+    write_300w(tmp_path)
+    for name in ("100_1.jpg", "101_1.jpg"):
+        (tmp_path / "afw" / name).unlink()
+    shutil.copy(tmp_path / "afw" / "102_1.jpg", tmp_path / "afw" / "102_1.png")
+    reader = Ibug300WReader(tmp_path)
+    with pytest.raises(DataError, match=r"\(and 2 more like it\)$"):
+        reader.records("afw")
+    assert [error.more for error in reader.problems["afw"]] == [0, 0, 0]
+    assert reader.skipped["afw"] == {"mirrored copy": 1}
+    for name in ("image_003_1.pts", "image_003_2.pts"):
+        (tmp_path / "ibug" / name).write_text("version: 1")
+    with pytest.raises(DataError, match=r"image_003_1.pts.*\(and 1 more like it\)$"):
+        reader.landmarks("ibug")
+
+
+def test_numbers_are_told_apart_whatever_their_zeros(tmp_path: Path) -> None:
+    write_face_synthetics(tmp_path / "faces", n=3)
+    for old, new in (("000000", "000010"), ("000001", "000100"), ("000002", "001000")):
+        for suffix in (".png", "_ldmks.txt"):
+            (tmp_path / "faces" / (old + suffix)).rename(tmp_path / "faces" / (new + suffix))
+    assert FaceSyntheticsReader(tmp_path / "faces").names("all") == ["000010", "000100", "001000"]
 
 
 def test_points_outside_the_picture_are_kept(tmp_path: Path) -> None:
@@ -209,7 +356,7 @@ def test_synthface_finds_its_json_by_the_numbers(tmp_path: Path) -> None:
     (tmp_path / "metadata_0000000_000.json").unlink()
     assert SynthFaceReader(tmp_path).count("all").skipped == {"image without JSON": 1}
     (tmp_path / "img_0000000_001.jpg").unlink()
-    with pytest.raises(DataError, match=r"metadata_0000000_001.json: no img_0000000_001.jpg"):
+    with pytest.raises(DataError, match=r"metadata_0000000_001.json: no image img_0000000_001.jpg"):
         SynthFaceReader(tmp_path).records("all")
 
 
@@ -312,7 +459,7 @@ def test_absent_and_empty(tmp_path: Path) -> None:
 def test_pts_without_image_is_named(tmp_path: Path) -> None:
     write_300w(tmp_path)
     (tmp_path / "lfpw" / "trainset" / "image_0003.png").unlink()
-    with pytest.raises(DataError, match=r"image_0003.pts: no image"):
+    with pytest.raises(DataError, match=r"image_0003.pts: no image image_0003.jpg or .png beside it"):
         Ibug300WReader(tmp_path).records("lfpw/trainset")
 
 

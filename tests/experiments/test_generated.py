@@ -208,6 +208,7 @@ def test_a_file_for_both_domains_is_still_checked(cli: Cli, tmp_path: Path) -> N
     config = tmp_path / "wrong.yaml"
     config.write_text("synthetic:\n  source: generated\nfit:\n  stepz: 3\n")
     fails(cli("run", "real_only", "--config", config), f"{config}:4", "stepz")
+    config.write_text("synthetic:\n  source: generated\n")
     fails(cli("run", "real_only", f"--config={config}", "--synthetic.source=generated"), "synthetic")
 
 

@@ -83,7 +83,7 @@ def test_check_only_and_pairs_without_a_network(cli: Cli, tmp_path: Path, monkey
 
 
 def test_wrong_files(cli: Cli, tmp_path: Path) -> None:
-    fails(cli("laboratory", tmp_path / "none.yaml"), "none.yaml", "No such file")
+    fails(cli("laboratory", tmp_path / "none.yaml"), "none.yaml", "no such file")
     file = tmp_path / "real.yaml"
     file.write_text("method: grid\nparameters: {recipe: {value: real_only}}\n")
     fails(cli("laboratory", file), "real.yaml", "generated faces", "real.source")

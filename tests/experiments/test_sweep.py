@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from domaingap.errors import UserError
 from domaingap.study.plan import planned_runs
 from experiments.recipes import RECIPES
 from tests.conftest import Answer
@@ -23,7 +24,7 @@ def write(path: Path, *documents: dict[str, object]) -> Path:
     return path
 
 
-def grid(**parameters: object) -> dict[str, object]:
+def grid(**parameters: object) -> dict[str, Any]:
     return {
         "method": "grid",
         "parameters": {
@@ -57,12 +58,12 @@ def test_plan(cli: Cli, tmp_path: Path) -> None:
     assert not (tmp_path / "runs").exists()
 
 
-def test_the_first_parameter_changes_slowest_and_nesting_is_dots() -> None:
-    from domaingap.study.plan import _grid
-
-    document = {"parameters": {"a": {"values": [1, 2]}, "fit": {"parameters": {"steps": {"values": [3, 4]}}}}}
-    cells = [tuple(cell.items()) for cell in _grid(Path("f"), document)]
-    assert cells == [(("a", a), ("fit.steps", b)) for a in (1, 2) for b in (3, 4)]
+def test_the_first_parameter_changes_slowest_and_nesting_is_dots(tmp_path: Path) -> None:
+    steps = {"fit": {"parameters": {"steps": {"values": [3, 4]}}}}
+    document = grid(recipe="real_only", seed=[1, 2])
+    document["parameters"] |= steps
+    runs = planned_runs(write(tmp_path / "s.yaml", document), [], RECIPES)
+    assert [(run.settings.seed, run.settings.fit.steps) for run in runs] == [(a, b) for a in (1, 2) for b in (3, 4)]
 
 
 def test_a_sweep_runs_goes_on_and_ends_in_a_table(
@@ -113,13 +114,28 @@ def test_a_sweep_runs_goes_on_and_ends_in_a_table(
 def test_a_failed_run_does_not_stop_the_others(
     cli: Cli, quick: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file = write(tmp_path / "s.yaml", grid(recipe="real_only", n_real=[5, 5000, 6]))
+    from domaingap.study import run
+
+    execute = run.execute
+
+    def fails_once(recipe: Any, settings: Any, alongside: Any = ()) -> Any:
+        if settings.n_real == 8:
+            raise UserError("somebody took the picture away")
+        return execute(recipe, settings, alongside)
+
+    monkeypatch.setattr(run, "execute", fails_once)
+    file = write(tmp_path / "s.yaml", grid(recipe="real_only", n_real=[5, 8, 6]))
     answer = cli("sweep", file, *quick)
     assert answer.code == 1
-    assert "[2/3] real_only failed: --n_real is 5000" in answer.err
+    assert "[2/3] real_only failed: somebody took the picture away" in answer.err
     assert "2 of 3 runs finished" in answer.err and "1 failed" in answer.err
-    assert "failed: real_only n_real 5000 seed 0" in answer.err
+    assert "failed: real_only n_real 8 seed 0" in answer.err
     assert len(folders(tmp_path)) == 2
+    # What can be known beforehand is: nothing is begun.
+    file = write(tmp_path / "u.yaml", grid(recipe="real_only", n_real=[9, 5000]))
+    fails(cli("sweep", file, *quick), "u.yaml:", "n_real is 5000, but there are 28 training faces")
+    assert len(folders(tmp_path)) == 2
+    monkeypatch.setattr(run, "execute", execute)
 
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("oops")
@@ -157,7 +173,7 @@ def test_runs_go_below_the_files_name_by_default(tmp_path: Path) -> None:
         ("method: grid\ngrid: 1\nparameters: {recipe: {value: real_only}}", ["unknown key 'grid'"]),
         ("method: [grid", ["not YAML"]),
         ("", ["empty"]),
-        ("- 1", ["method: grid"]),
+        ("- 1", ["s.yaml:1", "key: value", "a sweep's YAML file"]),
     ],
 )
 def test_malformed_files(cli: Cli, tmp_path: Path, text: str, fragments: list[str]) -> None:
@@ -168,7 +184,7 @@ def test_malformed_files(cli: Cli, tmp_path: Path, text: str, fragments: list[st
 
 def test_wrong_options(cli: Cli, tmp_path: Path) -> None:
     fails(cli("sweep"), "FILE")
-    fails(cli("sweep", tmp_path / "none.yaml"), "none.yaml", "No such file")
+    fails(cli("sweep", tmp_path / "none.yaml"), "none.yaml", "no such file")
     file = write(tmp_path / "s.yaml", grid(recipe="real_only"))
     fails(cli("sweep", file, "--alpha", "0.5"), "--alpha", "not a setting of any run")
     fails(cli("sweep", file, "--n_real"), "--n_real needs a value")
@@ -240,8 +256,20 @@ def test_a_damaged_result_is_passed_over(cli: Cli, quick: list[str], tmp_path: P
     assert "2 runs, 1 of them finished before" in answer.err and "2 of 2 runs finished, 1 of them now" in answer.err
 
 
-def test_no_alpha_is_scored_before_all_are_there(cli: Cli, quick: list[str], tmp_path: Path) -> None:
-    file = write(tmp_path / "s.yaml", grid(recipe="mixing", alpha=[0, 1, 1.5], n_real=9))
+def test_no_alpha_is_scored_before_all_are_there(
+    cli: Cli, quick: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from domaingap.study import run
+
+    execute = run.execute
+
+    def fails_once(recipe: Any, settings: Any, alongside: Any = ()) -> Any:
+        if settings.alpha == 0.5:
+            raise RuntimeError("the machine was struck by lightning")
+        return execute(recipe, settings, alongside)
+
+    monkeypatch.setattr(run, "execute", fails_once)
+    file = write(tmp_path / "s.yaml", grid(recipe="mixing", alpha=[0, 1, 0.5], n_real=9))
     answer = cli("sweep", file, *quick, "--adapter.kind=shift")
     assert answer.code == 1 and "1 of 3 α have no validation NME" in answer.err
     contents = [json.loads(path.read_text()) for path in (tmp_path / "runs").rglob("result.json")]

@@ -226,7 +226,7 @@ def test_bad_input_is_named() -> None:
     ):
         with pytest.raises(UserError, match=message):
             LabelAdapter.fit(*arguments)
-    with pytest.raises(UserError, match="adapter.kind 'cubic' is unknown"):
+    with pytest.raises(UserError, match="adapter.kind is cubic; known: auto"):
         LabelAdapter.fit(truth, truth, kind="cubic")
     with pytest.raises(UserError, match="3 groups for 10 pairs"):
         LabelAdapter.fit(truth, truth, groups=[1, 2, 3])

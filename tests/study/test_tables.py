@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 
 import pytest
 
@@ -50,7 +51,7 @@ def test_markdown() -> None:
     assert (
         lines[0] == "**T [bold]a[/bold]**" and lines[2] == "| name [x] | NME % | change |" and lines[3] == "|---|---:|---:|"
     )
-    assert lines[4] == r"| a\|b [red] 5%_$ | 1.23 [1.00, 2.00] | -0.5 [-1.0, +0.2] |"
+    assert lines[4] == r"| a\|b [red] 5%\_$ | 1.23 [1.00, 2.00] | -0.5 [-1.0, +0.2] |"
     assert lines[-1] == "note [i] α < 1  "
 
 
@@ -77,3 +78,24 @@ def test_latex_is_escaped() -> None:
     assert row("[x]") == r"{}[x] \\", "not an option of the line break before it"
     assert row(r"\{}~^#&") == r"\textbackslash{}\{\}\textasciitilde{}\textasciicircum{}\#\& \\"
     assert row("a-1 2-3 -4") == r"a-1 2-3 $-$4 \\"
+
+
+ODD = "[bold]x[/] | *a* _b_ a_b `c` <i> ~ [l](u) \x1b[31m\n# $5 ^"
+
+
+def test_odd_text_stays_text_in_every_rendering(capsys: pytest.CaptureFixture[str]) -> None:
+    cells = [[ODD], ["=cmd|' /C calc'!A0"], ["@x"], ["-cmd"], ["-0.5 [-1.0, +0.2]"], ["- item"], ['a,b "c"']]
+    odd = Table(ODD, [Column(ODD)], cells, [ODD, "# own"])
+    print_tables([odd])
+    out = capsys.readouterr().out
+    assert "[bold]x[/] | *a* _b_ a_b `c` <i> ~ [l](u) \\x1b[31m" in out and "\x1b" not in out
+    lines = render([odd], "markdown").splitlines()
+    assert len(lines) == 2 + 2 + len(cells) + 1 + 2, "a cell is one line"
+    assert lines[4] == r"| [bold]x[/] \| \*a\* \_b\_ a_b \`c\` \<i> \~ [l]\(u) \\x1b[31m\\n# $5 ^ |"
+    assert lines[9] == r"| \- item |" and lines[-1] == r"\# own  "
+    rows = list(csv.reader(io.StringIO(render([odd], "csv"))))
+    assert [row[0] for row in rows[2:]] == ["'=cmd|' /C calc'!A0", "'@x", "'-cmd", "-0.5 [-1.0, +0.2]", "'- item", 'a,b "c"']
+    text = render([odd], "latex")
+    for character in "_$^~#":
+        assert not re.search(rf"(?<!\\){re.escape(character)}", re.sub(r"\$-\$", "", text)), character
+    assert r"\textbackslash{}x1b[31m" in text and "\x1b" not in text

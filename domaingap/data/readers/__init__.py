@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from domaingap.data.readers.base import FaceSource, PartCount, Reader, Record
+from domaingap.data.readers.listing import subfolders
 from domaingap.errors import DataError, UserError
 from domaingap.sources import Source, face_sources, names, source
 
@@ -38,7 +39,7 @@ def sources_in(data_root: Path) -> list[Source]:
     if not data_root.is_dir():
         raise DataError(data_root, "no such folder", advice="point --data_root at the folder that holds the data sets")
     files = {s.folder: s for s in map(source, names()) if s.folder is not None}
-    present = [s for folder, s in files.items() if (data_root / folder).is_dir()]
+    present = [s for folder, s in files.items() if subfolders(data_root, folder)]
     if not present:
         folders = ", ".join(f"{folder}/" for folder in files)
         raise DataError(data_root, f"holds none of {folders}", advice="see README, section Data")

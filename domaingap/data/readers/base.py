@@ -3,7 +3,6 @@ named)."""
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from abc import ABC, abstractmethod
@@ -17,13 +16,13 @@ from typing import Any, ClassVar, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from domaingap.data.files import unreadable
+from domaingap.data.readers.listing import Listing, distinct, subfolders, unpacked
 from domaingap.data.sample import Sample
 from domaingap.errors import DataError, UserError
 from domaingap.hashing import digest
 from domaingap.provenance import Terms
 from domaingap.sources import Source
-
-IMAGE_SUFFIXES = (".jpg", ".png", ".jpeg", ".JPG", ".PNG")
 
 
 class Record(NamedTuple):
@@ -114,24 +113,35 @@ class FaceSource(ABC):
             raise UserError(f"{self.source.name} has no part {part!r}; its parts: {', '.join(self.source.parts)}")
 
 
+class Signatures(NamedTuple):
+    """What tells changes of a part: of the files that matter, and of these and what lies beside them."""
+
+    files: str
+    folders: str
+
+
 class Reader(FaceSource):
     """Finds and reads the faces of a data set below ``root``.
 
     Attributes:
-        files: the names of the files whose content counts: pictures and annotations.
+        files: the names of the files whose content counts: pictures and annotations, in any case.
+        aside: the names of files that belong to the release and aren't read.
         depth: folder levels below a part's that hold such files.
         skipped: of each part that was looked at, how many files were passed over, and why.
+        problems: of each part that was looked at, what keeps it from being used.
         doubts: how many annotations read so far look wrong, and in what.
     """
 
     more = "add data"
     files: ClassVar[re.Pattern[str]]
+    aside: ClassVar[re.Pattern[str] | None] = None
     depth: ClassVar[int] = 0
 
     def __init__(self, root: Path | str) -> None:
         self.root = Path(root)
         self.where = str(self.root)
         self.skipped: dict[str, Counter[str]] = {}
+        self.problems: dict[str, list[DataError]] = {}
         self.doubts: Counter[str] = Counter()
         self._records: dict[str, list[Record]] = {}
         if not self.root.is_dir():
@@ -144,22 +154,44 @@ class Reader(FaceSource):
     @classmethod
     def open(cls, data_root: Path | str, root: Path | str | None = None, generated: Any = None) -> Self:
         assert cls.source.folder is not None
-        return cls(Path(data_root) / (root if root is not None else cls.source.folder))
+        if root is not None:
+            return cls(Path(data_root) / root)
+        found = distinct(subfolders(Path(data_root), cls.source.folder))
+        if len(found) > 1:
+            raise _ambiguous(Path(data_root), found, cls.source.title)
+        return cls(found[0] if found else Path(data_root) / cls.source.folder)
 
     @abstractmethod
     def find(self, part: str) -> list[Record]:
-        """The faces of a part, unsorted; counts what it passes over in ``self.skipped[part]``."""
+        """The faces of a part, unsorted; counts what it passes over in ``self.skipped[part]``, and adds to
+        ``self.problems[part]`` what makes the part unusable rather than raising it."""
 
     @abstractmethod
     def read_landmarks(self, path: Path) -> NDArray[np.float64]:
         """The 68 points [68, 2] of an annotation file in pixels counted from 0; DataError with file and line otherwise."""
 
+    def places(self, part: str) -> list[Path]:
+        """The folders that a part could be, in whatever case and nested as archives unpack; several are ambiguous."""
+        return [unpacked(self.root, self.files)]
+
     def part_folder(self, part: str) -> Path:
-        """Where a part lies."""
-        return self.root
+        """Where a part lies, or would."""
+        return next(iter(self.places(part)), self.root / part)
 
     def parts(self) -> list[str]:
-        return [part for part in self.source.parts if self.part_folder(part).is_dir()]
+        return [part for part in self.source.parts if self.places(part)]
+
+    def strangers(self) -> list[str]:
+        """Folders and files of the release's folder that belong to no part of it, for a look by the user."""
+        return []
+
+    def listing(self, part: str, folder: Path) -> Listing:
+        """What lies in a folder of a part; its counts and problems are the part's from then on."""
+        listing = Listing(folder, self.files, self.aside)
+        self.skipped[part].update(listing.skipped)
+        self.problems[part].extend(listing.problems)
+        listing.skipped, listing.problems = self.skipped[part], self.problems[part]
+        return listing
 
     def names(self, part: str) -> list[str]:
         return [record.name for record in self.records(part)]
@@ -169,14 +201,20 @@ class Reader(FaceSource):
 
         While it stays the same, so does what is read; copied files have another. Nothing is opened, and no record is made.
         """
+        return self.signatures(part).files
+
+    def signatures(self, part: str) -> Signatures:
+        """What tells changes of a part: of its files, and of what lies beside them."""
         found: list[str] = []
-        figures = array("q")
+        figures, folders = array("q"), array("q")
         match, stat, add = self.files.fullmatch, os.stat, figures.append
 
         def visit(path: str, prefix: str, depth: int) -> None:
             # Names relative to an open folder are looked up faster than whole paths.
             folder = os.open(path, os.O_RDONLY)
             try:
+                # A folder's time changes with every name in it.
+                folders.append(os.fstat(folder).st_mtime_ns)
                 for name in sorted(name for name in os.listdir(folder) if match(name)):
                     found.append(prefix + name)
                     try:
@@ -197,51 +235,77 @@ class Reader(FaceSource):
         try:
             visit(str(folder), "", self.depth)
         except OSError as error:
-            raise DataError(error.filename or folder, f"can't be read ({error.strerror})") from error
-        return digest([os.fsencode("\0".join(found)), figures.tobytes()])
+            raise unreadable(error.filename or folder, error) from error
+        files = digest([os.fsencode("\0".join(found)), figures.tobytes()])
+        return Signatures(files, digest([files.encode(), folders.tobytes()]))
 
     def records(self, part: str) -> list[Record]:
         """The faces of a part sorted by name.
 
         Raises:
-            DataError: the part is absent or empty, or holds more faces than were published.
+            DataError: the part is absent or empty, holds more faces than were published, or has problems: the first of
+                them, after all were found.
         """
         if part not in self._records:
-            folder = self._folder(part)
-            self.skipped[part] = Counter()
-            records = sorted(self.find(part))
-            if not records:
-                raise DataError(folder, "no annotated face in this folder", advice="see README, section Data")
-            published = self.source.parts[part]
-            if published is not None and len(records) > published:
-                raise DataError(
-                    folder,
-                    f"{len(records)} annotated faces, but the release has {published}",
-                    advice="take out what isn't part of it",
-                )
+            self._check_part(part)
+            self.skipped[part], self.problems[part] = Counter(), []
+            problems, records = self.problems[part], []
+            try:
+                folder = self._folder(part)
+                records = sorted(self.find(part))
+            except DataError as error:
+                problems.append(error)
+            else:
+                if not records and not problems:
+                    problems.append(self._empty(part, folder))
+                published = self.source.parts[part]
+                if published is not None and len(records) > published:
+                    text = f"{len(records)} annotated faces, but the release has {published}"
+                    problems.append(DataError(folder, text, advice="take out what isn't part of it"))
+            if problems:
+                raise DataError.first_of(problems)
             self._records[part] = records
         return self._records[part]
 
+    def _empty(self, part: str, folder: Path) -> DataError:
+        there = ", ".join(f"{n} {why}" for why, n in self.skipped[part].items())
+        text = "no annotated face in this folder" + (f" (passed over: {there})" if there else "")
+        return DataError(folder, text, advice="see README, section Data")
+
     def _folder(self, part: str) -> Path:
         self._check_part(part)
-        folder = self.part_folder(part)
-        if not folder.is_dir():
-            raise DataError(folder, "no such folder", advice=f"part {part} of {self.source.name} is expected there")
-        return folder
+        places = self.places(part)
+        if not places:
+            advice = f"part {part} of {self.source.name} is expected there"
+            raise DataError(self.part_folder(part), "no such folder", advice=advice)
+        if len(places) > 1:
+            raise _ambiguous(self.root, places, f"part {part}")
+        return places[0]
 
     def count(self, part: str) -> PartCount:
         found = len(self.records(part))
         return PartCount(part, found, self.source.published(part, found), dict(self.skipped[part]))
 
     def landmarks(self, part: str) -> NDArray[np.float64]:
-        """All points of a part [N, 68, 2] in the order of its records; says how many annotations look wrong."""
+        """All points of a part [N, 68, 2] in the order of its records; says how many annotations look wrong.
+
+        Raises:
+            DataError: the first annotation that can't be read, after all were looked at.
+        """
         from domaingap.progress import console
 
         self.doubts.clear()
-        points = np.stack([self.read_landmarks(record.annotation_path) for record in self.records(part)])
+        points, errors = [], []
+        for record in self.records(part):
+            try:
+                points.append(self.read_landmarks(record.annotation_path))
+            except DataError as error:
+                errors.append(error)
+        if errors:
+            raise DataError.first_of(errors)
         for doubt, n in self.doubts.items():
-            console.print(f"warning: {self.source.name} {part}: {doubt} in {n} of {len(points)} faces")
-        return points
+            console.print(f"warning: {self.source.name} {part}: {doubt} in {n} of {len(points)} faces", markup=False)
+        return np.stack(points)
 
     def read(self, record: Record) -> Sample:
         """The annotated face behind a record."""
@@ -255,46 +319,6 @@ class Reader(FaceSource):
         )
 
 
-def read_text(path: Path) -> str:
-    """A text file's content; DataError where it is missing or no text."""
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError as error:
-        raise DataError(path, "no such annotation file") from error
-    except UnicodeDecodeError as error:
-        raise DataError(path, "not a text file", advice="fetch this file again") from error
-
-
-def read_json(path: Path) -> Any:
-    """A JSON file's content; DataError where it is missing or none."""
-    try:
-        return json.loads(read_text(path))
-    except json.JSONDecodeError as error:
-        raise DataError(path, f"not JSON ({error.msg})", line=error.lineno) from error
-
-
-def check_finite(path: Path, points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The points [N, 2] of a file; DataError names the first, counted from 1, that isn't finite."""
-    finite = np.isfinite(points).all(axis=1)
-    if not finite.all():
-        raise DataError(path, f"key point {int(np.flatnonzero(~finite)[0]) + 1} is not finite")
-    return points
-
-
-def parse_points(path: Path, lines: Sequence[tuple[int, str]], expected: int) -> NDArray[np.float64]:
-    """Points [expected, 2] from numbered lines ``x y``; DataError names the first line that is off."""
-    points = np.empty((expected, 2))
-    for i, (number, line) in enumerate(lines):
-        if i == expected:
-            raise DataError(path, f"more than {expected} points", line=number)
-        fields = line.split()
-        try:
-            x, y = (float(field) for field in fields)
-        except ValueError as error:
-            raise DataError(path, f"expected two numbers, found {line.strip()!r}", line=number) from error
-        if not (np.isfinite(x) and np.isfinite(y)):
-            raise DataError(path, f"a coordinate is not finite: {line.strip()!r}", line=number)
-        points[i] = x, y
-    if len(lines) < expected:
-        raise DataError(path, f"{len(lines)} points, expected {expected}", line=lines[-1][0] if lines else 1)
-    return points
+def _ambiguous(parent: Path, folders: Sequence[Path], what: str) -> DataError:
+    names = " and ".join(sorted(str(folder.relative_to(parent)) for folder in folders))
+    return DataError(parent, f"{names} could each be {what}", advice="keep the one that is meant")

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from domaingap.data.readers.base import Reader, Record, parse_points, read_text
+from domaingap.data.readers.base import Reader, Record
 from domaingap.data.readers.generated import written_terms
-from domaingap.errors import DataError
+from domaingap.data.readers.listing import IMAGE, fold, pairs
+from domaingap.data.readers.text import parse_points, read_lines
 from domaingap.landmarks import to_ibug68
 from domaingap.provenance import Terms
 from domaingap.sources import Licence, Source
@@ -40,34 +41,34 @@ class FaceSyntheticsReader(Reader):
         homepage="https://github.com/microsoft/FaceSynthetics",
         layout="NNNNNN.png, NNNNNN_seg.png and NNNNNN_ldmks.txt",
     )
-    files = re.compile(r"(\d+)(?:\.png|_ldmks\.txt)")
+    files = re.compile(rf"[0-9]+(?:_ldmks\.txt|{IMAGE})", re.IGNORECASE)
+    # Masks; and what `data generate` writes beside the release's files.
+    aside = re.compile(r"[0-9]+_(?:seg\.png|face\.npz)|generated\.json|croissant\.json", re.IGNORECASE)
 
     def find(self, part: str) -> list[Record]:
-        names = set(os.listdir(self.root))
-        root, records = f"{self.root}{os.sep}", []
-        for name in names:
-            if not (match := self.files.fullmatch(name)):
-                continue
-            number = match[1]
-            image, annotation = f"{number}.png", f"{number}_ldmks.txt"
-            if name == annotation:
-                if image not in names:
-                    raise DataError(self.root / name, f"no {image} beside it", advice="unpack the archive again")
-                records.append(Record(number, part, number, root + image, root + annotation))
-            elif annotation not in names:
-                self.skipped[part]["image without _ldmks.txt"] += 1
-        return records
+        folder = self.part_folder(part)
+        listing = self.listing(part, folder)
+        if listing.folders:
+            self.skipped[part]["subfolder"] += len(listing.folders)
+        prefix = f"{folder}{os.sep}"
+        found = pairs(listing, _split, "image without _ldmks.txt", "", ".png")
+        return [Record(key, part, key, prefix + image, prefix + annotation) for key, image, annotation in found]
 
     def terms(self) -> frozenset[Terms]:
         """Generated faces in this layout bring their own; where others lie among them, both hold."""
-        written = written_terms(self.root)
+        folder = self.part_folder("all")
+        written = written_terms(folder)
         if written is None:
             return super().terms()
-        names = set(os.listdir(self.root))
+        names = {fold(name) for name in os.listdir(folder)}
         labels = (name.removesuffix("_ldmks.txt") for name in names if name.endswith("_ldmks.txt"))
         ours = all(f"{number}_face.npz" in names for number in labels)
         return written if ours else written | super().terms()
 
     def read_landmarks(self, path: Path) -> NDArray[np.float64]:
-        lines = [(n, line) for n, line in enumerate(read_text(path).splitlines(), start=1) if line.strip()]
-        return to_ibug68(parse_points(path, lines, 70)).astype(np.float64)
+        return to_ibug68(parse_points(path, read_lines(path), 70)).astype(np.float64)
+
+
+def _split(name: str) -> tuple[str, bool]:
+    number, separator, _ = name.partition("_")
+    return (number, True) if separator else (name.partition(".")[0], False)

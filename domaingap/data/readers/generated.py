@@ -27,7 +27,7 @@ def written_terms(folder: Path) -> frozenset[Terms] | None:
         try:
             said = json.loads((folder / name).read_text(encoding="utf-8"))
             return read_terms(said["terms"]) if "terms" in said else frozenset({OWN})
-        except (OSError, ValueError, TypeError):
+        except (OSError, ValueError, TypeError, RecursionError):
             continue
     return None
 

@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from domaingap.data.readers.base import Reader, Record, check_finite, read_json
+from domaingap.data.readers.base import Reader, Record
+from domaingap.data.readers.listing import IMAGE, pairs
+from domaingap.data.readers.text import json_points, read_json, shown
 from domaingap.errors import DataError
 from domaingap.landmarks import FACE_SYNTHETICS70, to_ibug68
 from domaingap.sources import Licence, Source
@@ -44,37 +46,36 @@ class SynthFaceReader(Reader):
         layout="img_*.jpg and metadata_*.json, as the repository's download_data.py makes it",
     )
     # Nine segm_ files a picture: they are told apart at the first character.
-    files = re.compile(r"(?!segm_|\.)(?:img_(\d{7}_\d{3})\.jpg|.*?(?<!\d)(\d{7}_\d{3})(?!\d).*\.json)")
+    files = re.compile(
+        rf"(?!segm_|\.)(?:img_([0-9]{{7}}_[0-9]{{3}}){IMAGE}|.*?(?<![0-9])([0-9]{{7}}_[0-9]{{3}})(?![0-9]).*\.json)", re.I
+    )
+    aside = re.compile(r"segm_.*\.png", re.IGNORECASE)
 
     def find(self, part: str) -> list[Record]:
-        images, annotations = [], dict[str, str]()
-        for name in os.listdir(self.root):
-            if not (match := self.files.fullmatch(name)):
-                continue
-            if match[1]:
-                images.append(match[1])
-            elif (other := annotations.setdefault(match[2], name)) != name:
-                both = " and ".join(sorted((other, name)))
-                raise DataError(self.root, f"{both} have the same numbers", advice="take out what isn't part of the release")
-        root, records = f"{self.root}{os.sep}", []
-        for key in images:
-            if annotation := annotations.pop(key, None):
-                records.append(Record(key, part, key[:7], f"{root}img_{key}.jpg", root + annotation))
-            else:
-                self.skipped[part]["image without JSON"] += 1
-        for key, annotation in annotations.items():
-            raise DataError(self.root / annotation, f"no img_{key}.jpg beside it", advice="unpack the archive again")
-        return records
+        folder = self.part_folder(part)
+        listing = self.listing(part, folder)
+        if listing.folders:
+            self.skipped[part]["subfolder"] += len(listing.folders)
+        prefix = f"{folder}{os.sep}"
+        found = pairs(listing, self._split, "image without JSON", "img_", ".jpg")
+        return [Record(key, part, key[:7], prefix + image, prefix + annotation) for key, image, annotation in found]
+
+    def _split(self, name: str) -> tuple[str, bool]:
+        match = self.files.fullmatch(name)
+        assert match
+        return match[1] or match[2], match[2] is not None
 
     def read_landmarks(self, path: Path) -> NDArray[np.float64]:
-        content = read_json(path)
         try:
-            points = np.asarray(content["landmarks"]["2D"], dtype=np.float64)
-        except (KeyError, TypeError, ValueError) as error:
+            rows = read_json(path)["landmarks"]["2D"]
+        except (KeyError, TypeError, IndexError) as error:
             raise DataError(path, f"no landmarks.2D ({error!r})") from error
-        if points.shape != (70, 2):
-            raise DataError(path, f"landmarks.2D is {' x '.join(map(str, points.shape))}, expected 70 x 2")
-        centre = check_finite(path, points).mean(axis=0)
+        if not isinstance(rows, list):
+            raise DataError(path, f"landmarks.2D is {shown(rows)}, expected 70 x 2 numbers")
+        if len(rows) != 70:
+            raise DataError(path, f"landmarks.2D is {len(rows)} x 2, expected 70 x 2")
+        points = json_points(path, rows)
+        centre = points.mean(axis=0)
         if not ((centre >= 0) & (centre < SIDE)).all():
             # So it was with headsets until November 2024 (microsoft/SynthMoCap, issue 12).
             raise DataError(
