@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from domaingap.arrays import Rows, empty_array
 from domaingap.config import CropConfig
 from domaingap.data.boxes import DETECTOR, BoxSource, FaceDetector, box_from_landmarks, face_key, picture_key
 from domaingap.data.crops import crop_transform, cut_crop
@@ -34,7 +35,7 @@ from domaingap.data.readers.generated import GeneratedReader
 from domaingap.data.render import FACE, render_crops
 from domaingap.data.sanity import annotation_fault
 from domaingap.errors import DataError, UserError, printable
-from domaingap.hashing import append_line, content_key, digest, empty_array, read_lines
+from domaingap.hashing import append_line, content_key, digest, read_lines, write_archive
 from domaingap.landmarks import to_ibug68
 from domaingap.parallel import available_cores, spread, worker_count
 from domaingap.progress import console, track
@@ -172,13 +173,19 @@ def _contents(reader: Reader, part: str, store: Store, place: str) -> tuple[str,
     records = reader.records(part)
     if contents is None:
         with ThreadPoolExecutor(available_cores()) as pool:
-            looked = track(pool.map(content, records), len(records), f"looking at {reader.source.name} {part}")
-            contents = digest(looked)
+            try:
+                looked = track(pool.map(content, records), len(records), f"looking at {reader.source.name} {part}")
+                contents = digest(looked)
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)  # interrupted: the files that wait aren't read
+                raise
         if errors:
             raise DataError.first_of(sorted(errors, key=str))
     skipped = reader.count(part).skipped
     store.make(seen.parent)
-    append_line(seen, {"state": signatures.files, "folders": signatures.folders, "contents": contents, "skipped": skipped})
+    line = {"state": signatures.files, "folders": signatures.folders, "contents": contents, "skipped": skipped}
+    with store.named(seen.parent):
+        append_line(seen, line)
     return contents, skipped
 
 
@@ -196,8 +203,8 @@ def _generate(
         where, advice = f"{reader.where} {part}, face {faults[0][0]}", "look at the geometry's landmarks"
         raise DataError(where, faults[0][1], advice=advice, more=len(faults) - 1)
     more: dict[str, Any] = {name: faces[name] for name in FACE.names or () if name not in ("landmarks", "box", "done")}
-    np.savez(
-        folder / "index.npz",
+    _save_index(
+        folder,
         names=names,
         photographs=names,
         pictures=names,
@@ -231,8 +238,8 @@ def _cut(reader: Reader, part: str, crop: CropConfig, folder: Path, place: Path,
     records, landmarks = [records[i] for i in usable], landmarks[usable]
     rows = _prepare_rows(reader, part, records, landmarks, crop, folder, boxes_file(place), workers)
     boxes = np.array([row["box"] for row in rows])
-    np.savez(
-        folder / "index.npz",
+    _save_index(
+        folder,
         names=np.array([record.name for record in records]),
         photographs=np.array([record.photograph for record in records]),
         pictures=np.array([row["picture"] for row in rows]),
@@ -254,6 +261,10 @@ def _cut(reader: Reader, part: str, crop: CropConfig, folder: Path, place: Path,
         "n_faces": len(records),
         "left_out": left_out,
     }
+
+
+def _save_index(folder: Path, **arrays: Any) -> None:
+    write_archive(folder / "index.npz", lambda file: np.savez(file, **arrays))
 
 
 def _unusable(reader: Reader, part: str, records: list[Record], landmarks: NDArray[np.float64]) -> dict[str, str]:
@@ -286,7 +297,7 @@ _worker_state: dict[str, Any] = {}
 
 
 def _start_worker(crops_file: Path, crop: CropConfig, boxes: dict[str, Any]) -> None:
-    _worker_state.update(crops=np.load(crops_file, mmap_mode="r+"), crop=crop, boxes=boxes, detector=None)
+    _worker_state.update(crops=Rows(crops_file), crop=crop, boxes=boxes, detector=None)
 
 
 def _start_pool_worker(crops_file: Path, crop: CropConfig, boxes: dict[str, Any]) -> None:
