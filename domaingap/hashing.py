@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
+import io
 import json
 import math
 import os
 import secrets
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+import stat
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -66,20 +69,44 @@ def replace_atomically(path: Path, sync: bool = True) -> Iterator[Path]:
     after a kill, beside another process that writes the same, and with ``sync`` after a power cut."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
-        yield temporary
-        if sync:
-            with open(temporary, "rb+") as file:
-                os.fsync(file.fileno())
-        os.replace(temporary, path)
+        with naming(path, instead_of=temporary):
+            yield temporary
+            if sync:
+                with open(temporary, "rb+") as file:
+                    os.fsync(file.fileno())
+            os.replace(temporary, path)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+
+
+@contextlib.contextmanager
+def naming(path: Path, instead_of: Path | None = None) -> Iterator[None]:
+    """Have errors of writing, which name no file, or the one that ``path`` stands in for, name ``path``."""
+    try:
+        yield
+    except OSError as error:
+        names = (error.filename, error.filename2)
+        ours = names == (None, None) or (instead_of is not None and str(instead_of) in map(str, names))
+        if ours and error.errno is not None:
+            error.filename, error.filename2 = str(path), None
         raise
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Write a whole file or none of it; see :func:`replace_atomically`."""
     with replace_atomically(path) as temporary:
-        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+        temporary.write_bytes(content.encode(errors="surrogateescape") if isinstance(content, str) else content)
+
+
+def write_archive(path: Path, save: Callable[[io.BytesIO], object], sync: bool = True) -> None:
+    """Write what ``save`` writes to a file whole or not at all. It gets one in memory: the writers of archives and pictures
+    hide an error of the disk behind one of their own."""
+    buffer = io.BytesIO()
+    save(buffer)
+    with replace_atomically(path, sync) as temporary:
+        temporary.write_bytes(buffer.getbuffer())
 
 
 def finite(value: float | None) -> float | None:
@@ -95,7 +122,7 @@ def write_json(path: Path, value: Any) -> None:
 def append_line(path: Path, value: Any) -> None:
     """Add a line of JSON to a file in one piece, so that several processes can."""
     line = json.dumps(value, default=_plain) + "\n"
-    with open(path, "ab+") as file:
+    with naming(path), open(path, "ab+") as file:
         if file.tell() and (file.seek(-1, os.SEEK_END), file.read(1))[1] != b"\n":
             line = "\n" + line  # behind one that a kill cut off
         file.write(line.encode())
@@ -117,14 +144,6 @@ def read_lines(path: Path, form: Mapping[str, type] = {}) -> list[dict[str, Any]
     return rows
 
 
-def empty_array(path: Path, shape: tuple[int, ...], dtype: Any) -> None:
-    """Make a ``.npy`` file of zeros to be mapped into memory, whole or not at all."""
-    import numpy as np
-
-    with replace_atomically(path) as temporary:
-        np.lib.format.open_memmap(temporary, mode="w+", dtype=dtype, shape=shape).flush()
-
-
 def link(source: Path, target: Path) -> None:
     """A hard link where the file system has them, a copy elsewhere; takes the place of a file that is there."""
     with replace_atomically(target, sync=False) as temporary:
@@ -132,3 +151,17 @@ def link(source: Path, target: Path) -> None:
             os.link(source, temporary)
         except OSError:
             shutil.copyfile(source, temporary)
+
+
+def private_folder(name: str) -> Path | None:
+    """A folder for what may be lost, below the one for temporary files, that nobody else can write; None where there can't
+    be one."""
+    try:
+        path = Path(tempfile.gettempdir()) / f"domaingap-{os.getuid()}-{name}"
+        path.mkdir(mode=0o700, exist_ok=True)
+        found = path.lstat()
+    except (OSError, AttributeError):
+        return None
+    # Somebody else may have made it before, to have us run what they put there.
+    safe = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o022
+    return path if safe and os.access(path, os.W_OK | os.X_OK) else None

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import multiprocessing.connection
 import os
+import signal
+import sys
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import resource_tracker
+from multiprocessing.context import SpawnContext, SpawnProcess
 from typing import Any, TypeVar
+
+from domaingap.errors import UserError
 
 J = TypeVar("J")
 R = TypeVar("R")
@@ -28,18 +37,144 @@ def worker_count(workers: int | None, n_jobs: int, worthwhile: int) -> int:
     return max(1, min(workers, n_jobs) if workers else min(available_cores(), n_jobs // worthwhile))
 
 
-def spread(
-    function: Callable[[J], R], jobs: Sequence[J], n_workers: int, start: Callable[..., None], arguments: tuple[Any, ...]
-) -> Iterator[R]:
-    """What ``function`` gives for each job, in order, from ``n_workers`` processes that ``start(*arguments)`` sets up."""
-    # spawn: a forked child of a process that has used torch's threads can hang.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(n_workers, mp_context=context, initializer=_start, initargs=(start, arguments)) as pool:
+class _Worker(SpawnProcess):
+    """A process that runs none of its caller's script, and leaves Ctrl-C and a closed terminal to its caller."""
+
+    started: weakref.WeakSet[_Worker] = weakref.WeakSet()
+
+    def start(self) -> None:
+        _Worker.started.add(self)
+        super().start()
+
+    @staticmethod
+    def _Popen(process_obj: Any) -> Any:
+        with _main_hidden(), _deaf(), _later(signal.SIGTERM):
+            return SpawnProcess._Popen(process_obj)
+
+
+class _Context(SpawnContext):
+    Process = _Worker
+
+
+def workers() -> SpawnContext:
+    """How processes are started. Not forked: a child of a process that has used torch's threads can hang. Without the
+    caller's main module, which the standard way runs once more in each: a script without a main guard would start itself
+    again."""
+    with _deaf():  # also multiprocessing's own helper, which is started once
+        return _Context()
+
+
+_launching = threading.Lock()
+
+
+@contextlib.contextmanager
+def _main_hidden() -> Iterator[None]:
+    """Have multiprocessing see a main module that came from nowhere, as that of an interactive session does."""
+    main = sys.modules["__main__"]
+    with _launching:
+        kept: dict[str, Any] = {name: vars(main)[name] for name in ("__file__", "__spec__") if name in vars(main)}
+        main.__spec__ = None
+        vars(main).pop("__file__", None)
         try:
-            yield from pool.map(function, jobs, chunksize=8)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
+            yield
+        finally:
+            vars(main).update(kept)
+
+
+@contextlib.contextmanager
+def _deaf() -> Iterator[None]:
+    """Block the signals that a terminal sends to all its processes; a process that is started now has them blocked, too."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    deaf = {signal.SIGINT, signal.SIGHUP}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, deaf)
+    try:
+        resource_tracker.ensure_running()  # multiprocessing's own helper, whose start unblocks them
+        signal.pthread_sigmask(signal.SIG_BLOCK, deaf)
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
+def _later(number: int) -> Iterator[None]:
+    """Let a signal wait: a process whose start it breaks off complains. Not blocked, which would be for its whole life."""
+    handler = signal.getsignal(number)
+    if threading.current_thread() is not threading.main_thread() or not callable(handler):
+        yield
+        return
+    waiting: list[Any] = []
+    signal.signal(number, lambda *of: waiting.append(of))
+    try:
+        yield
+    finally:
+        signal.signal(number, handler)
+        if waiting:
+            handler(*waiting[0])
+
+
+def spread(
+    function: Callable[[J], R],
+    jobs: Sequence[J],
+    n_workers: int,
+    start: Callable[..., None],
+    arguments: tuple[Any, ...],
+    chunk: int = 8,
+) -> Iterator[R]:
+    """What ``function`` gives for each job, in order, from ``n_workers`` processes that ``start(*arguments)`` sets up; each
+    takes ``chunk`` jobs at a time.
+
+    Raises:
+        UserError: one of them was killed.
+    """
+    others = set(_Worker.started)
+    with ProcessPoolExecutor(n_workers, mp_context=workers(), initializer=_start, initargs=(start, arguments)) as pool:
+        try:
+            chunks = [pool.submit(_do, function, jobs[i : i + chunk]) for i in range(0, len(jobs), chunk)]
+            for done in chunks:
+                yield from done.result()
+        except BaseException as error:
+            mine = [process for process in _Worker.started if process not in others and process.pid is not None]
+            codes = [process.exitcode for process in mine]
+            # Nobody waits for what they are at: it is made again by the next call.
+            for process in mine:
+                process.kill()
+            if isinstance(error, BrokenProcessPool):
+                raise UserError(_what_happened(codes)) from error
             raise
+
+
+def _what_happened(codes: Sequence[int | None]) -> str:
+    """Why a pool broke, from the exit codes of its processes; those that it ended itself then have SIGTERM's."""
+    ended = [code for code in codes if code]
+    code = next((code for code in ended if code != -signal.SIGTERM), ended[0] if ended else 0)
+    again = "what is done is kept, give the same command again to go on"
+    if code == -signal.SIGKILL:
+        return (
+            "a process of several was killed (SIGKILL), probably for lack of memory; close other programs or use fewer "
+            f"processes (--workers 1, before a run: domaingap data prepare --workers 1); {again}"
+        )
+    if code < 0:
+        return f"a process of several was ended by {_signal_name(-code)}; {again}"
+    return f"a process of several ended (exit code {code}); try --workers 1; {again}"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _do(function: Callable[[J], R], jobs: Sequence[J]) -> list[R]:
+    """Some jobs, in a process that may not have been set up: what went wrong then is said here."""
+    if _failure:
+        raise _failure[0]
+    return [function(job) for job in jobs]
+
+
+_failure: list[Exception] = []
 
 
 def _start(start: Callable[..., None], arguments: tuple[Any, ...]) -> None:
@@ -52,4 +187,7 @@ def _start(start: Callable[..., None], arguments: tuple[Any, ...]) -> None:
         os._exit(1)
 
     threading.Thread(target=follow, daemon=True).start()
-    start(*arguments)
+    try:
+        start(*arguments)
+    except Exception as error:
+        _failure.append(error)

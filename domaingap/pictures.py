@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from domaingap.data.crops import apply_transform
-from domaingap.errors import UserError
+from domaingap.errors import StorageError, trouble
+from domaingap.hashing import write_archive
 from domaingap.landmarks import IBUG68
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def draw_face(
     if not caption:
         return np.asarray(canvas, dtype=np.uint8)
     labelled = Image.fromarray(canvas)
-    place, font = (5, side - 20), ImageFont.load_default(size=13)
+    place, font = (5, side - 4 - 16 * (1 + caption.count("\n"))), ImageFont.load_default(size=13)
     ImageDraw.Draw(labelled).text(place, caption, fill="white", font=font, stroke_width=2, stroke_fill="black")
     return np.asarray(labelled)
 
@@ -125,9 +126,10 @@ def draw_prediction(dataset: FaceDataset, predictions: Predictions, i: int, capt
     return draw_face(dataset[i]["image"].numpy(), points, caption=caption)
 
 
-def save_picture(path: Path, picture: NDArray[np.uint8]) -> None:
-    """Write an RGB picture [H, W, 3] as PNG; UserError where it can't be written."""
+def save_picture(path: Path, picture: NDArray[np.uint8], option: str | None = None) -> None:
+    """Write an RGB picture [H, W, 3] as PNG to a path that came from an ``option``; StorageError where it can't be
+    written."""
     try:
-        Image.fromarray(picture).save(path)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: can't be written ({error})") from error
+        write_archive(path, lambda file: Image.fromarray(picture).save(file, "PNG"))
+    except OSError as error:
+        raise StorageError(trouble(error, "can't be written", option, path)) from error

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from domaingap.archives import read_arrays
 from domaingap.data.faces import FaceDataset
 from domaingap.errors import UserError
-from domaingap.hashing import replace_atomically
+from domaingap.hashing import write_archive
 from domaingap.metrics import METRICS, normalized_mean_error
 from domaingap.statistics import ClusterBootstrap
 
@@ -86,8 +86,7 @@ def save_predictions(path: Path, sets: Mapping[str, Predictions]) -> None:
     for name, predictions in sets.items():
         arrays |= {f"{name}/{key}": value for key, value in vars(predictions).items() if value is not None}
         arrays[f"{name}/nme"] = predictions.nme()
-    with replace_atomically(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, **arrays)
+    write_archive(path, lambda file: np.savez_compressed(file, **arrays))
 
 
 def load_predictions(path: Path) -> dict[str, Predictions]:

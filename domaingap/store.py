@@ -19,7 +19,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from domaingap.errors import UserError
+from domaingap.errors import STORAGE, StorageError, trouble
 from domaingap.hashing import as_json, content_key, plain, write_json
 from domaingap.progress import console
 
@@ -90,9 +90,10 @@ class Store:
             entry = self._open(folder, title, aside=True)
             if entry is not None and enough(entry.record):
                 return entry
-            self.make(folder)
-            record = dict(build(folder, entry.record if entry is not None else None))
-            self._finish(folder, identity, record)
+            with self.named(folder):
+                self.make(folder)
+                record = dict(build(folder, entry.record if entry is not None else None))
+                self._finish(folder, identity, record)
         return Entry(folder.name.rpartition("-")[2], folder, _read(folder)["record"], reused=False)
 
     def find(self, kind: str, identity: Record) -> Entry | None:
@@ -108,11 +109,25 @@ class Store:
             yield
 
     def make(self, folder: Path) -> None:
-        """Make a folder; UserError where it can't be."""
+        """Make a folder; StorageError where it can't be."""
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UserError(f"{folder}: can't be written ({error.strerror}); choose another {self.option}") from error
+            raise StorageError(f"{folder}: can't be written ({error.strerror}); choose another {self.option}") from error
+
+    @contextlib.contextmanager
+    def named(self, folder: Path) -> Iterator[None]:
+        """Have what can't be written in a folder end in a StorageError that names the file and the option.
+
+        Errors of files elsewhere, such as those that are read, stay what they are.
+        """
+        try:
+            yield
+        except OSError as error:
+            ours = error.errno in STORAGE if error.filename is None else _is_below(error.filename, self.root)
+            if not ours:
+                raise
+            raise StorageError(trouble(error, "can't be written", self.option, folder)) from error
 
     def _open(self, folder: Path, title: str, aside: bool = False) -> Entry | None:
         """A finished and undamaged entry. ``aside`` moves a damaged one out of the way, which needs the lock."""
@@ -156,13 +171,17 @@ def locked(path: Path, title: str, option: str, kept: bool = True) -> Iterator[N
             console.print(f"waiting for another process that makes {title}", markup=False)
             held.acquire(poll_interval=0.1)
     except OSError as error:
-        raise UserError(f"{path}: can't be locked ({error.strerror}); choose another {option}") from error
+        raise StorageError(f"{path}: can't be locked ({error.strerror}); choose another {option}") from error
     try:
         yield
     finally:
         if not kept:
             path.unlink(missing_ok=True)
         held.release()
+
+
+def _is_below(name: Any, folder: Path) -> bool:
+    return isinstance(name, str | bytes) and Path(os.fsdecode(name)).is_relative_to(folder)
 
 
 def _read(folder: Path) -> dict[str, Any]:

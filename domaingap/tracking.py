@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,21 +13,29 @@ from numpy.typing import NDArray
 
 from domaingap.config import WandbConfig, tags_of
 from domaingap.errors import UserError
+from domaingap.launch import be_first
 from domaingap.progress import console, detail
 
 
 def logged_in() -> bool:
-    """Whether W&B has a key, from the environment or its login file. Asks no network."""
+    """Whether W&B has a key, from the environment or its login file. Asks no network.
+
+    Raises:
+        UserError: what it has is none, or its login file can't be read.
+    """
     import wandb
 
-    return bool(wandb.login(prompt=False, verify=False))
+    try:
+        return bool(wandb.login(prompt=False, verify=False))
+    except Exception as error:  # of W&B, of netrc, of the disk
+        raise UserError(f"Weights & Biases: {_reason(error)}") from error
 
 
 def effective_mode(mode: str) -> str:
     """``online``, ``offline`` or ``off`` for a configured mode; W&B's own WANDB_MODE wins over ``auto``.
 
     Raises:
-        UserError: ``online`` without a login.
+        UserError: ``online`` without a usable login.
     """
     # Lightning's logger passes an option that W&B warns of; what matters is printed by us.
     os.environ.setdefault("WANDB_SILENT", "true")
@@ -38,15 +47,26 @@ def effective_mode(mode: str) -> str:
     if mode == "auto":
         if wanted in ("disabled", "offline", "dryrun"):
             return "off" if wanted == "disabled" else "offline"
-        return "online" if logged_in() else "offline"
-    if mode == "online" and not logged_in():
-        raise UserError("Weights & Biases: not logged in; run 'wandb login', or choose --wandb.mode offline or off")
+        try:
+            return "online" if logged_in() else "offline"
+        except UserError as error:
+            console.print(f"{error}; this run is written offline", markup=False)
+            return "offline"
+    if mode == "online":
+        advice = "run 'wandb login', or choose --wandb.mode offline or off"
+        try:
+            known = logged_in()
+        except UserError as error:
+            raise UserError(f"{error}; {advice}") from error
+        if not known:
+            raise UserError(f"Weights & Biases: not logged in; {advice}")
     return mode
 
 
 def _reason(error: Exception) -> str:
     """What went wrong, in one line."""
-    return " ".join(str(getattr(error, "strerror", None) or error).split()) or type(error).__name__
+    text = " ".join(str(getattr(error, "strerror", None) or error).split())
+    return text[:300].rstrip(".") or type(error).__name__
 
 
 def _not_started(error: Exception, mode: str, folder: Path) -> UserError:
@@ -83,7 +103,7 @@ class Tracker:
         import wandb
         from pytorch_lightning.loggers import WandbLogger
 
-        wandb.setup(wandb.Settings(silent=True))
+        be_first()
         options: dict[str, Any] = {
             "entity": settings.entity,
             "id": key,
@@ -103,15 +123,16 @@ class Tracker:
             return logger
 
         try:
+            wandb.setup(wandb.Settings(silent=True))
             self._logger = start(self.mode == "offline")
-        except (wandb.errors.Error, OSError, ValueError) as error:
+        except Exception as error:  # of W&B, of its settings in the environment, of the disk
             if self.mode == "offline" or settings.mode == "online":
                 raise _not_started(error, self.mode, folder) from error
-            console.print(f"Weights & Biases can't be reached ({_reason(error)}); this run is written offline")
+            console.print(f"Weights & Biases: {_reason(error)}; this run is written offline", markup=False)
             self.mode = "offline"
             try:
                 self._logger = start(True)
-            except (wandb.errors.Error, OSError, ValueError) as error:
+            except Exception as error:
                 raise _not_started(error, self.mode, folder) from error
         # Every curve over the optimiser steps of its own stage, not over the number of log calls.
         self._logger.experiment.define_metric("*", step_metric="trainer/global_step")
@@ -121,23 +142,29 @@ class Tracker:
 
     def curves(self, stage: str | None, point: dict[str, float]) -> None:
         """One row of a stage's history; the answering stage has no prefix, others their title."""
-        if self._logger is not None:
-            prefix = f"{stage}/" if stage else ""
-            values = {f"{prefix}{key}": value for key, value in point.items() if key not in ("step", "seconds")}
-            self._logger.log_metrics(values, step=int(point["step"]))
+        prefix = f"{stage}/" if stage else ""
+        values = {f"{prefix}{key}": value for key, value in point.items() if key not in ("step", "seconds")}
+        self._tell(lambda logger: logger.log_metrics(values, step=int(point["step"])))
 
     def picture(self, name: str, image: NDArray[np.uint8], caption: str) -> None:
         """An RGB picture [H, W, 3]."""
-        if self._logger is not None:
-            self._logger.log_image(key=name, images=[image], caption=[caption])
+        self._tell(lambda logger: logger.log_image(key=name, images=[image], caption=[caption]))
 
     def summary(self, values: dict[str, Any]) -> None:
         """Final figures under the contract's metric names."""
-        if self._logger is not None:
-            self._logger.experiment.summary.update(values)
+        self._tell(lambda logger: logger.experiment.summary.update(values))
 
     def finish(self, failed: bool = False) -> None:
         """Close the W&B run; a failed or interrupted one is marked so."""
-        if self._logger is not None:
-            self._logger.experiment.finish(exit_code=1 if failed else 0)
+        self._tell(lambda logger: logger.experiment.finish(exit_code=1 if failed else 0))
+        self._logger = None
+
+    def _tell(self, what: Callable[[Any], object]) -> None:
+        """What goes wrong in W&B, whose files may find a full disk, ends the tracking and not the training."""
+        if self._logger is None:
+            return
+        try:
+            what(self._logger)
+        except Exception as error:
             self._logger = None
+            console.print(f"Weights & Biases: {_reason(error)}; going on without it", markup=False)

@@ -20,6 +20,8 @@ import pytorch_lightning as pl
 import timm
 import torch
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint, WeightAveraging
+from pytorch_lightning.plugins.io import TorchCheckpointIO
+from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -27,9 +29,10 @@ from domaingap.config import FitConfig
 from domaingap.data.faces import FaceDataset, MixedDataset
 from domaingap.data.sampler import UpTo
 from domaingap.errors import UserError
-from domaingap.hashing import write_json
+from domaingap.hashing import write_archive, write_json
+from domaingap.launch import single_process
 from domaingap.models.regressor import LandmarkRegressor, read_checkpoint, save_network
-from domaingap.parallel import available_cores
+from domaingap.parallel import available_cores, workers
 from domaingap.predictions import Predictions
 from domaingap.progress import bar, context, detail
 from domaingap.provenance import Seen
@@ -119,10 +122,18 @@ def _loader(dataset: FaceDataset | MixedDataset, batch_size: int, num_workers: i
         num_workers=num_workers,
         collate_fn=_as_is,
         persistent_workers=num_workers > 0,
-        multiprocessing_context="spawn" if num_workers > 0 else None,
+        multiprocessing_context=workers() if num_workers > 0 else None,
         pin_memory=torch.cuda.is_available(),
         **options,
     )
+
+
+class _WholeCheckpoints(TorchCheckpointIO):
+    """Checkpoints written as all other files are: beside their place, and an error names it. (Lightning's come from the
+    folder for temporary files, which may be missing, full or on another disk.)"""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
+        write_archive(Path(path), lambda file: torch.save(checkpoint, file))
 
 
 class _Keeper(Callback):
@@ -274,7 +285,7 @@ def fit_stage(
         )
     )
     resume, first = folder / "resume.ckpt", 0
-    with quiet_lightning():
+    with quiet_lightning(), single_process() as plugins:
         trainer = pl.Trainer(
             accelerator="gpu" if torch.cuda.is_available() else "cpu",
             devices=1,
@@ -283,6 +294,7 @@ def fit_stage(
             # Not max_steps: Lightning would then resume from the end of an epoch without training or validating the next.
             max_epochs=math.ceil(fit.steps / fit.val_every),
             callbacks=callbacks,
+            plugins=[*plugins, _WholeCheckpoints()],
             logger=False,
             enable_progress_bar=False,
             enable_model_summary=False,
@@ -306,8 +318,15 @@ def fit_stage(
                 # Lightning turns Ctrl-C into exit code 1 and leaves it disabled.
                 signal.signal(signal.SIGINT, on_ctrl_c)
                 raise KeyboardInterrupt from exit
+            if isinstance(exit, SIGTERMException):
+                exit.code = 128 + signal.SIGTERM  # Lightning's has none, which would be success
             raise
         except (*MALFORMED, RuntimeError, AssertionError) as error:
+            if "DataLoader worker" in str(error):
+                raise UserError(
+                    f"a loader process ended ({str(error).splitlines()[0]}); close other programs or give "
+                    "--fit.num_workers 0, then the same command goes on"
+                ) from error
             if first and not keeper.trains:  # Lightning or PyTorch, at what they found in the checkpoint
                 raise UserError(f"{resume}: {FROM_THE_BEGINNING}") from error
             raise

@@ -6,6 +6,7 @@ import argparse
 import importlib
 import os
 import re
+import signal
 import sys
 import traceback
 import warnings
@@ -15,10 +16,19 @@ from typing import Any, NoReturn
 
 from domaingap import __version__
 from domaingap.config import LARGEST_NUMBER, LARGEST_SEED, SIZES
-from domaingap.errors import UserError, traceback_wanted
+from domaingap.errors import UserError, printable, traceback_wanted, trouble
 from domaingap.limits import Limits
 from domaingap.paths import expand
 from experiments.commands.run import run
+from experiments.process import (
+    Terminated,
+    again,
+    ends_on_signals,
+    lost_output,
+    tame_shell,
+    tolerant_streams,
+    where_relative_paths_lead,
+)
 from experiments.recipes import RECIPES
 
 EXAMPLES = """\
@@ -268,6 +278,35 @@ def build_parser() -> argparse.ArgumentParser:
     judge.add_argument("--seed", type=SEED, default=0, help="of the generated faces (0)")
     judge.add_argument("--out", type=expand, help="write the figures to this JSON file")
     judge.add_argument("--workers", type=PROCESSES, help="processes (all cores)")
+    doctor = add(
+        "doctor", "experiments.commands.doctor:doctor",
+        "Say what is wrong with the data sets, where, and what to do; reads everything once and changes nothing.",
+        "domaingap data doctor --data_root data --sheet suspects.png", data_commands,
+    )  # fmt: skip
+    doctor.add_argument("--data_root", type=expand, default=Path("data"), help="folder that holds the data sets (data)")
+    doctor.add_argument("--source", help="one data set by name, such as 300w; all that are present by default")
+    doctor.add_argument(
+        "--root", type=expand, help="the folder of --source below the data root, where it isn't the usual one"
+    )
+    doctor.add_argument(
+        "--out", type=expand, default=Path("doctor.json"), help="where every finding is written (doctor.json)"
+    )
+    doctor.add_argument("--sheet", type=expand, metavar="FILE.png", help="draw the worst faces with landmarks and reasons")
+    doctor.add_argument("--n", type=within(int, Limits(1, 400)), default=40, help="faces on the sheet at most (40)")
+    doctor.add_argument("--rows", type=NUMBER, default=20, help="findings to print of each data set at most (20)")
+    doctor.add_argument(
+        "--no_detector", action="store_true", help="don't ask the face detector, which takes nearly all of the time"
+    )
+    doctor.add_argument(
+        "--prepared_dir", type=expand, default=Path("prepared"),
+        help="where prepared crops are kept: their boxes are used again, and nothing is written there (prepared)",
+    )  # fmt: skip
+    doctor.add_argument("--workers", type=PROCESSES, help="processes (all cores)")
+    doctor.add_argument_group(
+        "severities and exit code",
+        "fault: preparation refuses it or leaves it out; suspect: look at it; note: nothing to mend.\n"
+        "  Exit code 0 where nothing is a fault, 1 where something is, 2 on a mistake in the command.",
+    )
     fetch = add(
         "fetch", "experiments.commands.fetch:fetch",
         "Download and unpack a data set that may be fetched openly; without NAME, list all with size, licence and how.",
@@ -354,31 +393,65 @@ def dispatch(arguments: list[str]) -> int:
     return int(getattr(importlib.import_module(module), function)(**options) or 0)
 
 
+PRINTS = ("report", "evaluate", "bench", "judge", "preview")
+"""Commands whose work is what they print; of the others it lies in files."""
+
+
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Entry point of ``domaingap``: 0 on success, 1 when some runs failed, 2 on a user's mistake."""
+    """Entry point of ``domaingap``: 0 on success, 1 when some runs failed, 2 on a user's mistake, 130 after Ctrl-C, and
+    128 more than the signal where one ended it."""
+    if arguments is None:
+        tame_shell()
+    with tolerant_streams(), ends_on_signals():
+        code = _guarded(list(sys.argv[1:] if arguments is None else arguments))
+    sys.exit(code)
+
+
+def _guarded(arguments: list[str]) -> int:
+    """The command's exit code; whatever ends it, it ends with a line that says so."""
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
     warnings.filterwarnings("ignore", category=FutureWarning)
     try:
-        code = dispatch(list(sys.argv[1:] if arguments is None else arguments))
+        code = dispatch(arguments)
+        if (error := lost_output()) is not None:
+            _say(f"domaingap: standard output isn't whole ({error.strerror}); make room there, and give the command again")
+            code = code or (2 if any(argument in PRINTS for argument in arguments[:2]) else 0)
+        return code
     except UserError as error:
-        print(f"domaingap: {error}", file=sys.stderr)
-        code = 2
+        _say(f"domaingap: {error}{where_relative_paths_lead()}")
+        return 2
     except KeyboardInterrupt:
-        print("domaingap: interrupted; give the same command again to go on", file=sys.stderr)
-        code = 130
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
+        _say(again("interrupted"))
+        return 128 + signal.SIGINT
+    except Terminated as terminated:
+        _say(again(f"terminated ({terminated.name})"))
+        return terminated.code
+    except SystemExit as exit:  # of help and version; of a library that knows no other way
+        return exit.code if isinstance(exit.code, int) else 1 if exit.code else 0
     except Exception as error:
         if traceback_wanted():
             traceback.print_exc()
-        print(
+        if (cause := _of_the_system(error)) is not None:
+            _say(f"domaingap: {printable(cause)}")
+            return 2
+        _say(
             f"domaingap: {type(error).__name__}: {error} - a mistake of ours; "
-            "set DOMAINGAP_TRACEBACK=1 to see where, and report it",
-            file=sys.stderr,
+            "set DOMAINGAP_TRACEBACK=1 to see where, and report it"
         )
-        code = 1
-    sys.exit(code)
+        return 1
+
+
+def _of_the_system(error: BaseException) -> str | None:
+    """What the machine refuses rather than we got wrong: files, memory, processes."""
+    if isinstance(error, OSError) and not isinstance(error, TimeoutError | ConnectionError):
+        return trouble(error) + where_relative_paths_lead()
+    if isinstance(error, MemoryError):
+        return f"out of memory ({error}); close other programs, or make --fit.batch_size or --crop.size smaller"
+    return None
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)
 
 
 if __name__ == "__main__":

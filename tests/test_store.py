@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 
 from domaingap import store as module
+from domaingap.arrays import empty_array
 from domaingap.errors import UserError
-from domaingap.hashing import append_line, empty_array, read_lines, replace_atomically, write_atomically
+from domaingap.hashing import append_line, read_lines, replace_atomically, write_atomically
 from domaingap.store import Store
 
 CONTEXT = multiprocessing.get_context("fork")

@@ -12,6 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from domaingap.hashing import digest
+
 BoxRule = Literal["mtcnn", "landmarks"]
 BoxSource = Literal["mtcnn", "fallback", "landmarks", "generated"]
 """Where a box came from: the detector, the landmarks because the detector missed, the landmarks by choice (oracle), or
@@ -44,6 +46,16 @@ def iou(a: NDArray[Any], b: NDArray[Any]) -> float:
     overlap = np.clip(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0, None).prod()
     union = (a[2:] - a[:2]).prod() + (b[2:] - b[:2]).prod() - overlap
     return float(overlap / union) if union > 0 else 0.0
+
+
+def picture_key(image: NDArray[np.uint8]) -> str:
+    """A digest of a decoded picture [H, W, 3]: the same one saved in another way is the same one."""
+    return digest([str(image.shape).encode(), image.data.cast("B")])
+
+
+def face_key(picture: str, landmarks: NDArray[np.float64]) -> str:
+    """A digest of a picture, by its own, and of the landmarks [68, 2] in it: what a box belongs to."""
+    return digest([picture.encode(), landmarks.tobytes()])
 
 
 class FaceDetector:

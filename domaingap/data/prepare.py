@@ -24,8 +24,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from domaingap.archives import read_arrays
+from domaingap.arrays import Rows, empty_array
 from domaingap.config import CropConfig
-from domaingap.data.boxes import DETECTOR, BoxSource, FaceDetector, box_from_landmarks
+from domaingap.data.boxes import DETECTOR, BoxSource, FaceDetector, box_from_landmarks, face_key, picture_key
 from domaingap.data.crops import crop_transform, cut_crop
 from domaingap.data.files import PICTURE_BYTES, TEXT_BYTES, hash_file, read_bytes
 from domaingap.data.generated.face import PHOTO_SIZE
@@ -35,7 +36,7 @@ from domaingap.data.readers.generated import GeneratedReader
 from domaingap.data.render import FACE, render_crops
 from domaingap.data.sanity import annotation_fault
 from domaingap.errors import DataError, UserError, printable
-from domaingap.hashing import append_line, content_key, digest, empty_array, read_lines
+from domaingap.hashing import append_line, content_key, digest, read_lines, write_archive
 from domaingap.landmarks import to_ibug68
 from domaingap.parallel import available_cores, spread, worker_count
 from domaingap.progress import console, track
@@ -107,6 +108,11 @@ def stored_shape(n: int, crop: CropConfig) -> tuple[int, ...]:
     return (n, crop.stored_size, crop.stored_size, *((3,) if crop.channels == "rgb" else ()))
 
 
+def boxes_file(place: Path) -> Path:
+    """Where the detected boxes of a part are kept, below its folder among the prepared ones."""
+    return place / f"boxes-{content_key([_BOXES, DETECTOR])}.jsonl"
+
+
 def prepare_part(
     reader: FaceSource,
     part: str,
@@ -162,7 +168,8 @@ def prepare_part(
     # What is passed over can change while the faces stay the same.
     left_out: dict[str, str] = entry.record["left_out"]
     _say(f"{reader.source.name} {part}", entry.folder, left_out)
-    return PreparedPart(entry.folder, {**entry.record, "skipped": {**skipped, **Counter(left_out.values())}}, reader.terms())
+    record = {**entry.record, "skipped": {**skipped, **Counter(left_out.values())}}
+    return PreparedPart(entry.folder, record, reader.terms())
 
 
 _said: set[Path] = set()
@@ -209,13 +216,19 @@ def _contents(reader: Reader, part: str, store: Store, place: str) -> tuple[str,
     records = reader.records(part)
     if contents is None:
         with ThreadPoolExecutor(available_cores()) as pool:
-            looked = track(pool.map(content, records), len(records), f"looking at {reader.source.name} {part}")
-            contents = digest(looked)
+            try:
+                looked = track(pool.map(content, records), len(records), f"looking at {reader.source.name} {part}")
+                contents = digest(looked)
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)  # interrupted: the files that wait aren't read
+                raise
         if errors:
             raise DataError.first_of(sorted(errors, key=str))
     skipped = reader.count(part).skipped
     store.make(seen.parent)
-    append_line(seen, {"state": signatures.files, "folders": signatures.folders, "contents": contents, "skipped": skipped})
+    line = {"state": signatures.files, "folders": signatures.folders, "contents": contents, "skipped": skipped}
+    with store.named(seen.parent):
+        append_line(seen, line)
     return contents, skipped
 
 
@@ -233,8 +246,8 @@ def _generate(
         where, advice = f"{reader.where} {part}, face {faults[0][0]}", "look at the geometry's landmarks"
         raise DataError(where, faults[0][1], advice=advice, more=len(faults) - 1)
     more: dict[str, Any] = {name: faces[name] for name in FACE.names or () if name not in ("landmarks", "box", "done")}
-    np.savez(
-        folder / "index.npz",
+    _save_index(
+        folder,
         names=names,
         photographs=names,
         pictures=names,
@@ -266,11 +279,10 @@ def _cut(reader: Reader, part: str, crop: CropConfig, folder: Path, place: Path,
         reasons = ", ".join(f"{n} {why}" for why, n in Counter(left_out.values()).items())
         raise DataError(reader.part_folder(part), f"none of its {len(records)} faces can be used ({reasons})")
     records, landmarks = [records[i] for i in usable], landmarks[usable]
-    boxes_file = place / f"boxes-{content_key([_BOXES, DETECTOR])}.jsonl"
-    rows = _prepare_rows(reader, part, records, landmarks, crop, folder, boxes_file, workers)
+    rows = _prepare_rows(reader, part, records, landmarks, crop, folder, boxes_file(place), workers)
     boxes = np.array([row["box"] for row in rows])
-    np.savez(
-        folder / "index.npz",
+    _save_index(
+        folder,
         names=np.array([record.name for record in records]),
         photographs=np.array([record.photograph for record in records]),
         pictures=np.array([row["picture"] for row in rows]),
@@ -292,6 +304,10 @@ def _cut(reader: Reader, part: str, crop: CropConfig, folder: Path, place: Path,
         "n_faces": len(records),
         "left_out": left_out,
     }
+
+
+def _save_index(folder: Path, **arrays: Any) -> None:
+    write_archive(folder / "index.npz", lambda file: np.savez(file, **arrays))
 
 
 def _unusable(reader: Reader, part: str, records: list[Record], landmarks: NDArray[np.float64]) -> dict[str, str]:
@@ -341,7 +357,7 @@ _worker_state: dict[str, Any] = {}
 
 
 def _start_worker(crops_file: Path, crop: CropConfig, boxes: dict[str, Any]) -> None:
-    _worker_state.update(crops=np.load(crops_file, mmap_mode="r+"), crop=crop, boxes=boxes, detector=None)
+    _worker_state.update(crops=Rows(crops_file), crop=crop, boxes=boxes, detector=None)
 
 
 def _start_pool_worker(crops_file: Path, crop: CropConfig, boxes: dict[str, Any]) -> None:
@@ -371,9 +387,8 @@ def _prepare_one(job: _Job) -> dict[str, Any]:
     except DataError as error:
         return {"i": job.index, "error": str(error)}
     image = read.pixels
-    # Of the decoded picture: the same one saved in another way is the same one.
-    picture = digest([str(image.shape).encode(), image.data.cast("B")])
-    face = digest([picture.encode(), job.landmarks.tobytes()])
+    picture = picture_key(image)
+    face = face_key(picture, job.landmarks)
     box, source = _box(image, face, job, crop)
     transform = crop_transform(box, crop)
     _worker_state["crops"][job.index] = cut_crop(image, transform, crop)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -15,14 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from domaingap.arrays import Rows, empty_array
 from domaingap.config import CropConfig
 from domaingap.data.boxes import box_from_landmarks
 from domaingap.data.croissant import CROISSANT, croissant
 from domaingap.data.crops import crop_transform, cut_crop
 from domaingap.data.generated import FaceGenerator, GeneratedFace
 from domaingap.data.readers.generated import MARKER, SPECIFICATION, GeneratedReader
-from domaingap.errors import UserError
-from domaingap.hashing import empty_array, replace_atomically, write_json
+from domaingap.errors import STORAGE, StorageError, UserError, trouble
+from domaingap.hashing import naming, write_archive, write_json
 from domaingap.landmarks import to_ibug68
 from domaingap.parallel import spread, worker_count
 from domaingap.progress import console, track
@@ -41,7 +43,7 @@ FACE = np.dtype(
         ("done", "?"),
     ]
 )
-"""What is kept of a face beside its picture; ``done`` is set last."""
+"""What is kept of a face beside its picture."""
 
 _worker_state: dict[str, Any] = {}
 
@@ -89,7 +91,7 @@ def render_crops(
         shape = (len(numbers), crop.stored_size, crop.stored_size, *((3,) if crop.channels == "rgb" else ()))
         empty_array(crops_file, shape, np.uint8)
         empty_array(faces_file, (len(numbers),), FACE)  # second: where it is there, the crops' file is whole
-    faces = np.load(faces_file, mmap_mode="r+")
+    faces = np.load(faces_file, mmap_mode="r")
     jobs = [(row, numbers[row]) for row in np.flatnonzero(~faces["done"]).tolist()]
     if 0 < len(jobs) < len(numbers):
         console.print(f"{reader.source.name} {part}: {len(numbers) - len(jobs)} of {len(numbers)} faces are there, going on")
@@ -102,19 +104,21 @@ def render_crops(
         f"generating {reader.source.name} {part}",
     ):
         pass
-    return np.array(faces)
+    return np.asarray(np.load(faces_file))
 
 
 def _render_one(job: tuple[int, int]) -> None:
     generator, crop, crops_file, faces_file = _worker_state["state"]
     if "files" not in _worker_state:
-        _worker_state["files"] = (np.load(crops_file, mmap_mode="r+"), np.load(faces_file, mmap_mode="r+"))
+        _worker_state["files"] = (Rows(crops_file), Rows(faces_file))
     crops, faces = _worker_state["files"]
     row, number = job
     face = face_for_crop(generator, number, crop)
-    crops[row] = face.image
+    about = np.zeros((), FACE)
     for name in FACE.names or ():
-        faces[name][row] = True if name == "done" else getattr(face, name)
+        about[name] = True if name == "done" else getattr(face, name)
+    crops[row] = face.image
+    faces[row] = about  # last: with it, the face is done
 
 
 # Files in FaceSynthetics' layout.
@@ -145,7 +149,7 @@ def write_faces(generator: FaceGenerator, n: int, size: int, out: Path, workers:
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"{out}: can't be written ({error.strerror}); choose another --out") from error
+        raise StorageError(f"{out}: can't be written ({error.strerror}); choose another --out") from error
     specification = {
         "format": LAYOUT,
         "domain": generator.domain,
@@ -161,31 +165,38 @@ def write_faces(generator: FaceGenerator, n: int, size: int, out: Path, workers:
         jobs = [i for i in range(n) if i not in there]
         if not jobs and before is not None:
             if not (out / CROISSANT).is_file():  # faces of an earlier version
-                _describe(out, generator, specification, out / SPECIFICATION)
+                with _keeping(out):
+                    _describe(out, generator, specification, out / SPECIFICATION)
             return Written(n, 0)
-        write_json(out / MARKER, specification | {"terms": plain_terms(generator.terms())})
-        (out / SPECIFICATION).unlink(missing_ok=True)
         if len(jobs) < n:
             console.print(f"{out}: {n - len(jobs)} of {n} faces are there, going on")
         if jobs and _workers(workers, len(jobs)) > 1:
             generator.photograph(jobs[0], size)  # compiles the renderer, see above
-        try:
+        with _keeping(out):
+            write_json(out / MARKER, specification | {"terms": plain_terms(generator.terms())})
+            (out / SPECIFICATION).unlink(missing_ok=True)
             for _ in track(_run(_write_one, jobs, workers, (generator, size, out)), len(jobs), f"writing {out.name}"):
                 pass
-        except OSError as error:
-            raise UserError(f"{out}: can't be written ({error.strerror}); the faces there are kept") from error
-        for path in out.glob(".*.tmp"):
-            path.unlink()
-        _describe(out, generator, specification, out / MARKER)
-        os.replace(out / MARKER, out / SPECIFICATION)
+            for path in out.glob(".*.tmp"):
+                path.unlink()
+            _describe(out, generator, specification, out / MARKER)
+            os.replace(out / MARKER, out / SPECIFICATION)
         return Written(n, len(jobs))
 
 
-def _describe(out: Path, generator: FaceGenerator, specification: dict[str, Any], written: Path) -> None:
+@contextlib.contextmanager
+def _keeping(out: Path) -> Iterator[None]:
+    """Have what can't be written end in a line that says so."""
     try:
-        write_json(out / CROISSANT, croissant(generator, specification, written.read_bytes()))
+        yield
     except OSError as error:
-        raise UserError(f"{out}: can't be written ({error.strerror}); the faces there are kept") from error
+        if error.errno not in STORAGE and error.filename is None:
+            raise
+        raise StorageError(trouble(error, "can't be written", "--out", out) + "; the faces there are kept") from error
+
+
+def _describe(out: Path, generator: FaceGenerator, specification: dict[str, Any], written: Path) -> None:
+    write_json(out / CROISSANT, croissant(generator, specification, written.read_bytes()))
 
 
 def _check_folder(out: Path, specification: dict[str, Any]) -> dict[str, Any] | None:
@@ -220,12 +231,14 @@ def _write_one(number: int) -> None:
     generator, size, out = _worker_state["state"]
     face = generator.photograph(number, size)
     name = f"{number:06d}"
-    # The PNGs compress little further at a higher level, and take longer than the face.
-    Image.fromarray(face.image).save(out / f"{name}.png", compress_level=3)
-    Image.fromarray(face.segmentation).save(out / f"{name}_seg.png", compress_level=3)
-    # The shortest text that reads back as the same number.
-    (out / f"{name}_ldmks.txt").write_text("".join(f"{x!r} {y!r}\n" for x, y in face.landmarks.tolist()))
+    for picture, end in ((face.image, ".png"), (face.segmentation, "_seg.png")):
+        with naming(out / f"{name}{end}"):
+            # The PNGs compress little further at a higher level, and take longer than the face.
+            Image.fromarray(picture).save(out / f"{name}{end}", compress_level=3)
+    with naming(out / f"{name}_ldmks.txt"):
+        # The shortest text that reads back as the same number.
+        text = "".join(f"{x!r} {y!r}\n" for x, y in face.landmarks.tolist())
+        (out / f"{name}_ldmks.txt").write_text(text, encoding="utf-8")
     arrays = {key: getattr(face, key) for key in (*(FACE.names or ())[1:-1],)}
     # Last: with it, the face is whole.
-    with replace_atomically(out / f"{name}_face.npz", sync=False) as temporary, open(temporary, "wb") as file:
-        np.savez(file, **arrays)
+    write_archive(out / f"{name}_face.npz", lambda file: np.savez(file, **arrays), sync=False)

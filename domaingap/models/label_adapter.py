@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from domaingap.config import AdapterConfig
 from domaingap.errors import UserError
-from domaingap.hashing import digest, replace_atomically
+from domaingap.hashing import digest, write_archive
 from domaingap.landmarks import IBUG68
 from domaingap.provenance import Seen
 from domaingap.shapes import frame_of, mirror
@@ -169,8 +169,7 @@ class LabelAdapter(nn.Module):
             "state_dict": self.state_dict(),
             "seen": seen.plain() if seen is not None else None,
         }
-        with replace_atomically(Path(path)) as temporary:
-            torch.save(content, temporary)
+        write_archive(Path(path), lambda file: torch.save(content, file))
 
     @classmethod
     def load(cls, path: Path | str) -> LabelAdapter:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from domaingap.archives import check_pickle, members, said
 from domaingap.data.faces import Batch
 from domaingap.errors import SettingError, UserError
-from domaingap.hashing import replace_atomically
+from domaingap.hashing import write_archive
 from domaingap.losses import LOSSES
 from domaingap.metrics import NormalizedMeanError
 from domaingap.models.backbone import BATCH_OF_ONE, check_backbone, create_backbone, n_parameters
@@ -332,5 +332,4 @@ def save_network(
         "pytorch-lightning_version": version("pytorch-lightning"),
         "seen": seen.plain() if seen is not None else None,
     }
-    with replace_atomically(path) as temporary:
-        torch.save(content, temporary)
+    write_archive(path, lambda file: torch.save(content, file))

@@ -179,7 +179,8 @@ class Run:
 
     def execute(self) -> Finished:
         """Run the recipe, or find it finished; in one process at a time."""
-        with self.store.store.lock(f"run-{self.name}", self.name):
+        store = self.store.store
+        with store.lock(f"run-{self.name}", self.name), store.named(self.folder):
             if (found := self._finished()) is not None:
                 if not self.settings.score_test or self._tests().keys() <= found.counts.keys():
                     detail(f"{self.name}: finished before; delete {self.folder} to run it again")
@@ -212,10 +213,7 @@ class Run:
         return None
 
     def _announce(self) -> None:
-        try:
-            (self.folder / "checkpoints").mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"{self.folder}: can't be written ({error.strerror}); choose another --runs_dir") from error
+        self.store.store.make(self.folder / "checkpoints")
         write_atomically(self.folder / "config.yaml", yaml.safe_dump(plain(self.settings), sort_keys=False))
         write_json(self.folder / "split.json", self.split)
         detail(f"{self.name}")
@@ -311,9 +309,13 @@ class Run:
         sets = self._tests()
         scored = score_sets(self.folder, load_network(self.folder / CHECKPOINT), sets)
         tracker = self._track()
-        record = self._write(record, scored, sets)
-        tracker.summary(record.metrics)
-        tracker.finish()
+        failed = True
+        try:
+            record = self._write(record, scored, sets)
+            tracker.summary(record.metrics)
+            failed = False
+        finally:
+            tracker.finish(failed)
         return record
 
     def _write(self, record: RunRecord, scored: Mapping[str, Predictions], sets: Mapping[str, FaceDataset]) -> RunRecord:

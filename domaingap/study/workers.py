@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from domaingap import progress
-from domaingap.errors import UserError, traceback_wanted
+from domaingap.errors import StorageError, UserError, traceback_wanted, trouble
 from domaingap.progress import console
 from domaingap.study.plan import Planned, alongside
 from domaingap.study.record import RunRecord
@@ -30,7 +30,8 @@ def run_all(
         score_test: which test sets are scored.
 
     Raises:
-        UserError: a run's settings can't be, and so none is begun; or the first of the runs can't be done, and so none can.
+        UserError: a run's settings can't be, and so none is begun; or the first of the runs can't be done, and so none can;
+            StorageError at any of them.
     """
     from domaingap.study.preflight import check_run
 
@@ -58,8 +59,8 @@ def run_all(
         if error is not None:
             failed.append((run, str(error)))
             console.print(f"{head} {run.recipe.name} failed: {error}", markup=False)
-            if isinstance(error, UserError) and number == 1:
-                # A mistake in what all runs share; nothing was computed yet.
+            # A mistake in what all runs share, where nothing was computed yet; or the next ones couldn't be written, either.
+            if (isinstance(error, UserError) and number == 1) or isinstance(error, StorageError):
                 raise error
             continue
         records[run.key] = result.record
@@ -127,7 +128,7 @@ def _attempt(run: Planned, real: Sequence[Any], score_test: bool) -> tuple[Any, 
     except Exception as error:
         if traceback_wanted():
             console.print_exception()
-        return None, RuntimeError(f"{type(error).__name__}: {error}")
+        return None, RuntimeError(trouble(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}")
 
 
 def _result_line(result: Any, seconds: float) -> str:

@@ -24,7 +24,7 @@ from domaingap.data.prepare import prepare_part
 from domaingap.data.readers import open_reader
 from domaingap.data.sample import read_rgb
 from domaingap.data.transforms import Augmenter
-from domaingap.errors import UserError
+from domaingap.errors import UserError, trouble
 from domaingap.hashing import write_json
 from domaingap.models.regressor import LandmarkRegressor
 from domaingap.paths import check_file
@@ -77,7 +77,7 @@ def bench(data_root: Path | None, seconds: float, threads: int, out: Path | None
                 {"cases": cases, "pictures": pictures, "threads": threads, "hardware": hardware(), "versions": versions()},
             )
         except OSError as error:
-            raise UserError(f"{out}: can't be written ({error.strerror})") from error
+            raise UserError(trouble(error, "can't be written", "--out", out)) from error
         console.print(f"written to {out}")
     return 0
 

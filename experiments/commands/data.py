@@ -149,13 +149,12 @@ def preview(
     seed: int | None,
 ) -> int:
     """Write a sheet: a face a row, as stored first, then as training sees it at eight steps."""
-    from PIL import Image
 
     from domaingap.data.faces import FaceDataset, PreparedFaces
     from domaingap.data.prepare import prepare_part
     from domaingap.data.splits import seeded_order
     from domaingap.data.transforms import Augmenter
-    from domaingap.pictures import GREEN, draw_face, sheet
+    from domaingap.pictures import GREEN, draw_face, save_picture, sheet
 
     options = {"data_root": data_root, "prepared_dir": prepared_dir, "crop.size": size, "crop.channels": channels}
     settings = read_settings(config, {**options, "crop.box": box, "augment.strength": strength, "seed": seed})
@@ -177,9 +176,6 @@ def preview(
                 draw_face(item["image"].numpy(), [(item["landmarks"].numpy(), GREEN)], side=192, caption=caption)
                 for item, caption in zip(items, captions, strict=True)
             ]
-    try:
-        Image.fromarray(sheet(tiles, 9)).save(out)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{out}: can't be written ({error})") from error
+    save_picture(out, sheet(tiles, 9), "--out")
     terminal().print(f"{len(tiles) // 9} faces with 8 looks each (strength {augment.strength:g}): {out}")
     return 0

@@ -81,17 +81,13 @@ def generate(
 
 
 def _write_sheet(generator: FaceGenerator, n: int, size: int, path: Path, plain: bool) -> None:
-    from PIL import Image
 
     from domaingap.landmarks import to_ibug68
-    from domaingap.pictures import GREEN, draw_face, sheet
+    from domaingap.pictures import GREEN, draw_face, save_picture, sheet
     from domaingap.progress import track
 
     tiles = []
     for face in track((generator.photograph(i, size) for i in range(n)), n, f"drawing {path.name}"):
         points = [] if plain else [(to_ibug68(face.landmarks), GREEN)]
         tiles.append(draw_face(face.image, points, side=192))
-    try:
-        Image.fromarray(sheet(tiles, 6)).save(path)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: can't be written ({error})") from error
+    save_picture(path, sheet(tiles, 6), "--preview")

@@ -15,7 +15,7 @@ from domaingap.data.boxes import DETECTOR, FaceDetector, landmark_box
 from domaingap.data.generated import Dials, FaceGenerator
 from domaingap.data.readers import open_reader
 from domaingap.data.sample import read_rgb
-from domaingap.errors import DataError, UserError
+from domaingap.errors import DataError, UserError, trouble
 from domaingap.hashing import write_json
 from domaingap.landmarks import to_ibug68
 from domaingap.parallel import spread, worker_count
@@ -107,7 +107,7 @@ def judge(data_root: Path, n: int, size: int, seed: int, out: Path | None, worke
         try:
             write_json(out, {"n": n, "size": size, "seed": seed, "detector": DETECTOR, "sets": sets})
         except OSError as error:
-            raise UserError(f"{out}: can't be written ({error.strerror})") from error
+            raise UserError(trouble(error, "can't be written", "--out", out)) from error
         terminal().print(f"figures: {out}")
     return 0
 

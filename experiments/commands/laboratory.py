@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from domaingap.errors import UserError
+from domaingap.errors import UserError, trouble
 from domaingap.hashing import write_atomically, write_json
 from domaingap.progress import console
 from domaingap.study.environment import git_commit
@@ -86,7 +86,7 @@ def laboratory(file: Path, short: bool, check_only: bool, overrides: Sequence[st
         write_json(folder / "laboratory.json", content)
         write_atomically(folder / "laboratory.md", markdown(tables))
     except OSError as error:
-        raise UserError(f"{folder}: can't be written ({error.strerror}); choose another --runs_dir") from error
+        raise UserError(trouble(error, "can't be written", "--runs_dir", folder)) from error
     print_tables(tables)
     console.print(f"written to {folder / 'laboratory.json'} and {folder / 'laboratory.md'}", markup=False)
     return 1 if failed else 0

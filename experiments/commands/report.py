@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from domaingap.errors import UserError
+from domaingap.errors import UserError, trouble
 from domaingap.hashing import write_atomically
 from domaingap.paths import check_file
 from domaingap.progress import console
@@ -64,7 +64,7 @@ def report(runs_dir: Path, format: Format, style: Style, out: Path | None, on: s
     try:
         write_atomically(out, text)
     except OSError as error:
-        raise UserError(f"{out}: can't be written ({error.strerror})") from error
+        raise UserError(trouble(error, "can't be written", "--out", out)) from error
     console.print(f"{sum(len(table.rows) for table in tables)} rows written to {out}", markup=False)
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from domaingap.data.generated.compiled import compiled
 from domaingap.data.generated.mesh import LENS
 
 
-@njit(cache=True, fastmath=True)  # type: ignore[untyped-decorator]
+@compiled(fastmath=True)
 def vertex_normals(vertices: Any, triangles: Any) -> Any:
     """Unit normals [V, 3], weighted by area."""
     normals = np.zeros_like(vertices)
@@ -31,7 +31,7 @@ def vertex_normals(vertices: Any, triangles: Any) -> Any:
     return normals
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def combine(start: Any, weights: Any, fields: Any) -> Any:
     """``start + weights · fields`` for [V, 3], [K] and [K, V, 3], in one thread and one order: BLAS would use all cores
     in every one of several processes."""
@@ -46,7 +46,7 @@ def combine(start: Any, weights: Any, fields: Any) -> Any:
     return out
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def halve(image: Any) -> Any:
     """Means of 2 × 2 pixels of [2 S, 2 S, 3] as [S, S, 3]."""
     size = image.shape[0] // 2
@@ -61,7 +61,7 @@ def halve(image: Any) -> Any:
     return out
 
 
-@njit(cache=True, fastmath=True)  # type: ignore[untyped-decorator]
+@compiled(fastmath=True)
 def rasterise(points: Any, triangles: Any, material: Any, width: int, height: int, lenses: bool) -> Any:
     """Nearest triangle of every pixel.
 

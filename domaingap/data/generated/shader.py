@@ -13,6 +13,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from domaingap.data.generated.compiled import compiled
 from domaingap.data.generated.mesh import CLOTH, EYE, GLASSES, HAIR, HAT, MOUTH, SEG, SKIN, TEETH
 
 # Columns of a scene's parameters, [N_PARAMETERS] float32; colours are linear RGB.
@@ -281,7 +282,7 @@ def _weights(points: Any, corners: Any, x: int, y: int) -> Any:
     return wa * total, wb * total, wc * total
 
 
-@njit(cache=True, fastmath=True)  # type: ignore[untyped-decorator]
+@compiled(fastmath=True)
 def shade(
     ids: Any, points: Any, vertices: Any, normals: Any, triangles: Any, material: Any, segment: Any, uv: Any,
     attributes: Any, p: Any, atlas: Any, bank: Any, shadow: Any, to_shadow: Any, eye_z: float, background: Any,
