@@ -197,3 +197,19 @@ def test_pins_are_one_list_and_name_no_host() -> None:
     assert all(re.match(r"^[a-z0-9.\-]+==[^/]+$", pin) for pin in pins)
     names = {re.split(r"[<>=\[]", name)[0] for name in project["project"]["dependencies"]}
     assert names <= {pin.split("==")[0] for pin in pins}
+
+
+def test_the_table_of_kinds_names_tests_that_exist() -> None:
+    folder = Path(__file__).parent
+    shortened = {"E/": "experiments/", "D/": "data/"}
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    named, file = 0, ""
+    for found in re.finditer(r"([\w/]*test_\w+)?::(test_\w+)", text):
+        if found[1]:
+            file = found[1]
+            for short, whole in shortened.items():
+                file = whole + file.removeprefix(short) if file.startswith(short) else file
+        named += 1
+        source = (folder / f"{file}.py").read_text(encoding="utf-8")
+        assert f"def {found[2]}(" in source, f"tests/README.md names {file}::{found[2]}, which isn't there"
+    assert named > 50
