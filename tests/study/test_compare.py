@@ -106,7 +106,7 @@ def test_baselines_are_floor_and_ceiling_at_the_same_budget_rule_and_steps() -> 
     groups = grouped([mine, *floors, *ceilings])
     # A single seed's difference needs predictions, which these haven't; that is said, once for each file.
     found, problems = comparisons(groups, "common")
-    assert not found and len(problems) == 1 and "predictions.npz: can't be read" in problems[0]
+    assert not found and len(problems) == 1 and "predictions.npz: no such file" in problems[0]
     pairs = seeds("label_adaptation", [5.0, 5.1], selection="budget")
     pairs += [replace(run, seed=seed, key=f"{run.key}{seed}") for run in floors + ceilings for seed in (0, 1)]
     (family,) = families(grouped(pairs))
