@@ -218,7 +218,9 @@ def _work(kind: Kind, batch: list[int], plan: Plan, out: Any) -> None:
         folder.mkdir(parents=True)
         os.chdir(folder)
         try:
-            case = kind.make(random_of(plan.seed, kind.name, number, plan.whole), plan.seeds, folder)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of odd things that are made on purpose
+                case = kind.make(random_of(plan.seed, kind.name, number, plan.whole), plan.seeds, folder)
         except Exception:
             print(json.dumps({"broken": f"{kind.name} {number}: {traceback.format_exc()}"}), file=out)
             return

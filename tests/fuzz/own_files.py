@@ -295,13 +295,15 @@ def damaged_npz(rng: Damage, data: bytes, bomb: bytes) -> bytes:
 def _odd_array(rng: Damage, value: Any) -> Any:
     n = len(value) if value.ndim else 1
     numeric = value if value.dtype.kind in "fiub" else np.zeros((n, 68, 2))
+    # Of dates and mixed types NumPy makes no short text.
+    textual = value if value.dtype.kind not in "mMV" else numeric
     broken = numeric.astype(float)
     if broken.size:
         broken.flat[rng.randrange(broken.size)] = rng.choice((np.nan, np.inf, -np.inf, 1e308, 1e200))
     odd = (
         lambda: value[: n // 2], lambda: value[:0], lambda: value.reshape(-1), lambda: value[None], lambda: np.float64(1),
         lambda: np.concatenate([value, value]), lambda: numeric.astype(np.int64), lambda: numeric.astype(np.complex128),
-        lambda: numeric.astype(np.float16), lambda: value.astype("U5"), lambda: value.astype("S5"), lambda: broken,
+        lambda: numeric.astype(np.float16), lambda: textual.astype("U5"), lambda: textual.astype("S5"), lambda: broken,
         lambda: broken,        lambda: np.array([Payload()] * n, dtype=object), lambda: value.astype(object),
         lambda: numeric.astype(">f8"),
         lambda: numeric.astype(float) * 0, lambda: numeric.astype(float) * 1e300, lambda: np.zeros(n, "M8[s]"),
