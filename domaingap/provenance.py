@@ -161,8 +161,8 @@ def read_terms(values: Collection[Any]) -> frozenset[Terms]:
         TypeError: they are in no such form.
     """
     terms = frozenset(_named(value) if isinstance(value, str) else Terms(**value) for value in values)
-    if any(one.non_commercial not in (True, False, None) for one in terms):
-        raise TypeError("non_commercial is true, false or null")
+    if not all(isinstance(one.verified, bool) and isinstance(one.non_commercial, bool | None) for one in terms):
+        raise TypeError("verified is true or false, non_commercial also null")
     if not all(isinstance(text, str) for one in terms for text in (one.data, one.licence, one.url, one.citation)):
         raise TypeError("terms are text")
     return terms

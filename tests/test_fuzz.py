@@ -33,6 +33,7 @@ whole = fuzz(34, 11, work=work, whole=True, say=quiet)
 """
 
 
+@pytest.mark.slow
 def test_malformed_inputs_are_taken_or_refused_in_one_line(tmp_path: Path) -> None:
     # In a process of its own: one that has trained, as this may have, can't fork.
     done = subprocess.run(

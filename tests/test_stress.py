@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import write_300w, write_face_synthetics
 from tests.stress_stores import interleaving, undisturbed
 
 
+@pytest.mark.slow
 def test_commands_at_once_end_as_if_each_were_alone(tmp_path: Path) -> None:
     write_300w(tmp_path / "data" / "300w")
     write_face_synthetics(tmp_path / "data" / "face_synthetics")

@@ -26,9 +26,13 @@ def original_study_table(records: Sequence[RunRecord], strategies: Strategies) -
     rows = []
     for record in (run for group in grouped(records, strategies) for run in group.runs):
         model, stage = record.identity["model"], record.stages[0]
-        if record.recipe != strategies.floor or model["backbone"] not in PUBLISHED:
+        best, fit = stage.best.get("source_val", {}), stage.fit
+        if (
+            record.recipe != strategies.floor
+            or model["backbone"] not in PUBLISHED
+            or not {"step", "source_val/loss"} <= set(best)
+        ):
             continue
-        best, fit = stage.best["source_val"], stage.fit
         per_epoch = -(-stage.n_train // fit["batch_size"])
         settings = f"{fit['steps'] / per_epoch:g} epochs, lr {fit['lr']:g}, {record.identity['crop']['size']} px"
         settings += ", pretrained" if model["pretrained"] else ", from scratch"

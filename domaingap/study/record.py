@@ -260,6 +260,8 @@ def typed(kind: type[T], value: Any, where: str) -> T:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
         raise UserError(f"{where}: {place + ': ' if place else ''}{first['msg']}") from error
+    except UserError as error:  # of settings that look at themselves
+        raise UserError(f"{where}: {error}") from error
 
 
 def read_record(path: Path) -> RunRecord:
@@ -277,7 +279,43 @@ def read_record(path: Path) -> RunRecord:
     if content.get("schema") != SCHEMA:
         found = content.get("schema", 0)
         raise UserError(f"{path}: a result of schema {found}, this version reads {SCHEMA}; give the run's command again")
-    return typed(RunRecord, {**content, "folder": path.parent}, str(path))
+    record = typed(RunRecord, {**content, "folder": path.parent}, str(path))
+    if lacking := _lacking(record):
+        raise UserError(f"{path}: {lacking}: not as a result of this suite has it; move it away")
+    return record
+
+
+NUMBER = (int, float)
+ASKED: dict[str, Any] = {
+    "model": {"backbone": str, "pretrained": bool},
+    "init_from": (str, type(None)),
+    "crop": {"size": int, "channels": str},
+    "augment": dict,
+    "real": dict,
+    "fit": dict,
+}
+"""What comparisons and tables ask of an identity, and of which type."""
+ASKED_OF_FIT = {"steps": int, "batch_size": int, "lr": NUMBER}
+ASKED_OF_SYNTHETIC = {"synthetic": dict, "n_synthetic": (int, type(None))}
+
+
+def _lacking(record: RunRecord) -> str | None:
+    """What a record lacks, or has of another type, that pydantic doesn't look into; None where it is whole."""
+
+    def first(value: Any, asked: Any, place: str) -> str | None:
+        if not isinstance(asked, dict):
+            return None if isinstance(value, asked) else place
+        if not isinstance(value, dict):
+            return place
+        inner = (first(value[k], a, f"{place}.{k}") if k in value else f"{place}.{k}" for k, a in asked.items())
+        return next((found for found in inner if found), None)
+
+    asked = {**ASKED, **(ASKED_OF_SYNTHETIC if "synthetic" in record.data else {})}
+    stages = (first(stage.fit, ASKED_OF_FIT, f"stages.{i}.fit") for i, stage in enumerate(record.stages))
+    real = None if "real" in record.data else "data.real"
+    batches = (f"stages.{i}.fit.batch_size" for i, stage in enumerate(record.stages) if stage.fit.get("batch_size", 0) < 1)
+    problems = [first(record.identity, asked, "identity"), real, "stages" if not record.stages else None, *stages]
+    return next((problem for problem in problems if problem), None) or next(batches, None)
 
 
 @dataclass(frozen=True)

@@ -311,6 +311,7 @@ def test_a_real_kill_of_a_real_process(quick: list[str], tmp_path: Path) -> None
     assert metrics[0] == metrics[1]
 
 
+@pytest.mark.slow
 def test_bench(cli: Cli, tmp_path: Path) -> None:
     out = tmp_path / "bench.json"
     answer = cli("bench", "--seconds=0.01", f"--out={out}")

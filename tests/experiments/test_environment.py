@@ -208,7 +208,7 @@ def test_a_read_only_installation_and_a_user_without_entry_or_home(tmp_path: Pat
     assert not list(there.rglob("__pycache__")) and not (there / "~").exists()
     done = shell(f"cd {there}; {become} PYTHONPATH={there}", sys.executable, "-m experiments demo --quick")
     assert done.returncode == 2 and done.stderr.splitlines()[-1] == (
-        "domaingap: prepared/.locks: can't be written (Permission denied); choose another --prepared_dir"
+        "domaingap: .: can't be written (no rights to it); choose another --runs_dir"
     )
 
 
