@@ -146,6 +146,8 @@ class _Given:
                     self._file(text_file(expand(value), f"{WHAT}, or {option}.NAME for one setting"), value, f"{key}.")
                 continue
             if key not in self.leaves:
+                if key in self.origins:  # in a sweep's file
+                    raise UserError(f"{self.origins[key]}: {key}: {self._unknown(key)}{self.see}")
                 raise UserError(f"{option}: {self._unknown(key, '--')}{self.see}")
             if not equals:
                 raise UserError(f"{option} needs a value{self.see}")

@@ -393,6 +393,7 @@ def test_wrong_yaml_names_file_and_line(cli: Cli, empty: Path, text: str | bytes
         ("  wandb.tags: {value: " + "t" * 65 + "}", [":5: parameters: wandb.tags has a tag of 65"]),
         ("  runs_dir: {value: $NO_SUCH_VARIABLE}", [":5: parameters: runs_dir", "not set"]),
         ("  colour: {value: 1}", [":5: parameters: colour", "not a setting of real_only"]),
+        ("  fit.STEPS: {value: 375}", [":5: parameters: fit.STEPS", "not a setting of real_only"]),
     ],
 )
 def test_a_wrong_cell_is_found_before_the_first_run(cli: Cli, empty: Path, lines: str, fragments: list[str]) -> None:
