@@ -12,6 +12,7 @@ import os
 import secrets
 import shutil
 import stat
+import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -107,6 +108,11 @@ def write_archive(path: Path, save: Callable[[io.BytesIO], object], sync: bool =
     save(buffer)
     with replace_atomically(path, sync) as temporary:
         temporary.write_bytes(buffer.getbuffer())
+
+
+def is_number(value: Any) -> bool:
+    """Whether something that was read is a finite number; whole ones of any length may stand in a file."""
+    return type(value) in (int, float) and abs(value) <= sys.float_info.max
 
 
 def finite(value: float | None) -> float | None:

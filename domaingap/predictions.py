@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from domaingap.archives import read_arrays
 from domaingap.data.faces import FaceDataset
 from domaingap.errors import UserError
 from domaingap.hashing import write_archive
-from domaingap.metrics import METRICS, normalized_mean_error
+from domaingap.metrics import METRICS, Normalizer, normalized_mean_error, normalizer_length
 from domaingap.statistics import ClusterBootstrap
 
 KINDS: dict[str, tuple[str, tuple[int, ...]]] = {
@@ -114,4 +114,6 @@ def _set(arrays: Mapping[str, NDArray[Any]], name: str) -> Predictions:
         own[key] = array.astype(np.float64) if kind == "f" else array
     if not np.isfinite(own["truth"]).all():
         raise ValueError(f"{name}/truth isn't finite")
+    for normalizer in get_args(Normalizer):
+        normalizer_length(torch.from_numpy(own["truth"]), normalizer)  # ValueError where a face has none
     return Predictions(**own)

@@ -114,6 +114,11 @@ def _without_truth(path: Path) -> None:
         np.savez_compressed(path, **{name: array for name, array in arrays.items() if name != "common/truth"})
 
 
+def _in_one_place(path: Path) -> None:
+    with np.load(path) as arrays:
+        np.savez_compressed(path, **{**arrays, "common/truth": arrays["common/truth"] * 0})
+
+
 def _not_finite(path: Path) -> None:
     with np.load(path) as arrays:
         np.savez_compressed(path, **{**arrays, "common/truth": arrays["common/truth"] * np.nan})
@@ -128,6 +133,7 @@ def _not_finite(path: Path) -> None:
         (_fewer_names, "common/photographs is <U5 (5,)"),
         (_without_truth, "no common/truth"),
         (_not_finite, "common/truth isn't finite"),
+        (_in_one_place, "the outer_eye_corners length of a face is zero"),
     ],
 )
 def test_damaged_predictions_are_named_by_the_command(

@@ -13,7 +13,6 @@ input is the same similarity of the output.
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -25,7 +24,7 @@ from torch import Tensor, nn
 
 from domaingap.config import AdapterConfig
 from domaingap.errors import UserError
-from domaingap.hashing import digest, write_archive
+from domaingap.hashing import digest, is_number, write_archive
 from domaingap.landmarks import IBUG68
 from domaingap.provenance import Seen
 from domaingap.shapes import frame_of, mirror
@@ -203,7 +202,7 @@ def _are_settings(settings: dict[Any, Any]) -> bool:
         and settings["kind"] in KINDS
         and type(settings["hidden"]) is int
         and 1 <= settings["hidden"] < 1 << 20
-        and all(type(number) in (int, float) and math.isfinite(number) for number in numbers)
+        and all(map(is_number, numbers))
     )
 
 

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from domaingap.archives import check_pickle, members, said
 from domaingap.data.faces import Batch
 from domaingap.errors import SettingError, UserError
-from domaingap.hashing import write_archive
+from domaingap.hashing import is_number, write_archive
 from domaingap.losses import LOSSES
 from domaingap.metrics import NormalizedMeanError
 from domaingap.models.backbone import BATCH_OF_ONE, check_backbone, create_backbone, n_parameters
@@ -252,18 +252,14 @@ def _is_whole(least: int, most: int) -> Callable[[Any], bool]:
     return lambda value: type(value) is int and least <= value <= most
 
 
-def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and math.isfinite(value)
-
-
 SETTINGS: dict[str, Callable[[Any], bool]] = {
     "backbone": lambda value: isinstance(value, str),
     "input_size": _is_whole(1, 2048),
     "in_channels": _is_whole(1, 1024),
     "loss": lambda value: isinstance(value, str) and value in LOSSES,
     "optimizer": lambda value: isinstance(value, str),
-    "lr": _is_number,
-    "weight_decay": _is_number,
+    "lr": is_number,
+    "weight_decay": is_number,
     "schedule": lambda value: isinstance(value, str),
     "validation_names": lambda value: isinstance(value, list | tuple) and all(isinstance(name, str) for name in value),
 }

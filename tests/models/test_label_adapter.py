@@ -258,7 +258,7 @@ def test_example_of_the_readme(tmp_path: Path) -> None:
     "settings",
     [
         {"kind": "cubic"}, {"kind": ["mlp"]}, {"hidden": 10**12}, {"hidden": 1 << 19}, {"hidden": 0},
-        {"strength": float("nan")},        {"strength": None}, {"setting": "x"}, {"depth": 1},
+        {"strength": float("nan")},        {"strength": None}, {"strength": 10**400}, {"setting": "x"}, {"depth": 1},
     ],
 )  # fmt: skip
 def test_odd_files_are_refused_before_anything_is_made(settings: dict[str, Any], tmp_path: Path) -> None:
