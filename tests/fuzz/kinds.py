@@ -68,20 +68,24 @@ def _without_huge(value: Any) -> Any:
     return 10**4000 if isinstance(value, int) and abs(value) > 10**4000 else value if not callable(value) else None
 
 
+def damage_text(rng: Damage, target: Path) -> None:
+    """Damage a text file as text or as bytes."""
+    text = target.read_text()
+    target.write_bytes(mutate_text(rng, text) if rng.random() < 0.7 else mutate_bytes(rng, text.encode()))
+
+
 def pts(rng: Damage, seeds: Path, folder: Path) -> Case:
     part = folder / "300w" / "afw"
     shutil.copytree(seeds / "few" / "300w" / "afw", part)
     target = part / "b.pts"
-    text = target.read_text()
-    target.write_bytes(mutate_text(rng, text) if rng.random() < 0.7 else mutate_bytes(rng, text.encode()))
+    damage_text(rng, target)
     return prepare(folder, "300w", target)
 
 
 def landmarks(rng: Damage, seeds: Path, folder: Path) -> Case:
     shutil.copytree(seeds / "few" / "face_synthetics", folder / "face_synthetics")
     target = folder / "face_synthetics" / "000001_ldmks.txt"
-    text = target.read_text()
-    target.write_bytes(mutate_text(rng, text) if rng.random() < 0.7 else mutate_bytes(rng, text.encode()))
+    damage_text(rng, target)
     return prepare(folder, "face_synthetics", target)
 
 
