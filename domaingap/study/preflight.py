@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from domaingap.config import RealConfig
@@ -11,6 +12,16 @@ from domaingap.models.backbone import check_network, fetch_weights
 from domaingap.models.regressor import LandmarkRegressor, load_weights
 from domaingap.paths import check_folder
 from domaingap.tracking import effective_mode
+
+
+def settled(settings: Any) -> Any:
+    """Settings with what depends on the machine as it is here, so that all who share runs agree on it."""
+    if settings.fit.precision != "auto":
+        return settings
+    from domaingap.training import resolve
+
+    fit = replace(settings.fit, precision=resolve(settings.fit, 1, settings.model.backbone).precision)
+    return replace(settings, fit=fit)
 
 
 def check_run(settings: Any, counts: dict[Any, int] | None = None) -> None:
