@@ -10,6 +10,7 @@ from typing import Any, Literal
 from domaingap import progress
 from domaingap.errors import StorageError, UserError, traceback_wanted, trouble
 from domaingap.progress import console
+from domaingap.study.picking import pick, rivals, said
 from domaingap.study.plan import Planned, alongside
 from domaingap.study.record import RunRecord
 
@@ -45,15 +46,12 @@ def run_all(
     failed: list[tuple[Planned, str]] = []
     seconds: list[float] = []
     cost, trained, real = _costs(runs), 0, alongside(runs)
-    rivals: dict[str, list[Planned]] = {}
-    for run in runs:
-        if run.choice is not None:
-            rivals.setdefault(run.choice, []).append(run)
+    groups = rivals(runs)
     records: dict[str, RunRecord] = {}
     for number, run in enumerate(runs, start=1):
         began = time.monotonic()
         head = f"[{number}/{len(runs)}]"
-        waits = score_test == "picked" and len(rivals.get(run.choice or "", ())) > 1
+        waits = score_test == "picked" and run.choice in groups
         with progress.terse(f"{head} {run.recipe.name} "):
             result, error = _attempt(run, real[run.key], score_test != "none" and not waits)
         if error is not None:
@@ -71,7 +69,7 @@ def run_all(
         estimate = f"; about {left * sum(seconds) / trained / 60:.0f} min left" if trained and left else ""
         console.print(f"{head} {_result_line(result, time.monotonic() - began)}{estimate}", markup=False)
     if score_test == "picked":
-        failed += _score_picked([group for group in rivals.values() if len(group) > 1], records)
+        failed += _score_picked(list(groups.values()), records)
     done = len(runs) - len({run.key for run, _ in failed})
     console.print(
         f"{done} of {len(runs)} runs finished, {len(seconds)} of them now, in {sum(seconds) / 60:.1f} min"
@@ -86,23 +84,15 @@ def _score_picked(groups: Sequence[Sequence[Planned]], records: Mapping[str, Run
     """Score the test sets of what validation picks in each group of rivals; the ones that failed, and why."""
     failed = []
     for group in groups:
-        values = {
-            run.key: value for run in group if run.key in records and (value := records[run.key].value("val")) is not None
-        }
-        if len(values) < len(group):
-            # Picked now, another might be picked once the others are there, and two would have been scored.
-            missing = f"{len(group) - len(values)} of {len(group)} α have no validation NME"
-            console.print(f"{group[0].title}: {missing}; none is scored on test before all have", markup=False)
-            continue
-        best = min(group, key=lambda run: values[run.key])
-        with progress.terse("scoring "):
-            _, error = _attempt(best, [], True)
-        if error is not None:
-            failed.append((best, str(error)))
-        else:
-            console.print(
-                f"α {records[best.key].alpha:g} picked on validation from {len(values)}, its test sets scored: {best.title}"
-            )
+        picked = pick(group, records)
+        error = None
+        if picked.best is not None:
+            with progress.terse("scoring "):
+                _, error = _attempt(picked.best, [], True)
+            if error is not None:
+                failed.append((picked.best, str(error)))
+        if error is None:
+            console.print(said(group, picked), markup=False)
     return failed
 
 
