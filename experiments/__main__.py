@@ -157,6 +157,21 @@ def build_parser() -> argparse.ArgumentParser:
         "  --runs_dir is runs/NAME by default, NAME being the file's.",
     )
 
+    trial = add(
+        "trial", "experiments.commands.trial:trial",
+        "One run of a sweep file, as W&B's agents start it; given again, it goes on.",
+        "wandb sweep configs/sweeps/small/alpha.yaml\n  wandb agent --forward-signals ENTITY/PROJECT/SWEEP\n"
+        "  domaingap trial configs/sweeps/small/alpha.yaml --alpha=0.5 --seed=0",
+    )  # fmt: skip
+    trial.usage = "domaingap trial FILE --key=value..."
+    trial.add_argument("file", type=expand, metavar="FILE", help="the sweep's file, of one document")
+    trial.add_argument_group(
+        "options of the run",
+        "Every parameter of the file that varies, in any order, as W&B's agents write them: --n_real=None, key=value.\n"
+        "  Settings that the run's recipe lacks are left out. Options beyond the file's parameters hold for all its runs:\n"
+        '  put them before "${args}" in the file\'s command.',
+    )
+
     laboratory = add(
         "laboratory", "experiments.commands.laboratory:laboratory",
         "Check that the suite measures what it should: generated faces with one gap at a time, answers known beforehand.",
@@ -372,7 +387,7 @@ def dispatch(arguments: list[str]) -> int:
         # Not by argparse: the value of an option of the runs would be taken for an optional FILE.
         arguments.insert(1, LABORATORY)
     parsed, rest = parser.parse_known_args(arguments)
-    takes_more = parsed.command in ("sweep", "laboratory")
+    takes_more = parsed.command in ("sweep", "trial", "laboratory")
     if rest and not takes_more:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     options = vars(parsed)
