@@ -134,8 +134,8 @@ def build_parser() -> argparse.ArgumentParser:
         "Run a grid of runs from a YAML file, one after the other; given again, it goes on.",
         "domaingap sweep configs/sweeps/strategies.yaml --data_root data",
     )  # fmt: skip
-    sweep.usage = "domaingap sweep FILE [--plan] [--exact] [--score_test picked|all|none] [--key value]..."
-    sweep.add_argument("file", type=expand, metavar="FILE", help="YAML in W&B's grammar: method: grid, parameters")
+    sweep.usage = "domaingap sweep FILE [--plan] [--exact] [--score_test picked|all|none] [--count N] [--key value]..."
+    sweep.add_argument("file", type=expand, metavar="FILE", help="YAML in W&B's grammar: method: grid or random, parameters")
     sweep.add_argument("--plan", action="store_true", help="print what would be run, and stop")
     sweep.add_argument(
         "--exact",
@@ -150,6 +150,11 @@ def build_parser() -> argparse.ArgumentParser:
         help="which runs' test sets are scored: where several α compete, what validation picked of them, and every run that "
         "competes with none; all; or none yet, for a later call (picked)",
     )
+    sweep.add_argument(
+        "--count", type=within(int, Limits(1, 100_000)),
+        help="of a grid the first N runs; of a random sweep N draws, of which the first are those of a smaller N",
+    )  # fmt: skip
+    sweep.add_argument("--sweep_seed", type=SEED, default=0, help="of what a random sweep draws (0)")
     sweep.add_argument_group(
         "options of the runs",
         "--key value sets a recipe's setting in every run that has it,\n"

@@ -289,14 +289,14 @@ class _Reader:
     def _of_numbers(self, key: str, line: int, spec: Mapping[str, Any], path: str, method: str) -> Parameter:
         """A parameter drawn from a distribution of numbers."""
         where = f"{self.file}:{line}: parameters: {key}"
-        given = {name: value for name, value in spec.items() if name != "distribution"}
-        for name, value in given.items():
+        given = {part: value for part, value in spec.items() if part != "distribution"}
+        for part, value in given.items():
             if not _is_number(value):
-                raise UserError(f"{where}: {name} is {json.dumps(value)}; it is a number")
+                raise UserError(f"{where}: {part} is {json.dumps(value)}; it is a number")
             # wandb sweep reads YAML 1.1, where these would be text.
-            text = self.document.values[f"{path}.{name}"].text
+            text = self.document.values[f"{path}.{part}"].text
             if not _is_number(yaml.safe_load(text)):
-                raise UserError(f"{where}: {name}: W&B reads {text} as a word; write it as {_with_point(value)}")
+                raise UserError(f"{where}: {part}: W&B reads {text} as a word; write it as {_with_point(value)}")
         name: str = spec.get("distribution", "")
         if not name:
             if set(given) != {"min", "max"}:

@@ -10,7 +10,9 @@ from domaingap.study.workers import ScoreTest
 from experiments.recipes import RECIPES
 
 
-def sweep(file: Path, overrides: Sequence[str], plan: bool, exact: bool, score_test: ScoreTest) -> int:
+def sweep(
+    file: Path, overrides: Sequence[str], plan: bool, exact: bool, score_test: ScoreTest, count: int | None, sweep_seed: int
+) -> int:
     """Run every combination of a sweep file; print the plan, a line per run, and the table at the end.
 
     Args:
@@ -19,6 +21,8 @@ def sweep(file: Path, overrides: Sequence[str], plan: bool, exact: bool, score_t
         plan: only print the plan.
         exact: leave out the runs that the protocol adds.
         score_test: which runs' test sets are scored.
+        count: see :func:`domaingap.study.plan.planned_runs`.
+        sweep_seed: likewise.
 
     Returns:
         0, or 1 where some runs failed.
@@ -27,7 +31,7 @@ def sweep(file: Path, overrides: Sequence[str], plan: bool, exact: bool, score_t
     from domaingap.study.workers import run_all
     from experiments.commands.report import report
 
-    runs = planned_runs(file, overrides, RECIPES, exact)
+    runs = planned_runs(file, overrides, RECIPES, exact, count, sweep_seed)
     folder = runs[0].settings.runs_dir
     finished = finished_runs(folder)
     print_plan(file, runs, finished)
