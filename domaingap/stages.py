@@ -259,6 +259,20 @@ class StageStore:
                     on_point(point)
         return stage
 
+    def history(self, key: str, sets: Mapping[str, ValidationModule], monitor: str) -> list[Point]:
+        """The rows of a network's training, as :attr:`Stage.history` has them; none where it isn't there any more.
+
+        Args:
+            key: the network's, as a run's record has it.
+            sets: the validation sets whose figures are wanted, by the names that the run has for them.
+            monitor: what picked on them.
+        """
+        entry = self.store.entry("stages/network", key)
+        known = {name: _set_key(module, monitor) for name, module in sets.items()}
+        if entry is None or not set(known.values()) <= set(entry.record["sets"]):
+            return []
+        return Stage(str(entry.record["title"]), entry, known).history
+
     def fit_adapter(
         self,
         network: Stage,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from domaingap.study.picking import pick, rivals, said
 from domaingap.study.plan import Planned, alongside, finished_runs, option_text, planned_runs, recipes_of, resolve_run
 from domaingap.study.recipe import Recipe
 from domaingap.study.record import RunRecord
+from domaingap.tracking import apart_from_agent
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,9 @@ def run_trial(trial: Trial) -> RunRecord:
         return record
     picked = pick(trial.rivals, finished_runs(run.settings.runs_dir))
     if picked.best is not None:
-        best = execute(picked.best.recipe, replace(picked.best.settings, score_test=True)).record
-        record = best if picked.best.key == run.key else record
+        own = picked.best.key == run.key
+        with contextlib.nullcontext() if own else apart_from_agent():
+            best = execute(picked.best.recipe, replace(picked.best.settings, score_test=True)).record
+        record = best if own else record
     console.print(said(trial.rivals, picked), markup=False)
     return record
