@@ -60,7 +60,8 @@ def planned_trial(file: Path, arguments: Sequence[str], recipes: Mapping[str, Re
     for name in given:
         if name != "recipe" and not any(takes(recipe, name) for recipe in recipes.values()):
             raise UserError(f"--{name}: not a setting of any recipe; see 'domaingap run RECIPE --help'")
-    cell = {p.name: given.get(p.name, p.values[0]) for p in sweep.parameters if p.name in given or not p.varies}
+    cell = {p.name: p.values[0] for p in sweep.parameters if not p.varies}
+    cell |= {p.name: given[p.name] for p in sweep.parameters if p.name in given}
     if missing := [p.name for p in sweep.parameters if p.name not in cell]:
         raise UserError(f"--{missing[0]} is missing; W&B's agent gives a value to each of {', '.join(missing)}")
     chosen = cell.pop("recipe")
