@@ -276,10 +276,18 @@ class Tracker:
         self.finish(INTERRUPTED if interrupted else int(kind is not None))
 
     def curves(self, stage: str | None, point: dict[str, float]) -> None:
-        """One row of a stage's history; the answering stage has no prefix, others their title."""
+        """One row of a stage's history; the answering stage has no prefix, others their title. A row that a run was told
+        before it was killed is not told again."""
         prefix = f"{stage}/" if stage else ""
-        values = {f"{prefix}{key}": value for key, value in point.items() if key not in ("step", "seconds")}
-        self._tell(lambda logger: logger.log_metrics(values, step=int(point["step"])))
+        values = {f"{prefix}{key}": value for key, value in point.items() if key != "seconds"}
+
+        def log(logger: Any) -> None:
+            run = logger.experiment
+            told = run.summary.get(f"{prefix}step") if run.resumed else None
+            if not isinstance(told, int | float) or point["step"] > told:
+                logger.log_metrics(values, step=int(point["step"]))
+
+        self._tell(log)
 
     def picture(self, name: str, image: NDArray[np.uint8], caption: str) -> None:
         """An RGB picture [H, W, 3]."""

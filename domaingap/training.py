@@ -159,7 +159,7 @@ class _Keeper(Callback):
         self.history, self.best, self.seconds = state_dict["history"], state_dict["best"], state_dict["seconds"]
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        # A run that goes on shows its curves from the beginning: a tracker's run is a new one after a kill.
+        # From the beginning, also in a run that goes on: a tracker may have missed the last of it, or begin a new run.
         if self.on_point is not None:
             for point in self.history:
                 self.on_point(point)

@@ -217,7 +217,7 @@ class Server:
             "id": run.id, "name": run.id, "historyLineCount": len(lines), "eventsLineCount": 0, "logLineCount": 0,
             "historyTail": json.dumps(lines[-1:]), "eventsTail": "[]", "summaryMetrics": json.dumps(run.summary),
             "displayName": run.fields.get("displayName"), "sweepName": run.fields.get("sweep"), "projectId": 1,
-            "config": json.dumps(run.config), "tags": [], "wandbConfig": "{}", "createdAt": "2026-01-01T00:00:00",
+            "config": run.fields.get("config", "{}"), "tags": [], "notes": None, "wandbConfig": '{"t": {}}',
         }  # fmt: skip
         return {"model": {"id": "p", "name": project["name"], "entity": project["entity"], "bucket": bucket}}
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from typing import Any
 
 import pytest
 import yaml
+from filelock import FileLock
 
 from tests.conftest import Answer
 from tests.wandb_server import KEY, Run, Server
@@ -167,4 +169,85 @@ def test_a_killed_trial_goes_on_under_its_id_and_a_signal_ends_it(
     assert json.loads(ledger.read_text())["state"] == "finished"
     (result,) = results(tmp_path / "runs")
     assert run.summary["val/nme"] == pytest.approx(result["metrics"]["val/nme"])
-    assert {step for step, _ in curve(run)} == set(range(20, 601, 20))
+    assert [step for step, _ in curve(run)] == list(range(20, 601, 20)), "every point, and each once"
+
+
+@pytest.fixture
+def logged_in(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
+    """Likewise in this process."""
+    import wandb
+
+    for name in [name for name in os.environ if name.startswith("WANDB")]:
+        monkeypatch.delenv(name)
+    for name, value in environment.items():
+        if name.startswith("WANDB"):
+            monkeypatch.setenv(name, value)
+    wandb.teardown()
+    yield environment
+    wandb.teardown()
+
+
+def killed(command: list[str], environment: dict[str, str], begun: Callable[[], Any]) -> None:
+    """Start a run and kill it without warning once it has begun."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "experiments", *command], env=environment, cwd=ROOT, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        until(begun)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_lost_run_is_ended(
+    cli: Callable[..., Answer],
+    quick: list[str],
+    tmp_path: Path,
+    server: Server,
+    environment: dict[str, str],
+    logged_in: None,
+) -> None:
+    """Online: what a kill has left running is ended by whoever sees it, and the same command goes on with the same run."""
+    from domaingap.tracking import close_all_lost
+
+    options = [*quick, "--wandb.mode=online", "--fit.steps=600", "--fit.val_every=20", "--fit.ema=0"]
+    killed(["run", "real_only", *options], logged_in, lambda: any(len(run.rows) > 3 for run in server.runs.values()))
+    (run,) = server.runs.values()
+    (ledger,) = (tmp_path / "runs").glob("*/wandb.json")
+    time.sleep(3)
+    assert run.state == "running", "W&B is told nothing of a kill"
+    with FileLock(tmp_path / "runs" / ".locks" / f"run-{ledger.parent.name}.lock"):
+        assert close_all_lost(tmp_path / "runs") == 0, "somebody is at it"
+    assert close_all_lost(tmp_path / "runs") == 1 and run.state == "killed"
+    assert json.loads(ledger.read_text())["state"] == "killed" and close_all_lost(tmp_path / "runs") == 0
+    answer = cli("run", "real_only", *options)
+    assert answer.code == 0 and "going on from its last checkpoint" in answer.err, answer.err
+    assert list(server.runs) == [run.id] and run.state == "finished"
+    assert [step for step, _ in curve(run)] == list(range(20, 601, 20))
+
+
+def test_a_lost_run_that_was_offline(
+    cli: Callable[..., Answer],
+    quick: list[str],
+    tmp_path: Path,
+    server: Server,
+    environment: dict[str, str],
+    logged_in: None,
+) -> None:
+    """``wandb sync`` calls it failed; once it has gone on, what there is to sync is one whole run."""
+    options = [*quick, "--wandb.mode=offline", "--fit.steps=600", "--fit.val_every=20", "--fit.ema=0"]
+    runs = tmp_path / "runs"
+    killed(["run", "real_only", *options], logged_in, lambda: list(runs.glob("stages/*/.training/resume.ckpt")))
+    (before,) = runs.glob("*/wandb/offline-run-*")
+    done(wandb("sync", str(before), environment=logged_in))
+    (run,) = server.runs.values()
+    assert run.state == "failed"
+    answer = cli("run", "real_only", *options)
+    assert answer.code == 0, answer.err
+    (after,) = runs.glob("*/wandb/offline-run-*")
+    assert before.with_name(f"interrupted-{before.name}").is_dir() and shlex.quote(str(after)) in answer.err
+    server.runs.clear()
+    done(wandb("sync", str(after), environment=logged_in))
+    assert list(server.runs) == [run.id]
+    (run,) = server.runs.values()
+    assert run.state == "finished" and [step for step, _ in curve(run)] == list(range(20, 601, 20))
