@@ -240,7 +240,7 @@ class _Reader:
                 where = f"{self.file}:{line}: parameters: {key}"
                 if not isinstance(spec, dict):
                     raise UserError(f"{where}: write 'value: {spec}', or 'values: [...]' for several")
-                if set(spec) == {"parameters"} and isinstance(spec["parameters"], dict):
+                if set(spec) == {"parameters"} and isinstance(spec["parameters"], dict) and spec["parameters"]:
                     visit(spec["parameters"], f"{key}.", f"{inner}.parameters")
                     continue
                 if key in found:
@@ -253,8 +253,11 @@ class _Reader:
     def _parameter(self, key: str, line: int, spec: Mapping[str, Any], path: str, method: str) -> Parameter:
         where = f"{self.file}:{line}: parameters: {key}"
         name = spec.get("distribution")
-        kinds = {"constant": {"value"}, "categorical": {"values", "probabilities"}}
-        kinds["categorical_w_probabilities"] = kinds["categorical"]
+        kinds = {
+            "constant": {"value"},
+            "categorical": {"values"},
+            "categorical_w_probabilities": {"values", "probabilities"},
+        }
         if name is not None and name not in (*kinds, *DISTRIBUTIONS):
             raise UserError(f"{where}: distribution: {name}: W&B has {', '.join([*kinds][:2] + [*DISTRIBUTIONS])}")
         own = set(spec) - {"distribution"}
@@ -293,10 +296,12 @@ class _Reader:
         for part, value in given.items():
             if not _is_number(value):
                 raise UserError(f"{where}: {part} is {json.dumps(value)}; it is a number")
-            # wandb sweep reads YAML 1.1, where these would be text.
+            # wandb sweep reads YAML 1.1, where 1e-4 is a word and 010 is 8.
             text = self.document.values[f"{path}.{part}"].text
-            if not _is_number(yaml.safe_load(text)):
-                raise UserError(f"{where}: {part}: W&B reads {text} as a word; write it as {_with_point(value)}")
+            if (read := yaml.safe_load(text)) != value:
+                as_what = f"as {read}" if _is_number(read) else "as a word"
+                plain = value if isinstance(value, int) else _with_point(value)
+                raise UserError(f"{where}: {part}: W&B reads {text} {as_what}; write it as {plain}")
         name: str = spec.get("distribution", "")
         if not name:
             if set(given) != {"min", "max"}:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from domaingap.config import RealConfig
-from domaingap.errors import SettingError, UserError
+from domaingap.errors import UserError
 from domaingap.progress import console
 from domaingap.study.arguments import takes, word_for
 from domaingap.study.grammar import Sweep, passed, read_sweeps
@@ -73,10 +73,7 @@ def planned_trial(file: Path, arguments: Sequence[str], recipes: Mapping[str, Re
     wanted = [
         (k, option_text(word_for(recipe, k, v))) for k, value in given.items() if k not in names for v in _each(k, value)
     ]
-    try:
-        run = resolve_run(recipe, cell, sweep, wanted, placed=False)
-    except SettingError as error:
-        raise UserError(f"--{error}") from error
+    run = resolve_run(recipe, cell, sweep, wanted, placed=False)
     if sweep.method == "grid":
         # Those that no recipe of the file has are left out, as those that this one lacks.
         shared = [f"--{k}={v}" for k, v in wanted if any(takes(r, k) for r in here.values())]

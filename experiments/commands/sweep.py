@@ -62,8 +62,14 @@ def sweep(
         _estimate(runs, finished, jobs)
         return 0
     from domaingap.study.launchers.local import launcher_for
+    from domaingap.tracking import close_all_lost
 
-    failures = run_all(runs, finished, score_test, launcher_for(jobs), on_failure)
+    try:
+        failures = run_all(runs, finished, score_test, launcher_for(jobs), on_failure)
+    finally:
+        # Those of processes that were killed, of this call or of one before, and that nobody goes on with.
+        if closed := close_all_lost(folder):
+            console.print(f"{closed} runs that a kill had left running in Weights & Biases are ended there")
     if len(failures) < len(runs):
         report(folder, "table", "strategies", None)
         console.print(f"all tables: domaingap report {folder}", markup=False)
