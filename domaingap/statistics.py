@@ -130,13 +130,13 @@ def sign_flip_test(a: Sequence[float], b: Sequence[float]) -> float:
     how little it can say of few seeds. Of more than 14 seeds :data:`FLIPS` flips are drawn, the same each time.
 
     Raises:
-        ValueError: no pairs.
+        ValueError: fewer than two pairs.
     """
     from scipy import stats
 
     differences = np.asarray(a, dtype=float) - np.asarray(b, dtype=float)
-    if not len(differences):
-        raise ValueError("a test over seeds needs one of them at least")
+    if len(differences) < 2:
+        raise ValueError("a test over seeds needs two of them at least")
     if not differences.any():
         return 1.0
     # SciPy flips a single sample's signs; up to n_resamples it tries them all.

@@ -207,16 +207,16 @@ def _pairs_table(title: str, compared: Sequence[Comparison], left_out: Sequence[
         p_column("p, sign flip", 4), p_column("p, Holm", 3), Column("verdict"), number_column("P(better) by run", number(2)),
         interval_column("P(better) by face", number(2)),
     ]  # fmt: skip
-    tested = sum(c.difference.p is not None for c in compared)
+    tested = [len(c.difference.seeds) for c in compared if c.difference.p is not None]
+    least = "".join(f", {least_sign_flip_p(n):.4g} of {n}" for n in sorted(set(tested)))
     notes = [
         "difference: strategy minus what it is compared with, on the same images and seeds; below zero it is better.",
         "[ ]: 95% interval over seeds (Student's t on paired differences); of a single seed over images (photographs "
         "resampled in pairs), without a p-value.",
-        f"p, t: Student's, on the same differences. p, Holm: it, corrected for the {tested} comparisons of this table. "
+        f"p, t: Student's, on the same differences. p, Holm: it, corrected for the {len(tested)} comparisons of this table. "
         "verdict: better or worse where the corrected p lies below 0.05; uncorrected where only the interval excludes zero; "
         "open otherwise.",
-        "p, sign flip: exact, over all flips of the differences' signs; of n seeds never below 2/2^n "
-        f"({', '.join(f'{n}: {least_sign_flip_p(n):.4g}' for n in sorted({len(c.difference.seeds) for c in compared}))}).",
+        f"p, sign flip: exact, over all flips of the differences' signs; of n seeds never below 2/2^n{least}.",
         "P(better): probability that the strategy has the lower NME, ties by half (Agarwal et al., 2021); by run, over all "
         "pairs of a run of each; by face, over these pairs and all faces, with a 95% bootstrap over seeds and photographs, "
         "which is too narrow with few seeds.",
