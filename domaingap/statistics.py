@@ -286,16 +286,18 @@ class FallingCurve:
 
     def reached(self, target: float | NDArray[Any]) -> NDArray[np.float64]:
         """The least n at which the curve is at ``target`` [...] or below: -inf where it lies below at the first n already,
-        and inf where it does nowhere."""
+        and inf where it does nowhere. What differs by rounding alone is equal."""
         wanted = np.broadcast_to(np.asarray(target, dtype=float), self._shape).reshape(-1, 1)
-        there = self._curve <= wanted
+        rounding = 1e-12 * np.abs(wanted)
+        there = self._curve <= wanted + rounding
         behind = np.maximum(there.argmax(axis=1), 1)
         rows = np.arange(len(behind))
         above, below = self._curve[rows, behind - 1], self._curve[rows, behind]
         falls = np.where(above > below, above - below, 1.0)
         share = np.clip((above - wanted[:, 0]) / falls, 0, 1)
         n = np.exp(self._log[behind - 1] + share * (self._log[behind] - self._log[behind - 1]))
-        n = np.where(there[:, 0], np.where(self._curve[:, 0] == wanted[:, 0], self.n[0], -np.inf), n)
+        at_first = self._curve[:, 0] >= (wanted - rounding)[:, 0]
+        n = np.where(there[:, 0], np.where(at_first, self.n[0], -np.inf), n)
         return np.where(there.any(axis=1), n, np.inf).reshape(self._shape)
 
 

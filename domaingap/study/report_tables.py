@@ -208,12 +208,13 @@ def _pairs_table(title: str, compared: Sequence[Comparison], left_out: Sequence[
         interval_column("P(better) by face", number(2)),
     ]  # fmt: skip
     tested = [len(c.difference.seeds) for c in compared if c.difference.p is not None]
+    compared_with = f"{len(tested)} comparison{plural(len(tested))}"
     least = "".join(f", {least_sign_flip_p(n):.4g} of {n}" for n in sorted(set(tested)))
     notes = [
         "difference: strategy minus what it is compared with, on the same images and seeds; below zero it is better.",
         "[ ]: 95% interval over seeds (Student's t on paired differences); of a single seed over images (photographs "
         "resampled in pairs), without a p-value.",
-        f"p, t: Student's, on the same differences. p, Holm: it, corrected for the {len(tested)} comparisons of this table. "
+        f"p, t: Student's, on the same differences. p, Holm: it, corrected for the {compared_with} of this table. "
         "verdict: better or worse where the corrected p lies below 0.05; uncorrected where only the interval excludes zero; "
         "open otherwise.",
         f"p, sign flip: exact, over all flips of the differences' signs; of n seeds never below 2/2^n{least}.",

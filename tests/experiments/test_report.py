@@ -155,6 +155,8 @@ def test_other_faces_and_nothing_to_say(cli: Cli, tmp_path: Path) -> None:
     fails(cli("report", tmp_path, "--on", "private"), "private", "val, common")
     fails(cli("report", tmp_path, "--style", "adapters"), "no run here has a label adapter")
     fails(cli("report", tmp_path, "--style", "pairs"), "no two runs here can be compared")
+    fails(cli("report", tmp_path, "--style", "saved"), "no strategy here beside a real_only with two numbers of real images")
+    fails(cli("report", tmp_path, "--style", "curves"), "differ in n_real, alpha or n_synthetic alone")
     fails(cli("report", tmp_path, "--style", "original_study"), "configs/original_study")
     answer = cli("report", tmp_path)
     assert answer.code == 0 and "Differences in pairs" not in answer.out and "NME % on common" in answer.out
@@ -354,3 +356,55 @@ def test_the_original_studys_row_stands_beside_a_run(cli: Cli, tmp_path: Path) -
     # 4 steps of 4 images are two passes over 8.
     assert (here["images"], here["minutes"], here["best validation loss"]) == ("24", "1.5", "0.0321")
     assert here["best epoch"] == "1.5" and here["settings"] == "2 epochs, lr 0.002, 32 px, from scratch"
+
+
+def test_real_images_saved_and_the_curves_behind_them(cli: Cli, tmp_path: Path) -> None:
+    figures = {10: 8.0, 100: 6.0, 1000: 5.0}
+    for rule, more in (("real_val", 0.0), ("budget", 1.0)):
+        for n, nme in figures.items():
+            write(tmp_path, seeds("real_only", [nme + more + d for d in (0, 0.1, 0.2)], n_real=n, selection=rule))
+        write(tmp_path, seeds("label_adaptation", [6.0, 6.1, 6.2], n_real=10, selection=rule))
+        write(tmp_path, seeds("label_adaptation", [4.0, 4.1, 4.2], n_real=100, selection=rule))
+    rows = {(row["picked by"], row["real images"]): row for row in table(cli, tmp_path, "saved")}
+    mine = rows["real_val", "10"]
+    assert (mine["strategy"], mine["NME %"].partition(" ")[0], mine["[ ] over"]) == ("label_adaptation", "6.10", "seeds")
+    assert (mine["real_only reaches it at"], mine["saved"]) == ("100 [100, 100]", "+90 [+90, +90]")
+    assert float(mine["real_only reaches it at: estimate"]) == pytest.approx(100)
+    assert float(mine["saved: low"]) == pytest.approx(90) and mine["real_only ran at: largest"] == "1000"
+    assert rows["budget", "10"]["saved"] == "+990 [+990, +990]"
+    for rule in ("real_val", "budget"):
+        assert rows[rule, "100"]["saved"] == "> +900 [> +900, > +900]" and rows[rule, "100"]["saved: estimate"] == ""
+    points = table(cli, tmp_path, "curves")
+    assert len(points) == 10 and {row["axis"] for row in points} == {"real images"}
+    means = {(row["strategy"], row["picked by"], row["value"]): float(row["NME %: mean"]) for row in points}
+    assert means["real_only", "budget", "1000"] == pytest.approx(6.1)
+    assert means["label_adaptation", "real_val", "10"] == pytest.approx(6.1)
+    text = cli("report", tmp_path).out
+    assert "Real images saved, NME % on common" in text and "by real images" not in text, "that is the table of strategies"
+    for format in ("markdown", "latex"):
+        assert "Real images saved" in cli("report", tmp_path, "--style", "saved", "--format", format).out
+    assert "their figures" not in text and "flatter" in cli("report", tmp_path, "--style", "saved", "--on", "val").out
+
+
+def test_faces_on_which_a_strategy_is_better(cli: Cli, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    off = {recipe: rng.uniform(1, 3, (3, 6)) + more for recipe, more in (("label_adaptation", 0.0), ("synthetic_only", 0.5))}
+    for recipe, moved in off.items():
+        for folder, faces in zip(write(tmp_path, seeds(recipe, [6.0, 6.1, 6.2])), moved, strict=True):
+            write_predictions(folder, "common", list(faces))
+    (row,) = table(cli, tmp_path, "pairs")
+    mine, other = off["label_adaptation"], off["synthetic_only"]
+    won = stats.mannwhitneyu(other, mine, axis=0).statistic / 9
+    assert float(row["P(better) by face: mean"]) == pytest.approx(won.mean(), rel=1e-9)
+    low, high = (float(row[f"P(better) by face: {end}"]) for end in ("low", "high"))
+    assert 0 < low < won.mean() < high <= 1 and row["P(better) by run"] == "0.50"
+    path = next(tmp_path.glob("synthetic_only-s1*")) / "predictions.npz"
+    write_predictions(path.parent, "common", [1.0] * 5)
+    answer = cli("report", tmp_path, "--style", "pairs")
+    assert (
+        answer.code == 0
+        and "1 row without P(better) by face" in answer.out
+        and f"{path}: on other common faces" in answer.out
+    )
+    write_predictions(path.parent, "private", [1.0] * 6)
+    assert f"{path}: no predictions on common" in cli("report", tmp_path, "--style", "pairs").out
