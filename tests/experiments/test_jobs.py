@@ -167,7 +167,7 @@ def group(pid: int) -> list[int]:
     return found
 
 
-def until(happened: Any, seconds: float = 90) -> Any:
+def until(happened: Any, seconds: float = 180) -> Any:
     end = time.monotonic() + seconds
     while not (found := happened()):
         assert time.monotonic() < end, "it never came so far"
