@@ -243,10 +243,10 @@ class Tracker:
         return Place(key, settings.project, settings.entity)
 
     def _supersede(self) -> None:
-        """Put aside what a killed process wrote offline: all of it is written again under the same id, and 'wandb sync'
-        would send both."""
+        """Put aside what a process that was ended wrote offline: all of it is written again under the same id, and 'wandb
+        sync' would send both."""
         known = _ledger(self._folder)
-        if known is not None and (known["mode"], known["state"]) == ("offline", "running"):
+        if known is not None and known["mode"] == "offline" and known["state"] != "finished":
             before = self._folder / "wandb" / Path(known["files"]).name
             with contextlib.suppress(OSError):
                 before.rename(before.with_name(f"interrupted-{before.name}"))
