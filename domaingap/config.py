@@ -316,6 +316,8 @@ class WandbConfig(Checked):
         entity: W&B user or team; the default of the login otherwise.
         group: runs that belong together; recipe and data by default.
         tags: comma-separated.
+        preemptible: a run of a W&B sweep that is ended by a signal is given to the sweep's next agent, one that was stopped
+            in W&B as well.
     """
 
     section = "wandb"
@@ -325,6 +327,7 @@ class WandbConfig(Checked):
     entity: str | None = checked_text(None, _in_addresses)
     group: str | None = checked_text(None, _longest)
     tags: str = checked_text("", _tags)
+    preemptible: bool = False
 
 
 @dataclass(frozen=True)

@@ -184,7 +184,7 @@ class Tracker:
     ) -> None:
         self.mode = effective_mode(settings.mode)
         self._logger: Any = None
-        self._folder = folder
+        self._folder, self._requeued = folder, False
         if self.mode == "off":
             return
         import wandb
@@ -192,6 +192,7 @@ class Tracker:
 
         be_first()
         self.place = place = self._place(settings, key)
+        self._requeued = bool(place.sweep) and settings.preemptible
         close_lost(folder, unless=place.id)
         options: dict[str, Any] = {
             "entity": place.entity,
@@ -270,8 +271,7 @@ class Tracker:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
         interrupted = kind is not None and not issubclass(kind, Exception)
-        if interrupted and self._logger is not None and self.place.sweep:
-            # W&B then gives it to the sweep's next agent.
+        if interrupted and self._requeued:
             self._tell(lambda logger: logger.experiment.mark_preempting())
         self.finish(INTERRUPTED if interrupted else int(kind is not None))
 

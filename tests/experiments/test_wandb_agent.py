@@ -155,7 +155,7 @@ def test_a_killed_trial_goes_on_under_its_id_and_a_signal_ends_it(
     quick: list[str], tmp_path: Path, server: Server, environment: dict[str, str]
 ) -> None:
     runs = tmp_path / "runs"
-    file = sweep_file(tmp_path, [*quick, *LONGER], recipe="real_only", seed=[0])
+    file = sweep_file(tmp_path, [*quick, *LONGER], recipe="real_only", seed=[0], wandb__preemptible=True)
     done(wandb("sweep", str(file), environment=environment))
     agent = wandb("agent", "--forward-signals", "us/tiny/sweep0", environment=environment)
     try:
