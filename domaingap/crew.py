@@ -331,7 +331,8 @@ class _Meeting:
         beat = self._store.get(key) if self._store.check([key]) else b""
         if number not in self._beats or self._beats[number][0] != beat:
             self._beats[number] = (beat, time.monotonic())
-        return time.monotonic() - self._beats[number][1] > SILENCE_S
+        patience = SILENCE_S if beat else GREETING.total_seconds()
+        return time.monotonic() - self._beats[number][1] > patience
 
     def _called(self, number: int) -> str:
         return f"machine {number + 1} of {self.machine.count}"
@@ -395,7 +396,7 @@ class _Meeting:
             if self._store.check([key]):
                 raise UserError(f"{self._called(number)}: {self._store.get(key).decode()}")
             if self._silent(number):
-                raise UserError(f"{self._called(number)} was lost: nothing was heard of it for {SILENCE_S:.0f} s; {GO_ON}")
+                raise UserError(f"{self._called(number)} was lost: nothing is heard of it; {GO_ON}")
         return True
 
     # On another

@@ -238,7 +238,7 @@ def this_machine(nodes: int) -> Machine:
         # torchrun tries again after a failure, at the same place.
         name = "-".join(os.environ.get(f"TORCHELASTIC_{part}", "0") for part in ("RUN_ID", "RESTART_COUNT"))
         hosts = number == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
-    elif "SLURM_PROCID" in os.environ and "SLURM_NTASKS" in os.environ:
+    elif "SLURM_PROCID" in os.environ and "SLURM_STEP_ID" in os.environ:  # without a step it is a job's script
         starter, number, count = "srun", _number("SLURM_PROCID"), _number("SLURM_NTASKS")
         first = SLURMEnvironment.resolve_root_node_address(os.environ.get("SLURM_STEP_NODELIST", "127.0.0.1"))
         job, step = _number("SLURM_JOB_ID"), _number("SLURM_STEP_ID")
