@@ -6,7 +6,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from domaingap.errors import SettingError, UserError
 from domaingap.launch import Machine, check_processes, this_machine
 from domaingap.models.batch_norm import batch_norm, over_processes
 from domaingap.models.regressor import LandmarkRegressor, read_checkpoint
-from domaingap.stages import Stage, StageStore
+from domaingap.stages import Stage, StageStore, build_network
 from domaingap.training import eval_loader, predict, train_loader
 
 FIT = FitConfig(steps=9, batch_size=8, val_every=3, precision="32", lr=1e-3, ema=0.9)
@@ -53,10 +53,6 @@ def train(root: Path, data: Any, val: RealDataModule, backbone: str = "test_resn
 
 def weights(stage: Stage, selection: str = "budget") -> dict[str, torch.Tensor]:
     return dict(read_checkpoint(stage.checkpoint(selection))["state_dict"])
-
-
-def without_time(stage: Stage) -> list[dict[str, float]]:
-    return [{key: value for key, value in row.items() if key != "seconds"} for row in stage.history]
 
 
 # What each process gets
@@ -216,71 +212,102 @@ def test_a_process_that_is_not_among_machines_does_not_wait_for_them(real: RealD
 # Training
 
 
+@pytest.fixture(scope="module")
+def undisturbed() -> dict[str, Any]:
+    """What two processes ended with; trained once."""
+    return {}
+
+
+def distance(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> float:
+    return float(sum(((a[key] - b[key]).double() ** 2).sum() for key in a if a[key].is_floating_point())) ** 0.5
+
+
+def digits(stage: Stage) -> dict[str, Any]:
+    """All that is the same where the same is trained again."""
+    states = {selection: weights(stage, selection) for selection in ("budget", "real_val")}
+    return {"history": [{**row, "seconds": 0} for row in stage.history], **states}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("backbone", ["test_vit", "test_resnet"])
 def test_two_processes_train_what_one_does(
-    backbone: str, mixed: MixedDataModule, real: RealDataModule, tmp_path: Path
+    mixed: MixedDataModule, real: RealDataModule, tmp_path: Path, undisturbed: dict[str, Any]
 ) -> None:
     """Steps, weights, averaged weights, batch norm's statistics, losses and validation, at α 0.25; one history."""
     points: list[dict[str, float]] = []
-    one = train(tmp_path, mixed, real, backbone)
-    two = train(tmp_path, mixed, real, backbone, devices=2, on_point=points.append)
+    beginning = build_network(ModelConfig(backbone="test_resnet"), mixed, FIT, 0, ["val"]).state_dict()
+    one = train(tmp_path, mixed, real)
+    two = train(tmp_path, mixed, real, devices=2, on_point=points.append)
+    undisturbed.update(digits(two))
     assert one.entry.key != two.entry.key and two.fit["devices"] == 2
-    assert [row["step"] for row in two.history] == [3, 6, 9]
-    assert [{**row} for row in points] == two.history, "each point is told once"
-    for a, b in zip(without_time(one), without_time(two), strict=True):
+    assert [row["step"] for row in two.history] == [3, 6, 9] and points == two.history, "each point is told once"
+    for a, b in zip(digits(one)["history"], digits(two)["history"], strict=True):
         assert b == pytest.approx(a, rel=1e-5)
     for selection in ("budget", "real_val"):
         a, b = weights(one, selection), weights(two, selection)
         assert a.keys() == b.keys()
-        for key in a:
-            torch.testing.assert_close(b[key], a[key], rtol=1e-3, atol=2e-4, msg=key)
+        # In all, not one by one: Adam makes as much of a gradient that is nothing but rounding as of any other.
+        assert distance(a, b) < 0.01 * distance(a, beginning)
     assert one.picked_step("real_val") == two.picked_step("real_val")
     nme = predict(two.load("budget"), real.val_set()).nme().mean()
     assert nme == pytest.approx(two.history[-1]["val/nme"], rel=1e-5), "as all faces have it in one process"
     assert {path.name for path in two.entry.folder.iterdir()} == {path.name for path in one.entry.folder.iterdir()}
 
 
-def processes() -> list[Any]:
-    """Those of the network, in the order of their ranks."""
-    return sorted(multiprocessing.active_children(), key=lambda process: process.pid or 0)
-
-
 @pytest.mark.slow
-def test_whichever_process_dies_the_others_end_and_training_goes_on_to_the_same_digits(
-    real: RealDataModule, tmp_path: Path
+def test_a_process_that_is_killed_ends_all_and_training_goes_on_to_the_same_digits(
+    mixed: MixedDataModule, real: RealDataModule, tmp_path: Path, undisturbed: dict[str, Any]
 ) -> None:
-    whole = train(tmp_path / "whole", real, real, devices=2)
+    def kill(point: dict[str, float]) -> None:
+        if point["step"] == 6:
+            ranks = sorted(multiprocessing.active_children(), key=lambda process: process.pid or 0)
+            assert len(ranks) == 2
+            os.kill(ranks[1].pid or 0, signal.SIGKILL)
 
-    def at(step: int, what: Callable[[], object]) -> Callable[[dict[str, float]], None]:
-        return lambda point: what() if point["step"] == step else None  # type: ignore[return-value]
-
-    def kill(number: int) -> None:
-        assert len(processes()) == 2
-        os.kill(processes()[number].pid, signal.SIGKILL)
-
-    def interrupt() -> None:
-        raise KeyboardInterrupt
-
-    for number, step in ((1, 3), (0, 6)):
-        with pytest.raises(UserError, match=r"of several that train one network was killed \(SIGKILL\).*same command again"):
-            train(tmp_path / "killed", real, real, devices=2, on_point=at(step, lambda number=number: kill(number)))
-        assert not processes()
-    with pytest.raises(KeyboardInterrupt):
-        train(tmp_path / "killed", real, real, devices=2, on_point=at(9, interrupt))
-    assert not processes()
-    assert list(tmp_path.glob("killed/stages/*/.training/resume.ckpt"))
-    points: list[dict[str, float]] = []
-    resumed = train(tmp_path / "killed", real, real, devices=2, on_point=points.append)
-    assert without_time(resumed) == without_time(whole) and len(points) == 3
+    if not undisturbed:
+        undisturbed.update(digits(train(tmp_path / "whole", mixed, real, devices=2)))
+    with pytest.raises(
+        UserError, match=r"of several that train one network was killed \(SIGKILL\).*same command again to go on"
+    ):
+        train(tmp_path / "killed", mixed, real, devices=2, on_point=kill)
+    assert not multiprocessing.active_children()
+    (kept,) = tmp_path.glob("killed/stages/*/.training")
+    assert not (kept / "done.json").exists()
+    assert read_checkpoint(kept / "resume.ckpt")["global_step"] in (3, 6)
+    resumed = train(tmp_path / "killed", mixed, real, devices=2)
+    found = digits(resumed)
+    assert found["history"] == undisturbed["history"]
     for selection in ("budget", "real_val"):
-        a, b = weights(whole, selection), weights(resumed, selection)
-        assert all(torch.equal(a[key], b[key]) for key in a), selection
-    assert not (resumed.entry.folder / ".training").exists(), "jobs and checkpoints of the way are gone"
+        assert all(torch.equal(found[selection][key], value) for key, value in undisturbed[selection].items()), selection
+    assert not kept.exists(), "jobs and checkpoints of the way are gone"
 
 
-@pytest.mark.slow
-def test_what_goes_wrong_in_a_process_is_said_as_in_one(real: RealDataModule, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"training diverged at step 3 .*; lower --fit.lr"):
-        train(tmp_path, real, real, devices=2, optimizer="adam", schedule="constant", lr=1e30)
-    assert not processes()
+class _Ended:
+    """A process that has ended."""
+
+    pipe = type("Pipe", (), {"closed": True})
+
+    def __init__(self, error: Exception | None = None, code: int = 1) -> None:
+        self.done, self.error, self.ended = False, error, True
+        self.process = type("Process", (), {"exitcode": code, "is_alive": lambda self: False})()
+
+
+LOST = RuntimeError("[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:547] Connection closed by peer [127.0.0.1]:1")
+
+
+@pytest.mark.parametrize(
+    ("members", "says"),
+    [
+        ([_Ended(LOST), _Ended(UserError("training diverged"))], "training diverged"),
+        ([_Ended(LOST), _Ended(OSError(28, "No space left on device", "/a"))], "No space left"),
+        ([_Ended(LOST), _Ended(code=-9)], r"was killed \(SIGKILL\), probably for lack of memory"),
+        ([_Ended(code=143), _Ended(LOST)], "was ended by SIGTERM; give the same command again"),
+        ([_Ended(LOST), _Ended(KeyError("x"))], "x"),
+        (
+            [_Ended(LOST), _Ended(LOST)],
+            r"has lost the others \(.*Connection closed by peer.*\); give the same command again",
+        ),
+    ],
+)
+def test_of_several_errors_the_one_that_says_most_is_said(members: list[Any], says: str) -> None:
+    with pytest.raises((UserError, OSError, KeyError), match=says):
+        crew._Processes(members).attend(lambda *_: None)
