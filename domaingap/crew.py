@@ -63,7 +63,7 @@ def train_together(job: bytes, fit: FitConfig, folder: Path, hear: Callable[...,
     Args:
         job: what each of them gets.
         fit: the settings.
-        folder: where the job is kept meanwhile.
+        folder: where the job is kept meanwhile, and where the first process writes.
         hear: called with what the first process says.
 
     Raises:
@@ -75,12 +75,14 @@ def train_together(job: bytes, fit: FitConfig, folder: Path, hear: Callable[...,
         if fit.nodes == 1:
             with _hosted() as port:
                 places = _places(fit, Machine(0, 1, "127.0.0.1", port, "", True), "network")
-                with _started(path, digest([job]), places) as processes:
+                with _started(path, digest([job], 64), places) as processes:
                     processes.attend(hear)
         elif (meeting := _leading.get()) is None:
-            raise SettingError("fit.nodes", f"is {fit.nodes}, but this process is one of several of its own; use --jobs 1")
+            raise SettingError(
+                "fit.nodes", f"is {fit.nodes}; 'domaingap run' and 'domaingap sweep --jobs 1' take several machines"
+            )
         else:
-            meeting.lead(path, digest([job]), fit, hear)
+            meeting.lead(path, digest([job], 64), fit, hear)
     finally:
         path.unlink(missing_ok=True)
 
@@ -172,7 +174,7 @@ class _Processes:
             return said[0]
         if ends:
             return UserError(_end(next((code for code in ends if code < 0), ends[0])))
-        return _LostError(f"a process of several that train one network has lost the others ({errors[0]}); {GO_ON}")
+        return _LostError(f"a process of several that train one network has lost the others ({_line(errors[0])}); {GO_ON}")
 
     def end(self) -> None:
         """Wait for those that have done their share, and end the others: what they are at is done again."""
@@ -240,9 +242,9 @@ def _take_part(path: Path, content: str, place: Place, threads: int, pipe: Any) 
 
     try:
         job = path.read_bytes()
-        if digest([job]) != content:
+        if digest([job], 64) != content:
             raise UserError(f"{path}: isn't what the first machine has written; all must share this folder")
-        take_part(job, place, lambda *told: pipe.send(told))
+        take_part(job, path.parent, place, lambda *told: pipe.send(told))
         pipe.send(("done",))
         return
     except Exception as error:

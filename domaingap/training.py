@@ -110,6 +110,7 @@ def train_loader(
 
     ``share`` is (i, n): of each step's batch only the equal part of process i of n, with the same looks of the same faces.
     """
+    assert steps is not None or share == (0, 1)
     sampler = dataset.sampler(batch_size, seed, steps_per_epoch)
     drawn = sampler if steps is None else UpTo(sampler, *steps, *share)
     return _loader(dataset, batch_size // share[1], num_workers, sampler=drawn)
@@ -350,7 +351,7 @@ def fit_stage(
                     on_point(*told)
 
             weights = {key: value.numpy() for key, value in model.state_dict().items()}
-            job = (dict(model.hparams), weights, train, dict(validation), fit, seed, folder, first, seen)
+            job = (dict(model.hparams), weights, train, dict(validation), fit, seed, first, seen)
             crew.train_together(pickle.dumps(job), fit, folder, hear)
     finally:
         progress.stop()
@@ -358,10 +359,9 @@ def fit_stage(
     return _read_done(done, validation)
 
 
-def take_part(job: bytes, place: Place, tell: crew.Tell) -> None:
-    """Train a share of a network in a process that :func:`fit_stage` has started."""
-    settings, weights, *others = pickle.loads(job)
-    train, validation, fit, seed, folder, first, seen = others
+def take_part(job: bytes, folder: Path, place: Place, tell: crew.Tell) -> None:
+    """Train a share of a network in a process that :func:`fit_stage` has started; ``folder`` is that of the stage."""
+    settings, weights, train, validation, fit, seed, first, seen = pickle.loads(job)
     model = LandmarkRegressor(**{**settings, "pretrained": False})
     model.load_state_dict({key: torch.from_numpy(value) for key, value in weights.items()})
 

@@ -202,7 +202,7 @@ def test_which_machine_this_is(variables: dict[str, str], expected: object, monk
 
 
 def test_a_process_that_is_not_among_machines_does_not_wait_for_them(real: RealDataModule, tmp_path: Path) -> None:
-    with pytest.raises(SettingError, match="--fit.nodes is 2, but this process is one of several of its own; use --jobs 1"):
+    with pytest.raises(SettingError, match="--fit.nodes is 2; 'domaingap run' and 'domaingap sweep --jobs 1' take several"):
         train(tmp_path, real, real, nodes=2)
     assert crew.among_machines([FIT, FIT], tmp_path, lambda: 3) == 3
     with pytest.raises(SettingError, match="--fit.nodes is 1 here and 2 there"):
