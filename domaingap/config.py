@@ -244,8 +244,9 @@ class FitConfig(Checked):
     monitor: Literal["nme", "loss"] = "nme"
     precision: Literal["auto", "32", "bf16"] = "auto"
     num_workers: int | Literal["auto"] = limited("auto", 0, 256)
-    devices: int = limited(1, 1, 64)
-    nodes: int = limited(1, 1, 1024)
+    # Where the processes are determines nothing; how many there are is in values().
+    devices: int = limited(1, 1, 64, **PLACE)
+    nodes: int = limited(1, 1, 1024, **PLACE)
 
     def __post_init__(self) -> None:
         super().__post_init__()
