@@ -170,7 +170,7 @@ class StageStore:
             also: further validation sets that others are known to need of this network.
         """
         faces = train.train_set()
-        check_network(model.backbone, train.crop.n_channels, train.crop.size, fit.batch_size)
+        check_network(model.backbone, train.crop.n_channels, train.crop.size, fit.batch_size // fit.processes)
         fit = resolve(fit, len(faces), model.backbone)
         sets = {name: _set_key(module, fit.monitor) for name, module in validation.items()}
         if start is None:
@@ -187,7 +187,7 @@ class StageStore:
             "start": began_at,
             "crop": asdict(train.crop),
             "augment": asdict(train.augment),
-            "fit": {key: value for key, value in asdict(fit).items() if key not in ("num_workers", "monitor")},
+            "fit": {key: value for key, value in fit.values().items() if key not in ("num_workers", "monitor")},
             "seed": seed,
             "train": faces.fingerprint(),
         }

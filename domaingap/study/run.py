@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -128,7 +128,7 @@ class Run:
         """All that determines the figures but for seed and splits."""
         s: Any = self.settings
         first = self.synthetic if self.synthetic is not None else self.real
-        fit = asdict(resolve(s.fit, len(first.train_positions), s.model.backbone)) | {"epochs": s.fit.epochs}
+        fit = resolve(s.fit, len(first.train_positions), s.model.backbone).values() | {"epochs": s.fit.epochs}
         formats = {"parts": PARTS_FORMAT, "network": NETWORK_FORMAT}
         return {
             **{key: value for key, value in determining(s, by_content=False).items() if key != "seed"},
@@ -165,7 +165,9 @@ class Run:
         stage = self.store.fit(title, s.model, faces, validation, how, s.seed, began_at, on_point, also)
         # A run without the 300 that pick checkpoints has the synthetic hold-out, where a network was validated on it.
         picked_by = "source_val" if s.selection == "budget" and "source_val" in on else s.selection
-        used = Used(stage, FitConfig(**stage.fit), picked_by)
+        # As many processes may be on other machines than those that have trained it.
+        resolved = replace(FitConfig(**stage.fit), devices=how.devices, nodes=how.nodes)
+        used = Used(stage, resolved, picked_by)
         self._stages.append(used)
         self._made()
         return used

@@ -48,11 +48,41 @@ def sweep(
     Returns:
         0, or 1 where some runs failed.
     """
-    from domaingap.study.plan import finished_runs, planned_runs, print_plan
+    from domaingap.study.plan import planned_runs
+
+    runs = planned_runs(file, overrides, RECIPES, exact)
+    fits = [run.settings.fit for run in runs]
+    if jobs is None and any(fit.processes > 1 for fit in fits):
+        jobs = 1  # each network has several processes
+    if plan or all(fit.nodes == 1 for fit in fits):
+        return _swept(runs, file, overrides, plan, exact, score_test, jobs, on_failure, failed)
+    if jobs != 1:
+        raise UserError(f"--jobs is {jobs}; where networks have several machines each (--fit.nodes), it is 1")
+    from domaingap.crew import among_machines
+
+    return among_machines(
+        fits,
+        runs[0].settings.runs_dir,
+        lambda: _swept(runs, file, overrides, plan, exact, score_test, jobs, on_failure, failed),
+    )
+
+
+def _swept(
+    runs: list[Planned],
+    file: Path,
+    overrides: Sequence[str],
+    plan: bool,
+    exact: bool,
+    score_test: ScoreTest,
+    jobs: int | None,
+    on_failure: OnFailure,
+    failed: bool,
+) -> int:
+    """The runs, where this is the machine that leads."""
+    from domaingap.study.plan import finished_runs, print_plan
     from domaingap.study.workers import run_all
     from experiments.commands.report import report
 
-    runs = planned_runs(file, overrides, RECIPES, exact, count, sweep_seed)
     folder = runs[0].settings.runs_dir
     finished = finished_runs(folder)
     print_plan(file, runs, finished)
