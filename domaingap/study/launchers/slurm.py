@@ -1,0 +1,705 @@
+"""Orders on a Slurm cluster: those that are ready together become one job array, through submitit.
+
+What is under way is remembered in ``slurm.json`` in the folder of runs, so that a sweep that is given again finds its jobs
+in the queue instead of submitting them twice. What Slurm says of them comes from squeue and from the files that jobs leave.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import importlib.metadata
+import io
+import json
+import os
+import re
+import secrets
+import shutil
+import sys
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+import domaingap
+from domaingap.errors import StorageError, UserError, printable, trouble
+from domaingap.hashing import content_key, write_json
+from domaingap.limits import Checked, limited
+from domaingap.progress import console
+from domaingap.study.launchers import Event
+from domaingap.study.launchers import slurm_commands as slurm
+from domaingap.study.launchers.slurm_commands import NoAnswer, Seen
+from domaingap.study.launchers.slurm_element import (
+    Element,
+    NodeFacts,
+    OnNode,
+    Ordered,
+    Probe,
+    Work,
+    backbones,
+    look_around,
+)
+
+REMEMBERED = "slurm.json"
+FILES = "slurm"
+"""Below the folder of runs: what submitit leaves there while jobs are under way, a folder an array."""
+POLL_S = 1.0
+"""Between two looks for results on the shared disk."""
+ASKED_EVERY_S = 10.0
+"""Between two calls of squeue; administrators ask for no more."""
+GRACE_S = 20.0
+"""For a result to appear on a shared disk once Slurm says that its job has ended."""
+WITHOUT_LIMIT_MIN = 24 * 60
+"""Time limit in a partition that has neither a default nor a maximum below."""
+WARNED_S = 90
+"""Before its time limit a job is told, so that it is put back into the queue."""
+PATIENCE_S = 40.0
+"""For cancelled jobs to end: Slurm gives them 30 seconds by default."""
+TRIES_S = (2.0, 5.0, 15.0, 30.0, 60.0)
+"""Waits between attempts to submit while Slurm's controller doesn't answer."""
+
+WAITING = ("PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT", "RESV_DEL_HOLD")
+ALIVE = (*WAITING, "RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT", "RESIZING", "PREEMPTED")
+NEVER = (
+    "BadConstraints", "DependencyNeverSatisfied", "InvalidAccount", "InvalidQOS", "PartitionNodeLimit", "PartitionTimeLimit",
+    "QOSMaxWallDurationPerJobLimit", "AssocMaxWallDurationPerJobLimit", "launch failed requeued held",
+    "launch_failed_requeued_held", "JobHoldMaxRequeue",
+)  # fmt: skip
+"""Reasons for which a job waits for ever."""
+ADVICE = {
+    "OUT_OF_MEMORY": "out of memory; give more --mem_gb",
+    "TIMEOUT": "ran into its time limit; give more --time_min",
+    "NODE_FAIL": "its node failed",
+    "CANCELLED": "cancelled",
+    "DEADLINE": "its deadline passed",
+    "BOOT_FAIL": "its node didn't start",
+}
+
+OWN = {
+    "partition": "--partition", "gpus-per-node": "--gpus", "gpus": "--gpus", "cpus-per-task": "--cpus", "mem": "--mem_gb",
+    "time": "--time_min",
+}  # fmt: skip
+"""Options of sbatch that have one here."""
+TAKEN = (
+    "array", "output", "error", "input", "job-name", "signal", "open-mode", "wrap", "chdir", "nodes", "ntasks",
+    "ntasks-per-node", "requeue", "parsable", "test-only", "wait", "help", "usage", "version", "hold", "dependency",
+)  # fmt: skip
+"""Those that are set for every job, or would break what is done with it."""
+
+
+@dataclass(frozen=True)
+class SlurmOptions(Checked):
+    """What a job asks for, and how many there are.
+
+    Attributes:
+        partition: the cluster's default one where None.
+        gpus: of each job; 0 trains on processors.
+        cpus: cores of each job, and PyTorch's threads.
+        mem_gb: memory of each job in GB; the cluster's default where None.
+        time_min: time limit of each job in minutes; the partition's default where None. A job that reaches it goes back into
+            the queue and then on from its last checkpoint.
+        array_parallelism: elements of an array that run at once.
+        jobs: orders in the queue or running at once.
+    """
+
+    partition: str | None = None
+    gpus: int = limited(0, 0, 64)
+    cpus: int = limited(4, 1, 1024)
+    mem_gb: float | None = limited(None, above=0, most=65536)
+    time_min: int | None = limited(None, 2, 525600)
+    array_parallelism: int = limited(64, 1, 10000)
+    jobs: int = limited(1000, 1, 100000)
+
+
+def further_options(pairs: Sequence[str]) -> dict[str, str | bool]:
+    """sbatch's own options from ``key=value``, or ``key`` alone for one without a value.
+
+    Raises:
+        UserError: it isn't one of sbatch's here, has an option of its own here, or is set for every job.
+    """
+    found: dict[str, str | bool] = {}
+    known = slurm.options_of_sbatch() if pairs else frozenset()
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        name = name.strip().lstrip("-").replace("_", "-")
+        if not re.fullmatch(r"[a-z][a-z-]+", name):
+            raise UserError(
+                f"--slurm {pair}: write an option of sbatch by its long name, for example --slurm account=vision"
+            )
+        if name in OWN:
+            raise UserError(f"--slurm {pair}: {name} has an option here; give {OWN[name]}")
+        if name in TAKEN:
+            raise UserError(f"--slurm {pair}: {name} is set for every job here; leave it out")
+        if known and name not in known:
+            close = difflib.get_close_matches(name, known, n=3)
+            raise UserError(
+                f"--slurm {pair}: sbatch has no option {name} here" + (f"; close: {', '.join(close)}" if close else "")
+                + "; see 'sbatch --help'"
+            )  # fmt: skip
+        if name in found:
+            raise UserError(f"--slurm {pair}: {name} stands twice; take one out")
+        if not value.isprintable() or (equals and not value):
+            raise UserError(f"--slurm {name} needs a value in one line, or none and no =")
+        found[name] = value if equals else True
+    return found
+
+
+@dataclass
+class _Job:
+    """An order in the queue, running, or just ended.
+
+    Attributes:
+        id: Slurm's.
+        name: its array's.
+        state: as squeue last had it.
+        node: where it ran last.
+        ended: when it was first seen to have ended, or to be unknown to Slurm.
+        heard: when it last said how far it is.
+    """
+
+    order: Ordered
+    id: str
+    name: str
+    place: Path
+    state: str = ""
+    node: str = ""
+    ended: float | None = None
+    heard: int = 0
+
+    @property
+    def result(self) -> Path:
+        return self.place / f"{self.id}_0_result.pkl"
+
+    @property
+    def printed(self) -> Path:
+        """What was printed before and after the order's own log: the environment's errors, and Slurm's."""
+        return self.place / f"{self.id}_0_log.out"
+
+    @property
+    def progress(self) -> Path:
+        return _heard(self.place, self.order.key)
+
+
+def _heard(place: Path, key: str) -> Path:
+    return place / f"{content_key(key)}.progress"
+
+
+class SlurmLauncher:
+    """Takes orders to a cluster.
+
+    Args:
+        folder: of runs, on a disk that the nodes share.
+        options: what each job asks for.
+        more: further options of sbatch, see :func:`further_options`.
+        work: does an order on its node.
+        asked_every_s: seconds between two calls of squeue.
+        grace_s: seconds that a result may take to appear.
+
+    Raises:
+        UserError: there is no Slurm here, or it doesn't take such jobs; or another sweep of this folder waits for its jobs.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        options: SlurmOptions = SlurmOptions(),
+        more: Mapping[str, str | bool] = {},
+        work: Work | None = None,
+        asked_every_s: float = ASKED_EVERY_S,
+        grace_s: float = GRACE_S,
+    ) -> None:
+        self.folder, self.options, self.more = folder.absolute(), options, dict(more)
+        self.slots, self.threads = options.jobs, options.cpus
+        self._work: Work = work if work is not None else OnNode(options.gpus)
+        self._asked_every_s, self._grace_s = asked_every_s, grace_s
+        try:
+            importlib.metadata.version("submitit")
+        except importlib.metadata.PackageNotFoundError:
+            raise UserError("--launcher slurm needs submitit; install it, for example with 'uv sync'") from None
+        partition = slurm.check_here(options.partition, options.time_min)
+        limit = partition.default or (min(partition.most, WITHOUT_LIMIT_MIN) if partition.most else WITHOUT_LIMIT_MIN)
+        self.time_min = options.time_min if options.time_min is not None else limit
+        if (problem := slurm.refusal(self._flags())) is not None:
+            raise UserError(f"sbatch refuses such jobs: {problem}; change --partition, --gpus, --cpus, --mem_gb or --slurm")
+        self._longest = slurm.longest_array()
+        self._live: dict[str, _Job] = {}
+        self._asked = 0.0
+        self._silent = False
+        self._lock = self._alone()
+        self._remembered = self._read()
+        self._found = self._still_there()
+
+    # What Launcher has
+
+    def start(self, orders: Sequence[Ordered]) -> None:
+        """See :class:`domaingap.study.launchers.Launcher`; orders whose jobs an earlier call has left in the queue are not
+        submitted again."""
+        fresh: list[Ordered] = []
+        for order in orders:
+            if (found := self._found.pop(order.key, None)) is not None:
+                found.order = order
+                self._live[order.key] = found
+            else:
+                fresh.append(order)
+        for first in range(0, len(fresh), self._longest):
+            self._submit(fresh[first : first + self._longest], self._work)
+
+    def events(self, timeout: float) -> list[Event]:
+        """See :class:`domaingap.study.launchers.Launcher`."""
+        until = time.monotonic() + timeout
+        while True:
+            happened = self._results()
+            if self._live and time.monotonic() - self._asked >= self._asked_every_s:
+                happened += self._states()
+            if happened or not self._live or (left := until - time.monotonic()) <= 0:
+                return happened
+            time.sleep(min(POLL_S, left))
+
+    def stop(self) -> None:
+        """See :class:`domaingap.study.launchers.Launcher`. Cancels the jobs; what they have trained is kept."""
+        jobs = [*self._live.values(), *self._found.values()]
+        if jobs:
+            console.print(f"slurm: cancelling {len(jobs)} jobs", markup=False)
+            self._cancel([job.id for job in jobs])
+        self._live, self._found = {}, {}
+        if self._lock.is_locked:
+            self._forget()
+            self._lock.release()
+
+    @property
+    def waiting(self) -> str:
+        """How many jobs run and how many wait, in words."""
+        running = sum(job.state not in ("", *WAITING) for job in self._live.values())
+        return f"{running} running, {len(self._live) - running} waiting in Slurm's queue"
+
+    # Finding out about nodes
+
+    def resolve_on_node(self, names: Collection[str]) -> NodeFacts:
+        """What ``fit.precision auto`` is where the jobs will run, and what is there: asked with a job, and remembered.
+
+        Args:
+            names: backbones.
+
+        Raises:
+            UserError: no job runs there, PyTorch sees fewer GPUs than asked for, or another version of it is there.
+        """
+        probe = Probe(backbones(names), self.folder / "logs" / "slurm-node.log", self.options.gpus)
+        here = importlib.metadata.version("torch")
+        asked = content_key([self._flags(), probe.backbones, here, domaingap.__version__, sys.executable])
+        if isinstance(known := self._remembered["nodes"].get(asked), dict):
+            with contextlib.suppress(TypeError):
+                return NodeFacts(**known)
+        self._submit([probe], look_around)
+        last = ""
+        while True:
+            ended = [event for event in self.events(5.0) if event.key == probe.key and event.kind in ("done", "failed")]
+            if ended:
+                break
+            if probe.key in self._live and (state := self._live[probe.key].state) in WAITING and state != last:
+                last = state
+                console.print("slurm: waiting for a node, to look at what it has", markup=False)
+        facts: Any = ended[0].outcome
+        if not isinstance(facts, NodeFacts):
+            raise UserError(f"a look at a node of the cluster failed: {ended[0].message}; see {probe.log}")
+        if facts.torch != here:
+            raise UserError(
+                f"PyTorch is {facts.torch} on {facts.node} and {here} here; start the sweep from an environment that all nodes "
+                "share"
+            )
+        self._remembered["nodes"] = {asked: asdict(facts)}
+        self._write()
+        return facts
+
+    # Submitting
+
+    def _flags(self) -> dict[str, Any]:
+        """What a job asks for, as options of sbatch."""
+        o = self.options
+        asked = {
+            "partition": o.partition, "time": self.time_min, "cpus-per-task": o.cpus, "nodes": 1,
+            "gpus-per-node": o.gpus or None, "mem": None if o.mem_gb is None else f"{round(o.mem_gb * 1024)}M",
+        }  # fmt: skip
+        return {name: value for name, value in asked.items() if value is not None} | self.more
+
+    def _parameters(self, name: str) -> dict[str, Any]:
+        """The same as submitit takes it."""
+        flags = self._flags()
+        own = {
+            key.replace("-", "_"): flags.pop(key) for key in ("partition", "time", "cpus-per-task", "nodes") if key in flags
+        }
+        lines = [f"export {of}={self.options.cpus}" for of in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")]
+        if (root := _not_installed()) is not None:
+            lines.append(f'export PYTHONPATH={_quoted(root)}"${{PYTHONPATH:+:$PYTHONPATH}}"')
+        return {
+            **own,
+            "job_name": name,
+            "array_parallelism": self.options.array_parallelism,
+            "signal_delay_s": self._warned_s,
+            "setup": lines,
+            "stderr_to_stdout": True,
+            # srun doesn't take the number over from sbatch since Slurm 22.05, and would pin all threads to one core.
+            "srun_args": [f"--cpus-per-task={self.options.cpus}"],
+            "wckey": None,  # submitit's own isn't known to clusters that check them
+            "additional_parameters": {**flags, "requeue": True},
+        }
+
+    @property
+    def _warned_s(self) -> int:
+        return min(WARNED_S, self.time_min * 60 // 2)
+
+    def _submit(self, orders: Sequence[Ordered], work: Work) -> None:
+        """Put orders into the queue as one array, written down before and after: a kill between the two leaves a name to
+        look for."""
+        import submitit
+
+        token = secrets.token_hex(4)
+        name = f"domaingap-{re.sub(r'[^A-Za-z0-9_.-]+', '-', self.folder.name)[:32]}-{token}"
+        place = self.folder / FILES / token
+        entry: dict[str, Any] = {"name": name, "folder": token, "keys": [order.key for order in orders], "jobs": None}
+        self._remembered["submissions"].append(entry)
+        try:
+            place.mkdir(parents=True, exist_ok=True)
+            self._write()
+            limit_s = float(self.time_min * 60 - self._warned_s)
+            elements = [Element(o, work, _heard(place, o.key), self.options.cpus, limit_s) for o in orders]
+            executor = submitit.SlurmExecutor(place, max_num_timeout=1_000_000)  # elements give up by themselves
+            executor.update_parameters(**self._parameters(name))
+            jobs = self._patiently(name, lambda: executor.submit_array(elements))
+            entry["jobs"] = [job.job_id for job in jobs]
+            self._write()
+        except OSError as error:
+            raise StorageError(trouble(error, "can't be written", "--runs_dir", place)) from error
+        for order, job in zip(orders, entry["jobs"], strict=True):
+            self._live[order.key] = _Job(order, job, name, place)
+        self._asked = time.monotonic() - self._asked_every_s + min(2.0, self._asked_every_s)
+        where = f" on partition {self.options.partition}" if self.options.partition else ""
+        first = str(entry["jobs"][0]).partition("_")[0]
+        what = f"job {first}" if len(orders) == 1 else f"job array {first}, {len(orders)} elements"
+        console.print(f"slurm: {what}{where}", markup=False)
+
+    def _patiently(self, name: str, submit: Any) -> Any:
+        """Submit, again where Slurm's controller doesn't answer for the moment."""
+        from submitit.core.utils import FailedJobError, FailedSubmissionError
+
+        for wait in (*TRIES_S, None):
+            try:
+                # submitit prints what sbatch says.
+                with slurm.outside_of_jobs(), contextlib.redirect_stderr(io.StringIO()):
+                    return submit()
+            except (FailedJobError, FailedSubmissionError) as error:
+                said = slurm.in_one_line(str(error)) or "for no reason that it gives"
+                if wait is None or not re.search(r"[Uu]nable to contact|[Tt]imed out|temporarily", said):
+                    raise UserError(f"sbatch refuses the jobs: {said}") from error
+                console.print(f"slurm: {said}; trying again in {wait:.0f} s", markup=False)
+                time.sleep(wait)
+                self._cancel_by_name([name])  # it may have been heard all the same
+        raise AssertionError
+
+    # Hearing
+
+    def _results(self) -> list[Event]:
+        """What has ended, or has told how far it is, by its files."""
+        happened = []
+        present = {place: _names(place) for place in {job.place for job in self._live.values()}}
+        for key, job in list(self._live.items()):
+            if job.result.name in present[job.place]:
+                happened.append(self._end(key, _event(job)))
+            elif job.progress.name in present[job.place] and (event := _progress(job)) is not None:
+                happened.append(event)
+        return happened
+
+    def _states(self) -> list[Event]:
+        """What has ended without a result, or will never begin, as Slurm has it."""
+        self._asked = time.monotonic()
+        try:
+            seen = slurm.queue()
+        except NoAnswer as error:
+            if not self._silent:
+                console.print(f"slurm: {error}; asked again until it answers", markup=False)
+            self._silent = True
+            return []
+        self._silent = False
+        happened = []
+        for key, job in list(self._live.items()):
+            event = self._judge(job, seen.get(job.id))
+            if event is not None:
+                happened.append(self._end(key, event) if event.kind == "failed" else event)
+        return happened
+
+    def _judge(self, job: _Job, seen: Seen | None) -> Event | None:
+        """What a job's state comes to."""
+        if seen is not None and seen.name != job.name:
+            seen = None  # numbers begin again where a cluster was set up anew
+        if seen is not None and seen.state in ALIVE:
+            before, job.state, job.ended = job.state, seen.state, None
+            job.node = seen.node or job.node
+            if seen.state in WAITING and any(seen.reason.startswith(reason) for reason in NEVER):
+                with contextlib.suppress(NoAnswer):
+                    slurm.cancel([job.id])
+                return Event(job.order.key, "failed", message=f"Slurm will never start job {job.id}: {seen.reason}")
+            if seen.state in WAITING and before not in ("", *WAITING):
+                return Event(
+                    job.order.key, "lost", message=f"job {job.id} is back in Slurm's queue; it goes on where it was"
+                )
+            return None
+        now = time.monotonic()
+        job.state = seen.state if seen is not None else job.state
+        if job.ended is None:
+            job.ended = now
+        if now - job.ended < self._grace_s or job.result.exists():
+            return None
+        return Event(job.order.key, "failed", message=_lost(job, seen))
+
+    def _end(self, key: str, event: Event) -> Event:
+        """Forget a job that has ended."""
+        job = self._live.pop(key)
+        if event.kind == "failed":
+            _add(job.printed, job.order.log)
+        if not any(other.place == job.place for other in (*self._live.values(), *self._found.values())):
+            submissions = self._remembered["submissions"]
+            self._remembered["submissions"] = [s for s in submissions if s["name"] != job.name]
+            self._write()
+            shutil.rmtree(job.place, ignore_errors=True)
+        return event
+
+    # Remembering
+
+    def _alone(self) -> FileLock:
+        """The lock that says that this process waits for the folder's jobs."""
+        path = self.folder / ".locks" / "slurm.lock"
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(path, thread_local=False)
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise UserError(
+                f"{self.folder}: another sweep with --launcher slurm waits for its jobs there; let it, or end it first"
+            ) from None
+        except OSError as error:
+            raise StorageError(trouble(error, "can't be locked", "--runs_dir", path)) from error
+        return lock
+
+    def _read(self) -> dict[str, Any]:
+        path = self.folder / REMEMBERED
+        if not path.is_file():
+            return {"schema": 1, "submissions": [], "nodes": {}}
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            for entry in content["submissions"]:
+                jobs, keys = entry["jobs"], entry["keys"]
+                texts = [entry["name"], entry["folder"], *keys, *(jobs or [])]
+                if not all(isinstance(text, str) for text in texts) or not re.fullmatch(r"[0-9a-f]{8}", entry["folder"]):
+                    raise ValueError("submissions")
+                if jobs is not None and len(jobs) != len(keys):
+                    raise ValueError("jobs")
+            if content["schema"] != 1 or not isinstance(content["nodes"], dict):
+                raise ValueError("schema")
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            raise UserError(
+                f"{path}: damaged ({error}); look with 'squeue --me' whether jobs of this sweep are left, cancel them, and "
+                "delete the file"
+            ) from error
+        return dict(content)
+
+    def _write(self) -> None:
+        try:
+            write_json(self.folder / REMEMBERED, self._remembered)
+        except OSError as error:
+            raise StorageError(trouble(error, "can't be written", "--runs_dir")) from error
+
+    def _forget(self) -> None:
+        """Nothing is under way any more."""
+        for entry in self._remembered["submissions"]:
+            shutil.rmtree(self.folder / FILES / entry["folder"], ignore_errors=True)
+        if self._remembered["submissions"]:
+            self._remembered["submissions"] = []
+            with contextlib.suppress(StorageError):
+                self._write()
+        with contextlib.suppress(OSError):
+            (self.folder / FILES).rmdir()
+
+    def _still_there(self) -> dict[str, _Job]:
+        """The jobs that an earlier call has left in Slurm's queue, by key; what has ended since is forgotten, and found by
+        its results in the folder of runs."""
+        if not self._remembered["submissions"]:
+            return {}
+        try:
+            seen = slurm.queue()
+        except NoAnswer as error:
+            raise UserError(
+                f"--launcher slurm: {error}, and jobs of an earlier call may be in its queue; try again later"
+            ) from error
+        found: dict[str, _Job] = {}
+        kept = []
+        for entry in self._remembered["submissions"]:
+            if entry["jobs"] is None:
+                # Killed while it submitted: whether its files are whole isn't known.
+                self._cancel_by_name([entry["name"]])
+            place = self.folder / FILES / entry["folder"]
+            before = len(found)
+            for key, job in zip(entry["keys"], entry["jobs"] or [], strict=False):
+                there = seen.get(job)
+                if there is None or there.name != entry["name"] or there.state not in ALIVE:
+                    continue
+                if key == "probe" or key in found:
+                    self._cancel([job])
+                else:
+                    found[key] = _Job(_Unknown(key, self.folder), job, entry["name"], place, there.state, there.node)
+            if len(found) > before:
+                kept.append(entry)
+            else:
+                shutil.rmtree(place, ignore_errors=True)
+        self._remembered["submissions"] = kept
+        self._write()
+        if found:
+            running = sum(job.state not in WAITING for job in found.values())
+            console.print(
+                f"slurm: {len(found)} jobs of an earlier call are still there, {running} running and {len(found) - running} "
+                "waiting; they go on and aren't submitted again",
+                markup=False,
+            )
+        return found
+
+    def _cancel_by_name(self, names: Collection[str]) -> None:
+        with contextlib.suppress(NoAnswer):
+            self._cancel([job for job, seen in slurm.queue().items() if seen.name in names and seen.state in ALIVE])
+
+    def _cancel(self, jobs: Sequence[str]) -> None:
+        """Cancel jobs and wait until they have ended."""
+        if not jobs:
+            return
+        try:
+            slurm.cancel(jobs)
+            until = time.monotonic() + PATIENCE_S
+            while time.monotonic() < until:
+                seen = slurm.queue()
+                if not any(job in seen and seen[job].state in ALIVE for job in jobs):
+                    return
+                time.sleep(1.0)
+        except NoAnswer as error:
+            arrays = " ".join(dict.fromkeys(job.partition("_")[0] for job in jobs))
+            console.print(f"slurm: {error}; cancel the jobs yourself: scancel {arrays}", markup=False)
+
+
+@dataclass(frozen=True)
+class _Unknown:
+    """Stands for an order until the sweep asks for it again."""
+
+    key: str
+    folder: Path
+    title: str = ""
+    threads: int | None = None
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "logs" / "slurm.log"
+
+
+def _names(folder: Path) -> Collection[str]:
+    """The files of a folder; asking for the list has a network drive look again."""
+    try:
+        return set(os.listdir(folder))
+    except OSError:
+        return ()
+
+
+def _event(job: _Job) -> Event:
+    """What a job's result says. It is a pickle, and only read from jobs that Slurm says are this user's own."""
+    from submitit.core.utils import pickle_load
+
+    try:
+        outcome, value = pickle_load(job.result)
+    except Exception as error:
+        return Event(job.order.key, "failed", message=f"{job.result}: can't be read ({type(error).__name__}: {error})")
+    if outcome == "success" and isinstance(value, Event):
+        return value
+    lines = [line.strip() for line in str(value).splitlines() if line.strip()]
+    return Event(job.order.key, "failed", message=printable(lines[-1] if lines else "an error without words")[:500])
+
+
+def _progress(job: _Job) -> Event | None:
+    """How far a job is, where it has said so since."""
+    try:
+        if (when := job.progress.stat().st_mtime_ns) == job.heard:
+            return None
+        job.heard = when
+        step, steps, title = job.progress.read_text(encoding="utf-8", errors="replace").split("\n")[:3]
+        return Event(job.order.key, "progress", title=title, step=float(step), steps=float(steps))
+    except (OSError, ValueError):
+        return None
+
+
+def _lost(job: _Job, seen: Seen | None) -> str:
+    """What Slurm says of a job that has ended without a result."""
+    state = seen.state if seen is not None else _from_accounts(job.id)
+    parts = [f"Slurm job {job.id}" + (f" on {job.node}" if job.node else "")]
+    if state in ADVICE:
+        parts.append(ADVICE[state])
+    elif not state:
+        parts.append("gone from the queue without a result")
+    else:
+        reason = f" ({seen.reason})" if seen is not None and seen.reason not in ("None", "") else ""
+        parts.append(f"{state}{reason} without a result")
+    if said := _last_words(job.printed):
+        parts.append(said)
+    elif not job.printed.exists() and state not in ("CANCELLED", ""):
+        parts.append(f"it has left no file; is {job.place} on a disk that the nodes share?")
+    return ": ".join((parts[0], "; ".join(parts[1:])))
+
+
+def _from_accounts(job: str) -> str:
+    """A job's state from Slurm's accounting, where there is one."""
+    with contextlib.suppress(NoAnswer):
+        for line in slurm.ask(
+            "sacct", f"--jobs={job}", "--noheader", "--parsable2", "--allocations", "--format=State"
+        ).splitlines():
+            return line.partition(" ")[0].strip("+")
+    return ""
+
+
+def _last_words(path: Path) -> str:
+    """The line that tells most in what was printed around an order: Slurm's own, or else the last."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(max(0, path.stat().st_size - 20000))
+            lines = [line.strip() for line in file.read().decode(errors="replace").splitlines() if line.strip()]
+    except OSError:
+        return ""
+    told = [line for line in lines if re.match(r"slurmstepd\S*: error: ", line)] or [
+        line for line in lines if not line.startswith(("srun:", "submitit "))
+    ]
+    return printable(told[-1])[:300] if told else ""
+
+
+def _add(printed: Path, log: Path) -> None:
+    """Add what was printed around an order to its log."""
+    with contextlib.suppress(OSError):
+        text = printed.read_text(encoding="utf-8", errors="replace")
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with open(log, "a", encoding="utf-8") as file:
+            file.write(f"=== printed by the job around it\n{text}")
+
+
+def _not_installed() -> str | None:
+    """Where this code is, unless that is where Python looks anyway."""
+    root = Path(domaingap.__file__).resolve().parents[1]
+    return None if root.is_relative_to(Path(sys.prefix).resolve()) else str(root)
+
+
+def _quoted(text: str) -> str:
+    import shlex
+
+    return shlex.quote(text)
+
+
+@contextlib.contextmanager
+def on_slurm(folder: Path, options: SlurmOptions, more: Mapping[str, str | bool]) -> Iterator[SlurmLauncher]:
+    """A launcher whose jobs are cancelled at the end, however that comes."""
+    launcher = SlurmLauncher(folder, options, more)
+    try:
+        yield launcher
+    finally:
+        launcher.stop()
