@@ -12,6 +12,7 @@ from domaingap.losses import LOSSES
 from domaingap.sources import source
 
 Selection = Literal["real_val", "budget", "source_val"]
+Precision = Literal["32", "bf16"]
 
 PLACE = {"determines": "nothing"}
 """Marks a setting that changes no figure: where files lie, what is tracked, whether tests are scored now or later."""

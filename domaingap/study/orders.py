@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import re
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from domaingap.config import RealConfig, RunSettings
+from domaingap.config import Precision, RealConfig, RunSettings
 from domaingap.study.plan import Planned
 from domaingap.study.recipe import Recipe
 from domaingap.study.record import RunRecord
@@ -30,6 +30,7 @@ class Order:
         upto: how many of the run's networks and adapters are made; None is all of it, with its result.
         needs: keys of orders that come first, so that nobody waits for what another one makes.
         steps: optimiser steps that it takes beyond those of ``needs``.
+        precision: what ``fit.precision auto`` is, the same in all processes that share something.
         threads: of PyTorch; its own default where None.
     """
 
@@ -41,6 +42,7 @@ class Order:
     upto: int | None
     needs: frozenset[str]
     steps: int
+    precision: Precision | None = None
     threads: int | None = None
 
     @property
@@ -112,9 +114,9 @@ def perform(order: Order) -> Outcome:
     began = time.monotonic()
     with order.marked():
         if order.upto is not None:
-            run.Run(order.recipe, order.settings, order.alongside).prepare(order.upto)
+            run.Run(order.recipe, order.settings, order.alongside, order.precision).prepare(order.upto)
             return Outcome(None, False, time.monotonic() - began)
-        finished = run.execute(order.recipe, order.settings, order.alongside)
+        finished = run.execute(order.recipe, order.settings, order.alongside, order.precision)
     return Outcome(finished.record, finished.reused, time.monotonic() - began)
 
 
@@ -122,6 +124,8 @@ def orders_of(
     runs: Sequence[Planned],
     alongside: Mapping[str, Sequence[RealConfig]],
     unscored: Iterable[str] = (),
+    finished: Container[str] = (),
+    precision: Callable[[str], Precision] | None = None,
     threads: int | None = None,
 ) -> list[Order]:
     """The orders that runs come to, each after those that it needs.
@@ -133,12 +137,14 @@ def orders_of(
         runs: what is to be run.
         alongside: the real faces that networks are validated on beside a run's own, by run.
         unscored: keys of runs whose test sets aren't scored.
+        finished: keys of runs that were finished before; they are only looked at, or scored.
+        precision: what ``fit.precision auto`` is for a backbone; each process decides by itself where None.
         threads: see :class:`Order`.
     """
     unscored = set(unscored)
     needed: dict[str, list[str]] = {}
     for run in runs:
-        if run.settings.reuse:
+        if run.settings.reuse and run.key not in finished:
             for part in run.outline.parts:
                 needed.setdefault(part.key, []).append(run.key)
     shared = {key: set(of) for key, of in needed.items() if len(set(of)) > 1}
@@ -146,10 +152,12 @@ def orders_of(
     trained: set[str] = set()
     found: list[Order] = []
     for run in runs:
+        beside = tuple(alongside[run.key]) if run.settings.reuse else ()
+        meant = precision(run.settings.model.backbone) if precision is not None else None
         parts = run.outline.parts
         needs: list[str] = []
         for place, part in enumerate(parts, start=1):
-            if not run.settings.reuse or part.key not in shared:
+            if run.key in finished or not run.settings.reuse or part.key not in shared:
                 continue
             after = parts[place].key if place < len(parts) else None
             if after in shared and shared[after] == shared[part.key]:
@@ -159,16 +167,16 @@ def orders_of(
                 trained |= new.keys()
                 order = Order(
                     f"part-{part.key}", f"{run.title} {part.title}", run.recipe, replace(run.settings, score_test=False),
-                    tuple(alongside[run.key]), place, frozenset(needs), sum(new.values()), threads,
+                    beside, place, frozenset(needs), sum(new.values()), meant, threads,
                 )  # fmt: skip
                 made[part.key] = order
                 found.append(order)
             needs.append(made[part.key].key)
-        new = {p.key: p.steps for p in parts if p.key not in trained}
+        new = {p.key: p.steps for p in parts if p.key not in trained} if run.key not in finished else {}
         trained |= new.keys() if run.settings.reuse else set()
         settings = replace(run.settings, score_test=run.settings.score_test and run.key not in unscored)
         found.append(
-            Order(run.key, run.title, run.recipe, settings, tuple(alongside[run.key]), None, frozenset(needs),
-                  sum(new.values()), threads)
+            Order(run.key, run.title, run.recipe, settings, beside, None, frozenset(needs),
+                  sum(new.values()), meant, threads)
         )  # fmt: skip
     return found

@@ -64,8 +64,15 @@ class Planned:
     @property
     def title(self) -> str:
         """A few words on it."""
-        n = getattr(self.settings, "n_real", "")
-        return f"{self.recipe.name} n_real {n if n is not None else 'all'} seed {self.settings.seed}"
+        own: Any = self.settings
+        words = [self.recipe.name]
+        if hasattr(own, "n_real"):
+            words.append(f"n_real {own.n_real if own.n_real is not None else 'all'}")
+        if getattr(own, "n_synthetic", None) is not None:
+            words.append(f"n_synthetic {own.n_synthetic}")
+        if hasattr(own, "alpha"):
+            words.append(f"α {own.alpha:g}")
+        return " ".join([*words, f"seed {own.seed}"])
 
 
 def planned_runs(file: Path, overrides: Sequence[str], recipes: Mapping[str, Recipe], exact: bool = False) -> list[Planned]:
@@ -199,4 +206,11 @@ def print_plan(file: Path, runs: Sequence[Planned], finished: Mapping[str, RunRe
     for why, count in Counter(run.why for run in runs if run.why).items():
         console.print(f"  {count:3} more by the protocol: {why} (--exact leaves them out)")
     stages = [stage for run in runs for stage in run.outline.stages]
-    console.print(f"  {len({stage.key for stage in stages})} networks to train, for {len(stages)} that the runs need")
+    if not all(run.settings.reuse for run in runs):
+        console.print(f"  {len(stages)} networks to train: each run trains its own (--no_reuse)")
+        return
+    distinct = len({stage.key for stage in stages})
+    console.print(
+        f"  {distinct} networks to train, for {len(stages)} that the runs need"
+        + (f": {len(stages) - distinct} are shared" if distinct < len(stages) else "")
+    )

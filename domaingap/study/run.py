@@ -13,7 +13,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from domaingap.config import FitConfig, RealConfig, RunSettings, determining
+from domaingap.config import FitConfig, Precision, RealConfig, RunSettings, determining
 from domaingap.data.datamodules import MixedDataModule, RealDataModule, SyntheticDataModule
 from domaingap.data.faces import FaceDataset
 from domaingap.data.prepare import FORMAT as PARTS_FORMAT
@@ -85,10 +85,14 @@ class Run:
         settings: its settings.
         alongside: the real faces of other runs that are planned: where this run trains a synthetic network, theirs are
             validated on as well, so that they find it.
+        precision: what ``fit.precision auto`` is; what this machine gains from by default.
     """
 
-    def __init__(self, recipe: Recipe, settings: RunSettings, alongside: Sequence[RealConfig] = ()) -> None:
-        self.recipe, self.settings, self.alongside = recipe, settled(settings), alongside
+    def __init__(
+        self, recipe: Recipe, settings: RunSettings, alongside: Sequence[RealConfig] = (), precision: Precision | None = None
+    ) -> None:
+        self.recipe, self.asked, self.alongside = recipe, settings, alongside
+        self.settings = settled(settings, precision)
         self._began = time.monotonic()
         s: Any = self.settings
         check_run(s)
@@ -279,7 +283,7 @@ class Run:
         record = RunRecord(
             schema=SCHEMA,
             key=self.key,
-            request=request_key(self.recipe.name, self.settings),
+            request=request_key(self.recipe.name, self.asked),
             recipe=self.recipe.name,
             name=self.name,
             seed=self.settings.seed,
@@ -386,15 +390,18 @@ class Run:
         tracker.summary(adapter_metrics(record))
 
 
-def execute(recipe: Recipe, settings: RunSettings, alongside: Sequence[RealConfig] = ()) -> Finished:
+def execute(
+    recipe: Recipe, settings: RunSettings, alongside: Sequence[RealConfig] = (), precision: Precision | None = None
+) -> Finished:
     """Run a recipe, or find it finished.
 
     Args:
         recipe: the recipe.
         settings: its settings.
         alongside: see :class:`Run`.
+        precision: likewise.
     """
-    return Run(recipe, settings, alongside).execute()
+    return Run(recipe, settings, alongside, precision).execute()
 
 
 def damaged(record: RunRecord) -> str | None:
