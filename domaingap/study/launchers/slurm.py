@@ -306,8 +306,8 @@ class SlurmLauncher:
             raise UserError(f"a look at a node of the cluster failed: {ended[0].message}; see {probe.log}")
         if facts.torch != here:
             raise UserError(
-                f"PyTorch is {facts.torch} on {facts.node} and {here} here; start the sweep from an environment that all nodes "
-                "share"
+                f"PyTorch is {facts.torch} on {facts.node} and {here} here; start the sweep from an environment that all "
+                "nodes share"
             )
         self._remembered["nodes"] = {asked: asdict(facts)}
         self._write()
