@@ -22,6 +22,7 @@ class FakeOrder:
     does: str = ""
     seconds: float = 0.0
     threads: int | None = None
+    steps: int = 1
     title: str = "a fake order"
     more: dict[str, str] = field(default_factory=dict)
 

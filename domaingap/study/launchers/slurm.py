@@ -17,7 +17,7 @@ import secrets
 import shutil
 import sys
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -58,6 +58,8 @@ WARNED_S = 90
 """Before its time limit a job is told, so that it is put back into the queue."""
 PATIENCE_S = 40.0
 """For cancelled jobs to end: Slurm gives them 30 seconds by default."""
+SHORT_ONES = 25
+"""Orders without training that one element does: an order of a run that is finished only looks at it."""
 TRIES_S = (2.0, 5.0, 15.0, 30.0, 60.0)
 """Waits between attempts to submit while Slurm's controller doesn't answer."""
 
@@ -149,9 +151,10 @@ def further_options(pairs: Sequence[str]) -> dict[str, str | bool]:
 
 @dataclass
 class _Job:
-    """An order in the queue, running, or just ended.
+    """An element in the queue, running, or just ended.
 
     Attributes:
+        orders: that it does, by key.
         id: Slurm's.
         name: its array's.
         state: as squeue last had it.
@@ -160,7 +163,7 @@ class _Job:
         heard: when it last said how far it is.
     """
 
-    order: Ordered
+    orders: dict[str, Ordered]
     id: str
     name: str
     place: Path
@@ -180,11 +183,24 @@ class _Job:
 
     @property
     def progress(self) -> Path:
-        return _heard(self.place, self.order.key)
+        return _heard(self.place, next(iter(self.orders)))
+
+    def failed(self, message: str) -> list[Event]:
+        """It has ended without a result, and all of its orders with it."""
+        return [Event(key, "failed", message=message) for key in self.orders]
 
 
 def _heard(place: Path, key: str) -> Path:
     return place / f"{content_key(key)}.progress"
+
+
+def _shared_out(orders: Sequence[Ordered]) -> list[list[Ordered]]:
+    """What each element does: an order, or several of those that train nothing."""
+    short = [order for order in orders if not order.steps]
+    return [
+        *([order] for order in orders if order.steps),
+        *(short[first : first + SHORT_ONES] for first in range(0, len(short), SHORT_ONES)),
+    ]
 
 
 class SlurmLauncher:
@@ -240,12 +256,13 @@ class SlurmLauncher:
         fresh: list[Ordered] = []
         for order in orders:
             if (found := self._found.pop(order.key, None)) is not None:
-                found.order = order
-                self._live[order.key] = found
+                found.orders = {order.key: order}
+                self._live[found.id] = found
             else:
                 fresh.append(order)
-        for first in range(0, len(fresh), self._longest):
-            self._submit(fresh[first : first + self._longest], self._work)
+        elements = _shared_out(fresh)
+        for first in range(0, len(elements), self._longest):
+            self._submit(elements[first : first + self._longest], self._work)
 
     def events(self, timeout: float) -> list[Event]:
         """See :class:`domaingap.study.launchers.Launcher`."""
@@ -259,14 +276,20 @@ class SlurmLauncher:
             time.sleep(min(POLL_S, left))
 
     def stop(self) -> None:
-        """See :class:`domaingap.study.launchers.Launcher`. Cancels the jobs; what they have trained is kept."""
+        """See :class:`domaingap.study.launchers.Launcher`. Cancels the jobs, and what they have trained is kept; but where
+        this process is told to end by another signal than Ctrl-C's, as by a lost connection, they are left to go on."""
         jobs = [*self._live.values(), *self._found.values()]
-        if jobs:
+        ending = sys.exc_info()[1]
+        left = ending is not None and not isinstance(ending, Exception | KeyboardInterrupt)
+        if jobs and left:
+            console.print(f"slurm: {len(jobs)} jobs are left to go on; the same command finds them", markup=False)
+        elif jobs:
             console.print(f"slurm: cancelling {len(jobs)} jobs", markup=False)
             self._cancel([job.id for job in jobs])
         self._live, self._found = {}, {}
         if self._lock.is_locked:
-            self._forget()
+            if not (jobs and left):
+                self._forget()
             self._lock.release()
 
     @property
@@ -292,14 +315,15 @@ class SlurmLauncher:
         if isinstance(known := self._remembered["nodes"].get(asked), dict):
             with contextlib.suppress(TypeError):
                 return NodeFacts(**known)
-        self._submit([probe], look_around)
+        self._submit([[probe]], look_around)
         last = ""
         while True:
             ended = [event for event in self.events(5.0) if event.key == probe.key and event.kind in ("done", "failed")]
             if ended:
                 break
-            if probe.key in self._live and (state := self._live[probe.key].state) in WAITING and state != last:
-                last = state
+            states = [job.state for job in self._live.values()]
+            if states and states[0] in WAITING and states[0] != last:
+                last = states[0]
                 console.print("slurm: waiting for a node, to look at what it has", markup=False)
         facts: Any = ended[0].outcome
         if not isinstance(facts, NodeFacts):
@@ -350,21 +374,22 @@ class SlurmLauncher:
     def _warned_s(self) -> int:
         return min(WARNED_S, self.time_min * 60 // 2)
 
-    def _submit(self, orders: Sequence[Ordered], work: Work) -> None:
-        """Put orders into the queue as one array, written down before and after: a kill between the two leaves a name to
+    def _submit(self, shares: Sequence[Sequence[Ordered]], work: Work) -> None:
+        """Put elements into the queue as one array, written down before and after: a kill between the two leaves a name to
         look for."""
         import submitit
 
         token = secrets.token_hex(4)
         name = f"domaingap-{re.sub(r'[^A-Za-z0-9_.-]+', '-', self.folder.name)[:32]}-{token}"
         place = self.folder / FILES / token
-        entry: dict[str, Any] = {"name": name, "folder": token, "keys": [order.key for order in orders], "jobs": None}
+        entry: dict[str, Any] = {"name": name, "folder": token, "jobs": None}
+        entry["keys"] = [[order.key for order in share] for share in shares]
         self._remembered["submissions"].append(entry)
         try:
             place.mkdir(parents=True, exist_ok=True)
             self._write()
             limit_s = float(self.time_min * 60 - self._warned_s)
-            elements = [Element(o, work, _heard(place, o.key), self.options.cpus, limit_s) for o in orders]
+            elements = [Element([*of], work, _heard(place, of[0].key), self.options.cpus, limit_s) for of in shares]
             executor = submitit.SlurmExecutor(place, max_num_timeout=1_000_000)  # elements give up by themselves
             executor.update_parameters(**self._parameters(name))
             jobs = self._patiently(name, lambda: executor.submit_array(elements))
@@ -372,12 +397,12 @@ class SlurmLauncher:
             self._write()
         except OSError as error:
             raise StorageError(trouble(error, "can't be written", "--runs_dir", place)) from error
-        for order, job in zip(orders, entry["jobs"], strict=True):
-            self._live[order.key] = _Job(order, job, name, place)
+        for share, job in zip(shares, entry["jobs"], strict=True):
+            self._live[job] = _Job({order.key: order for order in share}, job, name, place)
         self._asked = time.monotonic() - self._asked_every_s + min(2.0, self._asked_every_s)
         where = f" on partition {self.options.partition}" if self.options.partition else ""
         first = str(entry["jobs"][0]).partition("_")[0]
-        what = f"job {first}" if len(orders) == 1 else f"job array {first}, {len(orders)} elements"
+        what = f"job {first}" if len(shares) == 1 else f"job array {first} of {len(shares)}"
         console.print(f"slurm: {what}{where}", markup=False)
 
     def _patiently(self, name: str, submit: Any) -> Any:
@@ -404,9 +429,9 @@ class SlurmLauncher:
         """What has ended, or has told how far it is, by its files."""
         happened = []
         present = {place: _names(place) for place in {job.place for job in self._live.values()}}
-        for key, job in list(self._live.items()):
+        for job in list(self._live.values()):
             if job.result.name in present[job.place]:
-                happened.append(self._end(key, _event(job)))
+                happened += self._end(job, _events(job))
             elif job.progress.name in present[job.place] and (event := _progress(job)) is not None:
                 happened.append(event)
         return happened
@@ -423,13 +448,12 @@ class SlurmLauncher:
             return []
         self._silent = False
         happened = []
-        for key, job in list(self._live.items()):
-            event = self._judge(job, seen.get(job.id))
-            if event is not None:
-                happened.append(self._end(key, event) if event.kind == "failed" else event)
+        for job in list(self._live.values()):
+            events = self._judge(job, seen.get(job.id))
+            happened += self._end(job, events) if events and events[0].kind == "failed" else events
         return happened
 
-    def _judge(self, job: _Job, seen: Seen | None) -> Event | None:
+    def _judge(self, job: _Job, seen: Seen | None) -> list[Event]:
         """What a job's state comes to."""
         if seen is not None and seen.name != job.name:
             seen = None  # numbers begin again where a cluster was set up anew
@@ -439,31 +463,31 @@ class SlurmLauncher:
             if seen.state in WAITING and any(seen.reason.startswith(reason) for reason in NEVER):
                 with contextlib.suppress(NoAnswer):
                     slurm.cancel([job.id])
-                return Event(job.order.key, "failed", message=f"Slurm will never start job {job.id}: {seen.reason}")
+                return job.failed(f"Slurm will never start job {job.id}: {seen.reason}")
             if seen.state in WAITING and before not in ("", *WAITING):
-                return Event(
-                    job.order.key, "lost", message=f"job {job.id} is back in Slurm's queue; it goes on where it was"
-                )
-            return None
+                message = f"job {job.id} is back in Slurm's queue; it goes on where it was"
+                return [Event(key, "lost", message=message) for key in job.orders]
+            return []
         now = time.monotonic()
         job.state = seen.state if seen is not None else job.state
         if job.ended is None:
             job.ended = now
         if now - job.ended < self._grace_s or job.result.exists():
-            return None
-        return Event(job.order.key, "failed", message=_lost(job, seen))
+            return []
+        return job.failed(_lost(job, seen))
 
-    def _end(self, key: str, event: Event) -> Event:
-        """Forget a job that has ended."""
-        job = self._live.pop(key)
-        if event.kind == "failed":
-            _add(job.printed, job.order.log)
+    def _end(self, job: _Job, events: list[Event]) -> list[Event]:
+        """Forget a job that has ended with these."""
+        del self._live[job.id]
+        for event in events:
+            if event.kind == "failed":
+                _add(job.printed, job.orders[event.key].log)
         if not any(other.place == job.place for other in (*self._live.values(), *self._found.values())):
             submissions = self._remembered["submissions"]
             self._remembered["submissions"] = [s for s in submissions if s["name"] != job.name]
             self._write()
             shutil.rmtree(job.place, ignore_errors=True)
-        return event
+        return events
 
     # Remembering
 
@@ -490,7 +514,7 @@ class SlurmLauncher:
             content = json.loads(path.read_text(encoding="utf-8"))
             for entry in content["submissions"]:
                 jobs, keys = entry["jobs"], entry["keys"]
-                texts = [entry["name"], entry["folder"], *keys, *(jobs or [])]
+                texts = [entry["name"], entry["folder"], *(key for share in keys for key in share), *(jobs or [])]
                 if not all(isinstance(text, str) for text in texts) or not re.fullmatch(r"[0-9a-f]{8}", entry["folder"]):
                     raise ValueError("submissions")
                 if jobs is not None and len(jobs) != len(keys):
@@ -540,14 +564,15 @@ class SlurmLauncher:
                 self._cancel_by_name([entry["name"]])
             place = self.folder / FILES / entry["folder"]
             before = len(found)
-            for key, job in zip(entry["keys"], entry["jobs"] or [], strict=False):
+            for keys, job in zip(entry["keys"], entry["jobs"] or [], strict=False):
                 there = seen.get(job)
                 if there is None or there.name != entry["name"] or there.state not in ALIVE:
                     continue
-                if key == "probe" or key in found:
-                    self._cancel([job])
-                else:
-                    found[key] = _Job(_Unknown(key, self.folder), job, entry["name"], place, there.state, there.node)
+                if len(keys) > 1 or keys[0] == "probe" or keys[0] in found:
+                    self._cancel([job])  # what is short is asked for anew
+                elif there.state != "COMPLETING":  # that one has ended, or is being cancelled
+                    orders: dict[str, Ordered] = {keys[0]: _Unknown(keys[0], self.folder)}
+                    found[keys[0]] = _Job(orders, job, entry["name"], place, there.state, there.node)
             if len(found) > before:
                 kept.append(entry)
             else:
@@ -592,6 +617,7 @@ class _Unknown:
     folder: Path
     title: str = ""
     threads: int | None = None
+    steps: int = 1
 
     @property
     def log(self) -> Path:
@@ -606,18 +632,18 @@ def _names(folder: Path) -> Collection[str]:
         return ()
 
 
-def _event(job: _Job) -> Event:
+def _events(job: _Job) -> list[Event]:
     """What a job's result says. It is a pickle, and only read from jobs that Slurm says are this user's own."""
     from submitit.core.utils import pickle_load
 
     try:
         outcome, value = pickle_load(job.result)
     except Exception as error:
-        return Event(job.order.key, "failed", message=f"{job.result}: can't be read ({type(error).__name__}: {error})")
-    if outcome == "success" and isinstance(value, Event):
-        return value
+        return job.failed(f"{job.result}: can't be read ({type(error).__name__}: {error})")
+    if outcome == "success" and [event.key for event in value] == list(job.orders):
+        return list(value)
     lines = [line.strip() for line in str(value).splitlines() if line.strip()]
-    return Event(job.order.key, "failed", message=printable(lines[-1] if lines else "an error without words")[:500])
+    return job.failed(printable(lines[-1] if lines else "an error without words")[:500])
 
 
 def _progress(job: _Job) -> Event | None:
@@ -627,7 +653,7 @@ def _progress(job: _Job) -> Event | None:
             return None
         job.heard = when
         step, steps, title = job.progress.read_text(encoding="utf-8", errors="replace").split("\n")[:3]
-        return Event(job.order.key, "progress", title=title, step=float(step), steps=float(steps))
+        return Event(next(iter(job.orders)), "progress", title=title, step=float(step), steps=float(steps))
     except (OSError, ValueError):
         return None
 
@@ -693,13 +719,3 @@ def _quoted(text: str) -> str:
     import shlex
 
     return shlex.quote(text)
-
-
-@contextlib.contextmanager
-def on_slurm(folder: Path, options: SlurmOptions, more: Mapping[str, str | bool]) -> Iterator[SlurmLauncher]:
-    """A launcher whose jobs are cancelled at the end, however that comes."""
-    launcher = SlurmLauncher(folder, options, more)
-    try:
-        yield launcher
-    finally:
-        launcher.stop()

@@ -52,6 +52,10 @@ class Ordered(Protocol):
     def threads(self) -> int | None:
         """Of PyTorch; one a core where None."""
 
+    @property
+    def steps(self) -> int:
+        """That it trains; none of an order that only looks at what is there, or scores it."""
+
 
 Work = Callable[[Any], Any]
 """Does an order; by name, since the node imports it."""
@@ -63,54 +67,62 @@ class _InVain(BaseException):
 
 @dataclass
 class Element:
-    """An order as submitit calls it, and pickles it anew before it is put back into the queue.
+    """Orders as submitit calls them, and pickles them anew before they are put back into the queue.
 
     Attributes:
-        order: what is to be done.
-        work: does it.
+        orders: what is to be done: one, or several that are short.
+        work: does one.
         heard: the file in which it tells how far it is.
         cores: it has.
         limit_s: seconds until it is warned of its time limit.
+        events: of the orders that are done.
         began_at: what each attempt that ran into its limit began with; the same again and again is no progress.
     """
 
-    order: Ordered
+    orders: list[Ordered]
     work: Work
     heard: Path
     cores: int
     limit_s: float
+    events: list[Event] = field(default_factory=list)
     began_at: list[tuple[str, float]] = field(default_factory=list)
     _first: tuple[str, float] = ("", 0.0)
     _since: float = 0.0
     _ending: bool = False
 
-    def __call__(self) -> Event:
-        """Do the order; whatever comes of it is an event."""
+    def __call__(self) -> list[Event]:
+        """Do the orders; whatever comes of each is an event."""
         self._since, self._first, self._ending = time.monotonic(), ("", 0.0), False
-        with logged(self.order.log):
+        with self._ended_by_slurm():
+            for order in self.orders[len(self.events) :]:
+                self.events.append(self._do(order))
+        return self.events
+
+    def _do(self, order: Ordered) -> Event:
+        with logged(order.log):
             for stream in (sys.stdout, sys.stderr):
                 stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
             progress.console.print(f"=== {_where()}", markup=False)
-            with self._ended_by_slurm(), self._telling():
-                event = self._event()
+            with self._telling():
+                event = self._event(order)
             if event.kind == "failed":
                 progress.console.print(f"failed: {event.message}", markup=False)
         return event
 
-    def _event(self) -> Event:
-        if self.order.threads is not None and self.order.threads != self.cores:
+    def _event(self, order: Ordered) -> Event:
+        if order.threads is not None and order.threads != self.cores:
             import torch
 
-            torch.set_num_threads(self.order.threads)
+            torch.set_num_threads(order.threads)
         try:
-            return Event(self.order.key, "done", self.work(self.order))
+            return Event(order.key, "done", self.work(order))
         except _InVain:
             message = f"ran into its time limit {IN_VAIN} times without coming further; give more --time_min"
-            return Event(self.order.key, "failed", message=message)
+            return Event(order.key, "failed", message=message)
         except Exception as error:
             if not isinstance(error, UserError):
                 traceback.print_exc()
-            return failed(cast(Order, self.order), error)
+            return failed(cast(Order, order), error)
 
     def checkpoint(self) -> Any:
         """Before it is put back into the queue: stages keep checkpoints by themselves, so that it only begins again."""
@@ -240,6 +252,7 @@ class Probe:
     key: str = "probe"
     title: str = "a look at a node"
     threads: int | None = None
+    steps: int = 1
 
 
 def look_around(probe: Probe) -> NodeFacts:
