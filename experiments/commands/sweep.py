@@ -7,7 +7,7 @@ import json
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from domaingap.errors import UserError
 from domaingap.progress import console
@@ -28,6 +28,8 @@ def sweep(
     jobs: int | None,
     on_failure: OnFailure,
     failed: bool,
+    launcher: Literal["local", "slurm"],
+    **cluster: Any,
 ) -> int:
     """Run every combination of a sweep file; print the plan, a line per run, and the table at the end.
 
@@ -40,6 +42,9 @@ def sweep(
         jobs: processes on this machine.
         on_failure: whether others are begun after one has failed.
         failed: only those that failed the last time.
+        launcher: who does them.
+        cluster: what jobs on a cluster ask for: fields of :class:`domaingap.study.launchers.slurm.SlurmOptions`, None where
+            not given, and ``slurm`` with further options.
 
     Returns:
         0, or 1 where some runs failed.
@@ -48,6 +53,9 @@ def sweep(
     from domaingap.study.workers import run_all
     from experiments.commands.report import report
 
+    given = {name: value for name, value in cluster.items() if value is not None}
+    if given and launcher == "local":
+        raise UserError(f"--{next(iter(given))} is for jobs on a cluster; add --launcher slurm, or leave it out")
     runs = planned_runs(file, overrides, RECIPES, exact)
     folder = runs[0].settings.runs_dir
     finished = finished_runs(folder)
@@ -55,22 +63,39 @@ def sweep(
     if failed:
         runs = _failed_before(runs, folder)
     if plan:
-        _estimate(runs, finished, jobs)
+        if launcher == "local":
+            _estimate(runs, finished, jobs)
         return 0
-    from domaingap.study.launchers.local import launcher_for
+    if launcher == "slurm":
+        from domaingap.study.launchers.slurm import SlurmLauncher, SlurmOptions, further_options
 
-    failures = run_all(runs, finished, score_test, launcher_for(jobs), on_failure)
+        further = further_options(given.pop("slurm", ()))
+        chosen: dict[str, Any] = given | ({"jobs": jobs} if jobs is not None else {})
+        on_slurm = SlurmLauncher(folder, SlurmOptions(**chosen), further)
+        auto = {run.settings.model.backbone for run in runs if run.settings.fit.precision == "auto"}
+        failures = run_all(runs, finished, score_test, on_slurm, on_failure, on_slurm.precision_for(auto), on_slurm.threads)
+    else:
+        from domaingap.study.launchers.local import launcher_for
+
+        failures = run_all(runs, finished, score_test, launcher_for(jobs), on_failure)
     if len(failures) < len(runs):
         report(folder, "table", "strategies", None)
         console.print(f"all tables: domaingap report {folder}", markup=False)
     if failures:
-        options = {
+        again = {
             "--exact": exact,
             f"--score_test={score_test}": score_test != "picked",
             f"--jobs={jobs}": jobs is not None,
+            f"--launcher={launcher}": launcher != "local",
         }
-        given = [str(file), "--failed", *(option for option, so in options.items() if so), *overrides]
-        console.print(f"just those that failed again: domaingap sweep {shlex.join(given)}", markup=False)
+        asked = [
+            f"--{name}={item}"
+            for name, value in cluster.items()
+            if value is not None
+            for item in (value if isinstance(value, list) else [value])
+        ]
+        command = [str(file), "--failed", *(option for option, so in again.items() if so), *asked, *overrides]
+        console.print(f"just those that failed again: domaingap sweep {shlex.join(command)}", markup=False)
     return 1 if failures else 0
 
 

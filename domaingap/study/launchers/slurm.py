@@ -17,7 +17,7 @@ import secrets
 import shutil
 import sys
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 import domaingap
+from domaingap.config import Precision
 from domaingap.errors import StorageError, UserError, printable, trouble
 from domaingap.hashing import content_key, write_json
 from domaingap.limits import Checked, limited
@@ -300,6 +301,14 @@ class SlurmLauncher:
 
     # Finding out about nodes
 
+    def precision_for(self, names: Collection[str]) -> Callable[[str], Precision]:
+        """What ``fit.precision auto`` is for a backbone; a node is asked once it is needed, for all of ``names``."""
+
+        def precision(backbone: str) -> Precision:
+            return self.resolve_on_node(names).precision[backbone] if backbone in names else "32"
+
+        return precision
+
     def resolve_on_node(self, names: Collection[str]) -> NodeFacts:
         """What ``fit.precision auto`` is where the jobs will run, and what is there: asked with a job, and remembered.
 
@@ -335,6 +344,11 @@ class SlurmLauncher:
             )
         self._remembered["nodes"] = {asked: asdict(facts)}
         self._write()
+        console.print(
+            f"slurm: {facts.node} has {facts.device}, {facts.cores} cores a job; precision auto there: "
+            + ", ".join(f"{name} {precision}" for name, precision in facts.precision.items()),
+            markup=False,
+        )
         return facts
 
     # Submitting
@@ -694,10 +708,12 @@ def _last_words(path: Path) -> str:
             lines = [line.strip() for line in file.read().decode(errors="replace").splitlines() if line.strip()]
     except OSError:
         return ""
-    told = [line for line in lines if re.match(r"slurmstepd\S*: error: ", line)] or [
-        line for line in lines if not line.startswith(("srun:", "submitit "))
-    ]
-    return printable(told[-1])[:300] if told else ""
+    told = [line for line in lines if re.match(r"slurmstepd\S*: error: ", line)]
+    if not told:
+        program = [line for line in lines if not line.startswith(("srun:", "submitit "))]
+        task = [line for line in lines if re.match(r"srun: error: .*task", line)]
+        told = [" ".join([*program[-1:], *(f"({line})" for line in task[-1:])])]
+    return printable(told[-1])[:300]
 
 
 def _add(printed: Path, log: Path) -> None:

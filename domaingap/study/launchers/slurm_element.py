@@ -18,6 +18,7 @@ from types import FrameType
 from typing import Any, Protocol, cast
 
 from domaingap import progress
+from domaingap.config import Precision
 from domaingap.errors import UserError
 from domaingap.hashing import replace_atomically
 from domaingap.parallel import available_cores
@@ -238,7 +239,7 @@ class NodeFacts:
     node: str
     device: str
     cores: int
-    precision: dict[str, str]
+    precision: dict[str, Precision]
     torch: str
 
 
@@ -264,7 +265,7 @@ def look_around(probe: Probe) -> NodeFacts:
 
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
     found = {name: best_precision(name) for name in probe.backbones}
-    return NodeFacts(socket.gethostname(), device, available_cores(), dict(found), version("torch"))
+    return NodeFacts(socket.gethostname(), device, available_cores(), found, version("torch"))
 
 
 def backbones(names: Collection[str]) -> tuple[str, ...]:
