@@ -10,6 +10,7 @@ from pathlib import Path
 
 from domaingap import progress
 from domaingap.errors import StorageError, UserError
+from domaingap.study.launchers.slurm import SlurmLauncher, SlurmOptions
 from domaingap.study.orders import Outcome
 
 
@@ -55,3 +56,9 @@ def work(order: FakeOrder) -> Outcome:
     if order.does == "die":
         os.kill(os.getpid(), signal.SIGKILL)
     return Outcome(None, False, order.seconds)
+
+
+def launcher(folder: Path, **options: object) -> SlurmLauncher:
+    """A launcher of fake orders that asks often."""
+    settings = SlurmOptions(**{"cpus": 1, **options})  # type: ignore[arg-type]
+    return SlurmLauncher(folder, settings, work=work, asked_every_s=0.2, grace_s=0.5)

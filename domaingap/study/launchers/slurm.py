@@ -471,9 +471,9 @@ class SlurmLauncher:
         """What a job's state comes to."""
         if seen is not None and seen.name != job.name:
             seen = None  # numbers begin again where a cluster was set up anew
+        job.node = (seen.node if seen is not None else "") or job.node
         if seen is not None and seen.state in ALIVE:
             before, job.state, job.ended = job.state, seen.state, None
-            job.node = seen.node or job.node
             if seen.state in WAITING and any(seen.reason.startswith(reason) for reason in NEVER):
                 with contextlib.suppress(NoAnswer):
                     slurm.cancel([job.id])
