@@ -52,7 +52,7 @@ start() {
         --pid-file="$folder/munged.pid" --log-file="$folder/munged.log"
 
     host=$(hostname -s)
-    cpus=$(nproc)
+    cpus=$(nproc --all)
     memory=$(awk '/MemTotal/ { print int($2 / 1024 * 0.9) }' /proc/meminfo)
     echo "Name=gpu File=/dev/null" >"$folder/gres.conf"
     cat >"$SLURM_CONF" <<END

@@ -294,7 +294,7 @@ def test_what_slurm_says_in_other_forms(monkeypatch: pytest.MonkeyPatch) -> None
     times = {"30:00": 30, "1:00:00": 60, "2-12:00:00": 3600, "infinite": None, "n/a": None}
     assert {text: minutes(text) for text in times} == times
     said = "sbatch: error: invalid partition specified: x\nallocation failure: Invalid partition name specified\n"
-    assert in_one_line(said) == "invalid partition specified: x; allocation failure: Invalid partition name specified"
+    assert in_one_line(said) == "invalid partition specified: x; Invalid partition name specified"
     monkeypatch.setenv("SLURM_CONF", "/etc/slurm.conf")
     monkeypatch.setenv("SLURM_MEM_PER_CPU", "100")
     monkeypatch.setenv("SQUEUE_PARTITION", "other")

@@ -87,7 +87,7 @@ def ask(*command: str, given: str = "") -> str:
 
 def in_one_line(text: str) -> str:
     """A command's complaint without its own name before each line."""
-    lines = [re.sub(r"^\w+: (error: |fatal: )?", "", line.strip()) for line in text.splitlines()]
+    lines = [re.sub(r"^(allocation failure|\w+): (error: |fatal: )?", "", line.strip()) for line in text.splitlines()]
     return "; ".join(dict.fromkeys(line for line in lines if line and not line.startswith('Try "')))
 
 
@@ -149,9 +149,23 @@ def refusal(parameters: Mapping[str, object]) -> str | None:
     try:
         ask("sbatch", "--test-only", *options, given="#!/bin/sh\ntrue\n")
     except NoAnswer as error:
-        # Nodes that are busy or down come back.
-        return None if re.search(r"not available \(|nodes are busy", str(error)) else str(error)
+        # Nodes that are busy come back. Those that are down do too, but what only they have is said not to exist.
+        missing = "configuration is not available" in str(error) and _nodes_missing(parameters.get("partition"))
+        return None if missing or re.search(r"not available \(|nodes are busy", str(error)) else str(error)
     return None
+
+
+def _nodes_missing(partition: object) -> bool:
+    """Whether nodes of a partition are down, drained or reserved."""
+    of = [f"--partition={partition}"] if partition is not None else []
+    with contextlib.suppress(NoAnswer):
+        states = ask("sinfo", "--noheader", "--Node", *of, "--format=%T").split()
+        return any(state.rstrip("*~#!%$@^-+") not in THERE for state in states)
+    return False
+
+
+THERE = ("idle", "mixed", "allocated", "completing", "planned")
+"""States of nodes that can take jobs, sooner or later."""
 
 
 def cancel(jobs: Sequence[str]) -> None:
