@@ -242,7 +242,8 @@ def sweep(folder: Path, quick: list[str], *options: str, **parameters: object) -
     folder.mkdir(exist_ok=True)
     grid = {name.replace("__", "."): {"values": value} for name, value in parameters.items()}
     (folder / "s.yaml").write_text(json.dumps({"method": "grid", "parameters": grid}))
-    runs = [option for option in quick if not option.startswith("--runs_dir")]
+    instead = ("--runs_dir=", *(f"--{name}=" for name in grid))
+    runs = [option for option in quick if not option.startswith(instead)]
     where = [f"--runs_dir={folder / 'runs'}", "--exact"]
     return [sys.executable, "-m", "experiments", "sweep", str(folder / "s.yaml"), *runs, *where, *options]
 
@@ -282,7 +283,7 @@ def test_a_sweep_finds_the_same_as_on_this_machine_to_the_last_digit(tmp_path: P
 
 
 def test_a_failed_run_is_reported_with_its_log(tmp_path: Path, quick: list[str]) -> None:
-    ended = done(sweep(tmp_path, quick, *ON_SLURM, recipe=["real_only"], n_real=[9], fit__lr=[1e-3, 1e30]))
+    ended = done(sweep(tmp_path, quick, *ON_SLURM, "--array_parallelism=1", recipe=["real_only"], fit__lr=[1e-3, 1e30]))
     assert ended.returncode == 1, ended.stderr
     assert "training diverged" in ended.stderr and "--launcher=slurm" in ended.stderr.splitlines()[-1]
     (log,) = {word for line in ended.stderr.splitlines() for word in line.split() if word.endswith(".log")}

@@ -57,6 +57,8 @@ WITHOUT_LIMIT_MIN = 24 * 60
 """Time limit in a partition that has neither a default nor a maximum below."""
 WARNED_S = 90
 """Before its time limit a job is told, so that it is put back into the queue."""
+TOLD_EVERY_S = 120.0
+"""Between two lines on how many jobs run and how many wait, where that has changed."""
 PATIENCE_S = 40.0
 """For cancelled jobs to end: Slurm gives them 30 seconds by default."""
 SHORT_ONES = 25
@@ -88,7 +90,8 @@ OWN = {
 """Options of sbatch that have one here."""
 TAKEN = (
     "array", "output", "error", "input", "job-name", "signal", "open-mode", "wrap", "chdir", "nodes", "ntasks",
-    "ntasks-per-node", "requeue", "parsable", "test-only", "wait", "help", "usage", "version", "hold", "dependency",
+    "ntasks-per-node", "requeue", "no-requeue", "parsable", "test-only", "wait", "help", "usage", "version",
+    "hold", "dependency",
 )  # fmt: skip
 """Those that are set for every job, or would break what is done with it."""
 
@@ -244,6 +247,7 @@ class SlurmLauncher:
         self._longest = slurm.longest_array()
         self._live: dict[str, _Job] = {}
         self._asked = 0.0
+        self._told, self._said = time.monotonic(), ""
         self._silent = False
         self._lock = self._alone()
         self._remembered = self._read()
@@ -465,6 +469,9 @@ class SlurmLauncher:
         for job in list(self._live.values()):
             events = self._judge(job, seen.get(job.id))
             happened += self._end(job, events) if events and events[0].kind == "failed" else events
+        if self._live and self._asked - self._told > TOLD_EVERY_S and self.waiting != self._said:
+            self._told, self._said = self._asked, self.waiting
+            console.print(f"slurm: {self.waiting}", markup=False)
         return happened
 
     def _judge(self, job: _Job, seen: Seen | None) -> list[Event]:
