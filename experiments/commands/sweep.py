@@ -67,7 +67,8 @@ def sweep(
             _estimate(runs, finished, jobs)
         return 0
     if launcher == "slurm":
-        from domaingap.study.launchers.slurm import SlurmLauncher, SlurmOptions, further_options
+        from domaingap.study.launchers.slurm import SlurmLauncher
+        from domaingap.study.launchers.slurm_options import SlurmOptions, further_options
 
         further = further_options(given.pop("slurm", ()))
         chosen: dict[str, Any] = given | ({"jobs": jobs} if jobs is not None else {})

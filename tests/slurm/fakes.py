@@ -10,7 +10,8 @@ from pathlib import Path
 
 from domaingap import progress
 from domaingap.errors import StorageError, UserError
-from domaingap.study.launchers.slurm import SlurmLauncher, SlurmOptions
+from domaingap.study.launchers.slurm import SlurmLauncher
+from domaingap.study.launchers.slurm_options import SlurmOptions
 from domaingap.study.orders import Outcome
 
 

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from domaingap.errors import UserError
-from domaingap.study.launchers.slurm import SlurmLauncher, SlurmOptions
+from domaingap.study.launchers.slurm import SlurmLauncher
 from domaingap.study.launchers.slurm_commands import NoAnswer, ask, queue
+from domaingap.study.launchers.slurm_options import SlurmOptions
 from domaingap.study.record import read_records
 from tests.slurm.fakes import FakeOrder, launcher
 from tests.slurm.test_launcher import ends, parent, until, wait_for

@@ -16,8 +16,9 @@ import pytest
 from domaingap.errors import SettingError, UserError
 from domaingap.study.launchers import Event
 from domaingap.study.launchers import slurm as module
-from domaingap.study.launchers.slurm import SlurmLauncher, SlurmOptions, further_options
+from domaingap.study.launchers.slurm import SlurmLauncher
 from domaingap.study.launchers.slurm_commands import in_one_line, minutes, outside_of_jobs
+from domaingap.study.launchers.slurm_options import SlurmOptions, further_options
 from tests.conftest import Answer
 from tests.slurm.fakes import FakeOrder, launcher
 

@@ -7,18 +7,16 @@ in the queue instead of submitting them twice. What Slurm says of them comes fro
 from __future__ import annotations
 
 import contextlib
-import difflib
 import importlib.metadata
 import io
 import json
-import os
 import re
 import secrets
 import shutil
 import sys
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +24,8 @@ from filelock import FileLock, Timeout
 
 import domaingap
 from domaingap.config import Precision
-from domaingap.errors import StorageError, UserError, printable, trouble
+from domaingap.errors import StorageError, UserError, trouble
 from domaingap.hashing import content_key, write_json
-from domaingap.limits import Checked, limited
 from domaingap.progress import console
 from domaingap.study.launchers import Event
 from domaingap.study.launchers import slurm_commands as slurm
@@ -43,6 +40,20 @@ from domaingap.study.launchers.slurm_element import (
     backbones,
     look_around,
 )
+from domaingap.study.launchers.slurm_jobs import (
+    ALIVE,
+    NEVER,
+    WAITING,
+    Job,
+    Unknown,
+    add_to_log,
+    heard_file,
+    lost_words,
+    names_in,
+    progress_of,
+    results_of,
+)
+from domaingap.study.launchers.slurm_options import SlurmOptions
 
 REMEMBERED = "slurm.json"
 FILES = "slurm"
@@ -65,137 +76,6 @@ SHORT_ONES = 25
 """Orders without training that one element does: an order of a run that is finished only looks at it."""
 TRIES_S = (2.0, 5.0, 15.0, 30.0, 60.0)
 """Waits between attempts to submit while Slurm's controller doesn't answer."""
-
-WAITING = ("PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT", "RESV_DEL_HOLD")
-ALIVE = (*WAITING, "RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT", "RESIZING", "PREEMPTED")
-NEVER = (
-    "BadConstraints", "DependencyNeverSatisfied", "InvalidAccount", "InvalidQOS", "PartitionNodeLimit", "PartitionTimeLimit",
-    "QOSMaxWallDurationPerJobLimit", "AssocMaxWallDurationPerJobLimit", "launch failed requeued held",
-    "launch_failed_requeued_held", "JobHoldMaxRequeue",
-)  # fmt: skip
-"""Reasons for which a job waits for ever."""
-ADVICE = {
-    "OUT_OF_MEMORY": "out of memory; give more --mem_gb",
-    "TIMEOUT": "ran into its time limit; give more --time_min",
-    "NODE_FAIL": "its node failed",
-    "CANCELLED": "cancelled",
-    "DEADLINE": "its deadline passed",
-    "BOOT_FAIL": "its node didn't start",
-}
-
-OWN = {
-    "partition": "--partition", "gpus-per-node": "--gpus", "gpus": "--gpus", "cpus-per-task": "--cpus", "mem": "--mem_gb",
-    "time": "--time_min",
-}  # fmt: skip
-"""Options of sbatch that have one here."""
-TAKEN = (
-    "array", "output", "error", "input", "job-name", "signal", "open-mode", "wrap", "chdir", "nodes", "ntasks",
-    "ntasks-per-node", "requeue", "no-requeue", "parsable", "test-only", "wait", "help", "usage", "version",
-    "hold", "dependency",
-)  # fmt: skip
-"""Those that are set for every job, or would break what is done with it."""
-
-
-@dataclass(frozen=True)
-class SlurmOptions(Checked):
-    """What a job asks for, and how many there are.
-
-    Attributes:
-        partition: the cluster's default one where None.
-        gpus: of each job; 0 trains on processors.
-        cpus: cores of each job, and PyTorch's threads.
-        mem_gb: memory of each job in GB; the cluster's default where None.
-        time_min: time limit of each job in minutes; the partition's default where None. A job that reaches it goes back into
-            the queue and then on from its last checkpoint.
-        array_parallelism: elements of an array that run at once.
-        jobs: orders in the queue or running at once.
-    """
-
-    partition: str | None = None
-    gpus: int = limited(0, 0, 64)
-    cpus: int = limited(4, 1, 1024)
-    mem_gb: float | None = limited(None, above=0, most=65536)
-    time_min: int | None = limited(None, 2, 525600)
-    array_parallelism: int = limited(64, 1, 10000)
-    jobs: int = limited(1000, 1, 100000)
-
-
-def further_options(pairs: Sequence[str]) -> dict[str, str | bool]:
-    """sbatch's own options from ``key=value``, or ``key`` alone for one without a value.
-
-    Raises:
-        UserError: it isn't one of sbatch's here, has an option of its own here, or is set for every job.
-    """
-    found: dict[str, str | bool] = {}
-    known = slurm.options_of_sbatch() if pairs else frozenset()
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        name = name.strip().lstrip("-").replace("_", "-")
-        if not re.fullmatch(r"[a-z][a-z-]+", name):
-            raise UserError(
-                f"--slurm {pair}: write an option of sbatch by its long name, for example --slurm account=vision"
-            )
-        if name in OWN:
-            raise UserError(f"--slurm {pair}: {name} has an option here; give {OWN[name]}")
-        if name in TAKEN:
-            raise UserError(f"--slurm {pair}: {name} is set for every job here; leave it out")
-        if known and name not in known:
-            close = difflib.get_close_matches(name, known, n=3)
-            raise UserError(
-                f"--slurm {pair}: sbatch has no option {name} here" + (f"; close: {', '.join(close)}" if close else "")
-                + "; see 'sbatch --help'"
-            )  # fmt: skip
-        if name in found:
-            raise UserError(f"--slurm {pair}: {name} stands twice; take one out")
-        if not value.isprintable() or (equals and not value):
-            raise UserError(f"--slurm {name} needs a value in one line, or none and no =")
-        found[name] = value if equals else True
-    return found
-
-
-@dataclass
-class _Job:
-    """An element in the queue, running, or just ended.
-
-    Attributes:
-        orders: that it does, by key.
-        id: Slurm's.
-        name: its array's.
-        state: as squeue last had it.
-        node: where it ran last.
-        ended: when it was first seen to have ended, or to be unknown to Slurm.
-        heard: when it last said how far it is.
-    """
-
-    orders: dict[str, Ordered]
-    id: str
-    name: str
-    place: Path
-    state: str = ""
-    node: str = ""
-    ended: float | None = None
-    heard: int = 0
-
-    @property
-    def result(self) -> Path:
-        return self.place / f"{self.id}_0_result.pkl"
-
-    @property
-    def printed(self) -> Path:
-        """What was printed before and after the order's own log: the environment's errors, and Slurm's."""
-        return self.place / f"{self.id}_0_log.out"
-
-    @property
-    def progress(self) -> Path:
-        return _heard(self.place, next(iter(self.orders)))
-
-    def failed(self, message: str) -> list[Event]:
-        """It has ended without a result, and all of its orders with it."""
-        return [Event(key, "failed", message=message) for key in self.orders]
-
-
-def _heard(place: Path, key: str) -> Path:
-    return place / f"{content_key(key)}.progress"
 
 
 def _shared_out(orders: Sequence[Ordered]) -> list[list[Ordered]]:
@@ -225,7 +105,7 @@ class SlurmLauncher:
     def __init__(
         self,
         folder: Path,
-        options: SlurmOptions = SlurmOptions(),
+        options: SlurmOptions,
         more: Mapping[str, str | bool] = {},
         work: Work | None = None,
         asked_every_s: float = ASKED_EVERY_S,
@@ -245,7 +125,7 @@ class SlurmLauncher:
         if (problem := slurm.refusal(self._flags())) is not None:
             raise UserError(f"sbatch refuses such jobs: {problem}; change --partition, --gpus, --cpus, --mem_gb or --slurm")
         self._longest = slurm.longest_array()
-        self._live: dict[str, _Job] = {}
+        self._live: dict[str, Job] = {}
         self._asked = 0.0
         self._told, self._said = time.monotonic(), ""
         self._silent = False
@@ -407,7 +287,7 @@ class SlurmLauncher:
             place.mkdir(parents=True, exist_ok=True)
             self._write()
             limit_s = float(self.time_min * 60 - self._warned_s)
-            elements = [Element([*of], work, _heard(place, of[0].key), self.options.cpus, limit_s) for of in shares]
+            elements = [Element([*of], work, heard_file(place, of[0].key), self.options.cpus, limit_s) for of in shares]
             executor = submitit.SlurmExecutor(place, max_num_timeout=1_000_000)  # elements give up by themselves
             executor.update_parameters(**self._parameters(name))
             jobs = self._patiently(name, lambda: executor.submit_array(elements))
@@ -416,7 +296,7 @@ class SlurmLauncher:
         except OSError as error:
             raise StorageError(trouble(error, "can't be written", "--runs_dir", place)) from error
         for share, job in zip(shares, entry["jobs"], strict=True):
-            self._live[job] = _Job({order.key: order for order in share}, job, name, place)
+            self._live[job] = Job({order.key: order for order in share}, job, name, place)
         self._asked = time.monotonic() - self._asked_every_s + min(2.0, self._asked_every_s)
         where = f" on partition {self.options.partition}" if self.options.partition else ""
         first = str(entry["jobs"][0]).partition("_")[0]
@@ -446,11 +326,11 @@ class SlurmLauncher:
     def _results(self) -> list[Event]:
         """What has ended, or has told how far it is, by its files."""
         happened = []
-        present = {place: _names(place) for place in {job.place for job in self._live.values()}}
+        present = {place: names_in(place) for place in {job.place for job in self._live.values()}}
         for job in list(self._live.values()):
             if job.result.name in present[job.place]:
-                happened += self._end(job, _events(job))
-            elif job.progress.name in present[job.place] and (event := _progress(job)) is not None:
+                happened += self._end(job, results_of(job))
+            elif job.progress.name in present[job.place] and (event := progress_of(job)) is not None:
                 happened.append(event)
         return happened
 
@@ -474,7 +354,7 @@ class SlurmLauncher:
             console.print(f"slurm: {self.waiting}", markup=False)
         return happened
 
-    def _judge(self, job: _Job, seen: Seen | None) -> list[Event]:
+    def _judge(self, job: Job, seen: Seen | None) -> list[Event]:
         """What a job's state comes to."""
         if seen is not None and seen.name != job.name:
             seen = None  # numbers begin again where a cluster was set up anew
@@ -495,14 +375,14 @@ class SlurmLauncher:
             job.ended = now
         if now - job.ended < self._grace_s or job.result.exists():
             return []
-        return job.failed(_lost(job, seen))
+        return job.failed(lost_words(job, seen))
 
-    def _end(self, job: _Job, events: list[Event]) -> list[Event]:
+    def _end(self, job: Job, events: list[Event]) -> list[Event]:
         """Forget a job that has ended with these."""
         del self._live[job.id]
         for event in events:
             if event.kind == "failed":
-                _add(job.printed, job.orders[event.key].log)
+                add_to_log(job.printed, job.orders[event.key].log)
         if not any(other.place == job.place for other in (*self._live.values(), *self._found.values())):
             submissions = self._remembered["submissions"]
             self._remembered["submissions"] = [s for s in submissions if s["name"] != job.name]
@@ -566,7 +446,7 @@ class SlurmLauncher:
         with contextlib.suppress(OSError):
             (self.folder / FILES).rmdir()
 
-    def _still_there(self) -> dict[str, _Job]:
+    def _still_there(self) -> dict[str, Job]:
         """The jobs that an earlier call has left in Slurm's queue, by key; what has ended since is forgotten, and found by
         its results in the folder of runs."""
         if not self._remembered["submissions"]:
@@ -577,7 +457,7 @@ class SlurmLauncher:
             raise UserError(
                 f"--launcher slurm: {error}, and jobs of an earlier call may be in its queue; try again later"
             ) from error
-        found: dict[str, _Job] = {}
+        found: dict[str, Job] = {}
         kept = []
         for entry in self._remembered["submissions"]:
             if entry["jobs"] is None:
@@ -592,8 +472,8 @@ class SlurmLauncher:
                 if len(keys) > 1 or keys[0] == "probe" or keys[0] in found:
                     self._cancel([job])  # what is short is asked for anew
                 elif there.state != "COMPLETING":  # that one has ended, or is being cancelled
-                    orders: dict[str, Ordered] = {keys[0]: _Unknown(keys[0], self.folder)}
-                    found[keys[0]] = _Job(orders, job, entry["name"], place, there.state, there.node)
+                    orders: dict[str, Ordered] = {keys[0]: Unknown(keys[0], self.folder)}
+                    found[keys[0]] = Job(orders, job, entry["name"], place, there.state, there.node)
             if len(found) > before:
                 kept.append(entry)
             else:
@@ -628,108 +508,6 @@ class SlurmLauncher:
         except NoAnswer as error:
             arrays = " ".join(dict.fromkeys(job.partition("_")[0] for job in jobs))
             console.print(f"slurm: {error}; cancel the jobs yourself: scancel {arrays}", markup=False)
-
-
-@dataclass(frozen=True)
-class _Unknown:
-    """Stands for an order until the sweep asks for it again."""
-
-    key: str
-    folder: Path
-    title: str = ""
-    threads: int | None = None
-    steps: int = 1
-
-    @property
-    def log(self) -> Path:
-        return self.folder / "logs" / "slurm.log"
-
-
-def _names(folder: Path) -> Collection[str]:
-    """The files of a folder; asking for the list has a network drive look again."""
-    try:
-        return set(os.listdir(folder))
-    except OSError:
-        return ()
-
-
-def _events(job: _Job) -> list[Event]:
-    """What a job's result says. It is a pickle, and only read from jobs that Slurm says are this user's own."""
-    from submitit.core.utils import pickle_load
-
-    try:
-        outcome, value = pickle_load(job.result)
-    except Exception as error:
-        return job.failed(f"{job.result}: can't be read ({type(error).__name__}: {error})")
-    if outcome == "success" and [event.key for event in value] == list(job.orders):
-        return list(value)
-    lines = [line.strip() for line in str(value).splitlines() if line.strip()]
-    return job.failed(printable(lines[-1] if lines else "an error without words")[:500])
-
-
-def _progress(job: _Job) -> Event | None:
-    """How far a job is, where it has said so since."""
-    try:
-        if (when := job.progress.stat().st_mtime_ns) == job.heard:
-            return None
-        job.heard = when
-        step, steps, title = job.progress.read_text(encoding="utf-8", errors="replace").split("\n")[:3]
-        return Event(next(iter(job.orders)), "progress", title=title, step=float(step), steps=float(steps))
-    except (OSError, ValueError):
-        return None
-
-
-def _lost(job: _Job, seen: Seen | None) -> str:
-    """What Slurm says of a job that has ended without a result."""
-    state = seen.state if seen is not None else _from_accounts(job.id)
-    parts = [f"Slurm job {job.id}" + (f" on {job.node}" if job.node else "")]
-    if state in ADVICE:
-        parts.append(ADVICE[state])
-    elif not state:
-        parts.append("gone from the queue without a result")
-    else:
-        reason = f" ({seen.reason})" if seen is not None and seen.reason not in ("None", "") else ""
-        parts.append(f"{state}{reason} without a result")
-    if said := _last_words(job.printed):
-        parts.append(said)
-    elif not job.printed.exists() and state not in ("CANCELLED", ""):
-        parts.append(f"it has left no file; is {job.place} on a disk that the nodes share?")
-    return ": ".join((parts[0], "; ".join(parts[1:])))
-
-
-def _from_accounts(job: str) -> str:
-    """A job's state from Slurm's accounting, where there is one."""
-    with contextlib.suppress(NoAnswer):
-        for line in slurm.ask(
-            "sacct", f"--jobs={job}", "--noheader", "--parsable2", "--allocations", "--format=State"
-        ).splitlines():
-            return line.partition(" ")[0].strip("+")
-    return ""
-
-
-def _last_words(path: Path) -> str:
-    """The line that tells most in what was printed around an order: Slurm's own, or else the last."""
-    try:
-        with open(path, "rb") as file:
-            file.seek(max(0, path.stat().st_size - 20000))
-            lines = [line.strip() for line in file.read().decode(errors="replace").splitlines() if line.strip()]
-    except OSError:
-        return ""
-    told = [line for line in lines if re.match(r"slurmstepd\S*: error: ", line)]
-    if not told:
-        program = [line for line in lines if not line.startswith(("srun:", "submitit "))]
-        task = [line for line in lines if re.match(r"srun: error: .*task", line)]
-        told = [" ".join([*program[-1:], *(f"({line})" for line in task[-1:])])]
-    return printable(told[-1])[:300]
-
-
-def _add(printed: Path, log: Path) -> None:
-    """Add what was printed around an order to its log."""
-    with contextlib.suppress(OSError):
-        text = printed.read_text(encoding="utf-8", errors="replace")
-        log.parent.mkdir(parents=True, exist_ok=True)
-        with open(log, "a", encoding="utf-8") as file:
-            file.write(f"=== printed by the job around it\n{text}")
 
 
 def _not_installed() -> str | None:
