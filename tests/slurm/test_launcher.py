@@ -10,12 +10,14 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from domaingap.errors import SettingError, UserError
 from domaingap.study.launchers import Event
 from domaingap.study.launchers import slurm as module
+from domaingap.study.launchers.display import Display
 from domaingap.study.launchers.slurm import SlurmLauncher
 from domaingap.study.launchers.slurm_commands import in_one_line, minutes, outside_of_jobs
 from domaingap.study.launchers.slurm_options import SlurmOptions, further_options
@@ -165,6 +167,10 @@ def test_jobs_of_a_killed_sweep_are_found_again(stub: Path, tmp_path: Path, caps
     killed.wait()
     slurm = launcher(tmp_path)
     assert "2 jobs of an earlier call are still there, 2 running and 0 waiting" in capsys.readouterr().err
+    # One that asks for nothing leaves them.
+    slurm.stop()
+    assert "2 jobs are left to go on" in capsys.readouterr().err
+    slurm = launcher(tmp_path)
     slurm.start([FakeOrder(key, tmp_path) for key in "abc"])
     (tmp_path / "stop").touch()
     ended = ends(slurm, "abc")
@@ -236,7 +242,7 @@ def test_what_sbatch_refuses_is_said_in_a_line(stub: Path, tmp_path: Path) -> No
     (stub / "refuse").unlink()
     slurm = launcher(tmp_path)
     (stub / "refuse").write_text("Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)")
-    with pytest.raises(UserError, match=r"^sbatch refuses the jobs: Job violates accounting/QOS policy"):
+    with pytest.raises(UserError, match=r"^sbatch refuses the jobs: Job violates .* limits\); --jobs N keeps fewer"):
         slurm.start([FakeOrder("a", tmp_path)])
     slurm.stop()
 
@@ -303,3 +309,11 @@ def test_what_slurm_says_in_other_forms(monkeypatch: pytest.MonkeyPatch) -> None
         assert os.environ["SLURM_CONF"] == "/etc/slurm.conf"
         assert "SLURM_MEM_PER_CPU" not in os.environ and "SQUEUE_PARTITION" not in os.environ
     assert os.environ["SLURM_MEM_PER_CPU"] == "100"
+
+
+def test_of_hundreds_under_way_eight_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    orders: Any = [FakeOrder(f"{i}", tmp_path, title=f"run {i}") for i in range(300)]
+    with Display(orders, 300, 1000, every_s=0) as display:
+        display.tell(Event("250", "progress", title="real", step=3, steps=9))
+        display.show(orders, 0, 0)
+    assert "300 under way (run 250: real 3/9; run 0; run 1; run 2; " in capsys.readouterr().err.replace("\n", " ")

@@ -12,7 +12,6 @@ from domaingap.progress import bar, console
 from domaingap.study.launchers import Event
 from domaingap.study.orders import Order
 
-
 NAMED = 8
 """Orders under way that are named; on a cluster there may be hundreds, most of them in its queue."""
 

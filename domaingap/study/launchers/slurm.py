@@ -162,19 +162,22 @@ class SlurmLauncher:
 
     def stop(self) -> None:
         """See :class:`domaingap.study.launchers.Launcher`. Cancels the jobs, and what they have trained is kept; but where
-        this process is told to end by another signal than Ctrl-C's, as by a lost connection, they are left to go on."""
-        jobs = [*self._live.values(), *self._found.values()]
+        this process is told to end by another signal than Ctrl-C's, as by a lost connection, they are left to go on. So are
+        jobs of an earlier call that this one didn't ask for, unless by Ctrl-C."""
         ending = sys.exc_info()[1]
-        left = ending is not None and not isinstance(ending, Exception | KeyboardInterrupt)
-        if jobs and left:
-            console.print(f"slurm: {len(jobs)} jobs are left to go on; the same command finds them", markup=False)
-        elif jobs:
+        jobs, left = [*self._live.values()], [*self._found.values()]
+        if isinstance(ending, KeyboardInterrupt):
+            jobs, left = jobs + left, []
+        elif ending is not None and not isinstance(ending, Exception):
+            jobs, left = [], jobs + left
+        if left:
+            console.print(f"slurm: {len(left)} jobs are left to go on; the same command finds them", markup=False)
+        if jobs:
             console.print(f"slurm: cancelling {len(jobs)} jobs", markup=False)
             self._cancel([job.id for job in jobs])
         self._live, self._found = {}, {}
         if self._lock.is_locked:
-            if not (jobs and left):
-                self._forget()
+            self._forget({job.name for job in left})
             self._lock.release()
 
     @property
@@ -315,7 +318,8 @@ class SlurmLauncher:
             except (FailedJobError, FailedSubmissionError) as error:
                 said = slurm.in_one_line(str(error)) or "for no reason that it gives"
                 if wait is None or not re.search(r"[Uu]nable to contact|[Tt]imed out|temporarily", said):
-                    raise UserError(f"sbatch refuses the jobs: {said}") from error
+                    fewer = "; --jobs N keeps fewer in the queue" if re.search(r"[Ll]imit", said) else ""
+                    raise UserError(f"sbatch refuses the jobs: {said}{fewer}") from error
                 console.print(f"slurm: {said}; trying again in {wait:.0f} s", markup=False)
                 time.sleep(wait)
                 self._cancel_by_name([name])  # it may have been heard all the same
@@ -435,12 +439,14 @@ class SlurmLauncher:
         except OSError as error:
             raise StorageError(trouble(error, "can't be written", "--runs_dir")) from error
 
-    def _forget(self) -> None:
-        """Nothing is under way any more."""
-        for entry in self._remembered["submissions"]:
-            shutil.rmtree(self.folder / FILES / entry["folder"], ignore_errors=True)
-        if self._remembered["submissions"]:
-            self._remembered["submissions"] = []
+    def _forget(self, but: Collection[str]) -> None:
+        """Nothing is under way any more but some arrays, by name."""
+        before = self._remembered["submissions"]
+        self._remembered["submissions"] = [entry for entry in before if entry["name"] in but]
+        for entry in before:
+            if entry["name"] not in but:
+                shutil.rmtree(self.folder / FILES / entry["folder"], ignore_errors=True)
+        if before:
             with contextlib.suppress(StorageError):
                 self._write()
         with contextlib.suppress(OSError):
@@ -458,7 +464,7 @@ class SlurmLauncher:
                 f"--launcher slurm: {error}, and jobs of an earlier call may be in its queue; try again later"
             ) from error
         found: dict[str, Job] = {}
-        kept = []
+        kept, short = [], []
         for entry in self._remembered["submissions"]:
             if entry["jobs"] is None:
                 # Killed while it submitted: whether its files are whole isn't known.
@@ -470,7 +476,7 @@ class SlurmLauncher:
                 if there is None or there.name != entry["name"] or there.state not in ALIVE:
                     continue
                 if len(keys) > 1 or keys[0] == "probe" or keys[0] in found:
-                    self._cancel([job])  # what is short is asked for anew
+                    short.append(job)  # it is asked for anew
                 elif there.state != "COMPLETING":  # that one has ended, or is being cancelled
                     orders: dict[str, Ordered] = {keys[0]: Unknown(keys[0], self.folder)}
                     found[keys[0]] = Job(orders, job, entry["name"], place, there.state, there.node)
@@ -478,6 +484,7 @@ class SlurmLauncher:
                 kept.append(entry)
             else:
                 shutil.rmtree(place, ignore_errors=True)
+        self._cancel(short)
         self._remembered["submissions"] = kept
         self._write()
         if found:
