@@ -141,7 +141,10 @@ def build_parser() -> argparse.ArgumentParser:
         "--plan", action="store_true", help="print what would be run, how much is shared and how long it takes, and stop"
     )
     sweep.add_argument(
-        "--jobs", type=PROCESSES, help="processes on this machine, which share its cores (one a GPU, or else one a core)"
+        "--jobs",
+        type=PROCESSES,
+        help="processes on this machine, which share its cores (one a GPU, or else one a core); on a cluster, how many jobs "
+        "are in its queue or running at once (1000)",
     )
     sweep.add_argument(
         "--on_failure",
@@ -174,6 +177,27 @@ def build_parser() -> argparse.ArgumentParser:
         "  over the file: --data_root data, --fit.steps 100, --wandb.mode off.\n"
         "  --no_reuse has every run train its own networks.\n"
         "  --runs_dir is runs/NAME by default, NAME being the file's; each run has a log in its logs/.",
+    )
+    cluster = sweep.add_argument_group(
+        "on a cluster",
+        "What is ready becomes a Slurm job array. Start it where jobs are submitted, on a disk that all nodes share.\n"
+        "  domaingap sweep configs/sweeps/n_real.yaml --data_root data --launcher slurm --partition gpu --gpus 1",
+    )
+    cluster.add_argument(
+        "--launcher", choices=("local", "slurm"), default="local", help="this machine, or jobs on a cluster (local)"
+    )
+    cluster.add_argument("--partition", help="Slurm's partition (its default one)")
+    cluster.add_argument("--gpus", type=within(int, Limits(0, 64)), help="of each job; 0 trains on processors (0)")
+    cluster.add_argument("--cpus", type=PROCESSES, help="cores of each job, and PyTorch's threads (4)")
+    cluster.add_argument("--mem_gb", type=within(float, Limits(above=0, most=65536)), help="of each job (Slurm's default)")
+    cluster.add_argument(
+        "--time_min",
+        type=within(int, Limits(2, 525600)),
+        help="time limit of each job in minutes; one that reaches it is queued again and goes on (the partition's default)",
+    )
+    cluster.add_argument("--array_parallelism", type=NUMBER, help="elements of an array that run at once (64)")
+    cluster.add_argument(
+        "--slurm", metavar="KEY=VALUE", action="append", help="an option of sbatch, such as account=vision; can be repeated"
     )
 
     trial = add(
