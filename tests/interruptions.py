@@ -1,4 +1,4 @@
-"""A sweep that is interrupted, at seeded moments and at chosen calls, and by a full disk; each must end as if it hadn't been.
+"""A sweep that is interrupted, at seeded moments, at chosen calls and by a full disk, and must end as if it hadn't been.
 
 ``python -m tests.interruptions`` runs 25 kills at seeded random moments, 25 at calls drawn from all that the undisturbed
 sweep makes (before, in the middle of and after a write, fsync, rename, lock, or hand-over between stages), and a disk that
@@ -29,6 +29,7 @@ from typing import Any
 
 import yaml
 
+from domaingap.hashing import read_lines
 from domaingap.store import file_digest
 from tests import interruptions_watch
 from tests.conftest import write_300w, write_face_synthetics
@@ -218,7 +219,7 @@ def results(work: Path) -> dict[str, Any]:
             content = json.loads(path.read_text().replace(str(work), "WORK"))
             found[name] = _lasting(content) if path.name in ("result.json", "manifest.json") else content
         elif path.name == "seen.jsonl":
-            found[name] = sorted(set(path.read_text().splitlines()) - {""})
+            found[name] = {json.dumps(line) for line in read_lines(path)}
         elif path.suffix == ".yaml":
             found[name] = path.read_text().replace(str(work), "WORK")
         else:
@@ -343,7 +344,8 @@ def goes_on(sweep: Sweep, alone: Undisturbed, most: int = 1, cut: bool = False) 
     assert not (said := says_running(sweep.work)), f"{sweep.root}: {said}"
     sweep.end(sweep.start())
     nothing_more(sweep)
-    assert table(sweep.log(len(sweep.codes) - 1)) == alone.table, f"{sweep.root}: another table"
+    seen = table(sweep.log(len(sweep.codes) - 1))
+    assert seen == alone.table, f"{sweep.root}: another table:\n{seen}\n{alone.table}"
     found = results(sweep.work)
     more, less = sorted(found.keys() - alone.found.keys()), sorted(alone.found.keys() - found.keys())
     assert not more and not less, f"{sweep.root}: {more} too many, {less} missing"
