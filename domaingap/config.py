@@ -12,6 +12,7 @@ from domaingap.losses import LOSSES
 from domaingap.sources import source
 
 Selection = Literal["real_val", "budget", "source_val"]
+Precision = Literal["32", "bf16"]
 
 PLACE = {"determines": "nothing"}
 """Marks a setting that changes no figure: where files lie, what is tracked, whether tests are scored now or later."""
@@ -345,6 +346,7 @@ class RunSettings(Checked):
         runs_dir: where runs and finished stages are kept.
         prepared_dir: where prepared crops are kept.
         score_test: score the test sets; given later, a finished run is scored then.
+        reuse: take networks and adapters that other runs made; false makes this run's own.
     """
 
     data_root: Path = field(default=Path("data"), metadata=PLACE)
@@ -359,6 +361,7 @@ class RunSettings(Checked):
     runs_dir: Path = field(default=Path("runs"), metadata=PLACE)
     prepared_dir: Path = field(default=Path("prepared"), metadata=PLACE)
     score_test: bool = field(default=True, metadata=PLACE)
+    reuse: bool = field(default=True, metadata=PLACE)
 
 
 def determining(settings: Any, by_content: bool = True) -> dict[str, Any]:

@@ -156,11 +156,12 @@ def _what_happened(codes: Sequence[int | None]) -> str:
             f"processes (--workers 1, before a run: domaingap data prepare --workers 1); {again}"
         )
     if code < 0:
-        return f"a process of several was ended by {_signal_name(-code)}; {again}"
+        return f"a process of several was ended by {signal_name(-code)}; {again}"
     return f"a process of several ended (exit code {code}); try --workers 1; {again}"
 
 
-def _signal_name(number: int) -> str:
+def signal_name(number: int) -> str:
+    """A signal as people call it."""
     try:
         return signal.Signals(number).name
     except ValueError:
@@ -177,8 +178,8 @@ def _do(function: Callable[[J], R], jobs: Sequence[J]) -> list[R]:
 _failure: list[Exception] = []
 
 
-def _start(start: Callable[..., None], arguments: tuple[Any, ...]) -> None:
-    """Set a process up, and let it end with the one that it works for, also where that one is killed."""
+def start_following() -> None:
+    """Let this process end with the one that it works for, also where that one is killed."""
     parent = multiprocessing.parent_process()
     assert parent is not None
 
@@ -187,6 +188,11 @@ def _start(start: Callable[..., None], arguments: tuple[Any, ...]) -> None:
         os._exit(1)
 
     threading.Thread(target=follow, daemon=True).start()
+
+
+def _start(start: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+    """Set a process up."""
+    start_following()
     try:
         start(*arguments)
     except Exception as error:

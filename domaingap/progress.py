@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from rich.console import Console
@@ -15,6 +17,7 @@ from rich.progress import (
     DownloadColumn,
     MofNCompleteColumn,
     Progress,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -33,6 +36,12 @@ class PlainConsole(Console):
     def __init__(self, **options: Any) -> None:
         super().__init__(highlight=False, soft_wrap=True, markup=False, emoji=False, **options)
 
+    def print(self, *objects: Any, **options: Any) -> None:
+        for text in objects:
+            if isinstance(text, str):
+                _write(text)
+        super().print(*objects, **options)
+
     def render_str(self, text: str, **options: Any) -> Text:
         return super().render_str(printable(text, keep="\n"), **options)
 
@@ -42,22 +51,49 @@ console = PlainConsole(stderr=True)
 
 
 _context = contextvars.ContextVar[str | None]("context", default=None)
+_log = contextvars.ContextVar[Path | None]("log", default=None)
+Listener = Callable[[str, float, float], None]
+"""Told of progress: what is under way, how much of it is done, of how much."""
+_listener = contextvars.ContextVar[Listener | None]("listener", default=None)
 
 
 def detail(message: str) -> None:
-    """A notice on a single run; not shown where many follow each other, see :func:`terse`."""
+    """A notice on a single run; not shown where many follow each other, but in their logs, see :func:`terse`."""
     if _context.get() is None:
         console.print(message)
+    else:
+        _write(message)
+
+
+def _write(message: str) -> None:
+    """Add a line to the log, where there is one."""
+    if (path := _log.get()) is not None:
+        with contextlib.suppress(OSError):  # no room for a log is no reason not to go on
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with open(path, "a", encoding="utf-8", errors="backslashreplace") as file:
+                file.write(f"{printable(message)}\n")
 
 
 @contextlib.contextmanager
-def terse(prefix: str) -> Iterator[None]:
-    """Leave details out and put a prefix before the bars: one of many runs."""
-    token = _context.set(prefix)
+def terse(prefix: str, log: Path | None = None) -> Iterator[None]:
+    """Leave details out and put a prefix before the bars: one of many runs. Notices and details go to a log."""
+    tokens = _context.set(prefix), _log.set(log)
+    _write(f"=== {time.strftime('%Y-%m-%d %H:%M:%S')} process {os.getpid()}")
     try:
         yield
     finally:
-        _context.reset(token)
+        _context.reset(tokens[0])
+        _log.reset(tokens[1])
+
+
+@contextlib.contextmanager
+def heard(listener: Listener) -> Iterator[None]:
+    """Have a function told of all progress."""
+    token = _listener.set(listener)
+    try:
+        yield
+    finally:
+        _listener.reset(token)
 
 
 def context() -> str:
@@ -65,9 +101,19 @@ def context() -> str:
     return _context.get() or ""
 
 
+class _Bar(Progress):
+    """A bar that also tells whoever listens, see :func:`heard`."""
+
+    def update(self, task_id: TaskID, **fields: Any) -> None:
+        super().update(task_id, **fields)
+        if (listener := _listener.get()) is not None:
+            task = self._tasks[task_id]
+            listener(task.description, task.completed, task.total or 0)
+
+
 def bar() -> Progress:
     """A progress bar with counts and the time left; draws only in a terminal and disappears at the end."""
-    return Progress(
+    return _Bar(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),

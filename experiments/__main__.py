@@ -131,12 +131,25 @@ def build_parser() -> argparse.ArgumentParser:
 
     sweep = add(
         "sweep", "experiments.commands.sweep:sweep",
-        "Run a grid of runs from a YAML file, one after the other; given again, it goes on.",
-        "domaingap sweep configs/sweeps/strategies.yaml --data_root data",
+        "Run many runs from a YAML file; given again, it goes on.",
+        "domaingap sweep configs/sweeps/small/n_real.yaml --plan\n"
+        "  domaingap sweep configs/sweeps/n_real.yaml --data_root data --jobs 2",
     )  # fmt: skip
-    sweep.usage = "domaingap sweep FILE [--plan] [--exact] [--score_test picked|all|none] [--key value]..."
-    sweep.add_argument("file", type=expand, metavar="FILE", help="YAML in W&B's grammar: method: grid, parameters")
-    sweep.add_argument("--plan", action="store_true", help="print what would be run, and stop")
+    sweep.usage = "domaingap sweep FILE [--plan] [--jobs N] [OPTION]... [--key value]..."
+    sweep.add_argument("file", type=expand, metavar="FILE", help="YAML in W&B's grammar, the same that 'wandb sweep' reads")
+    sweep.add_argument(
+        "--plan", action="store_true", help="print what would be run, how much is shared and how long it takes, and stop"
+    )
+    sweep.add_argument(
+        "--jobs", type=PROCESSES, help="processes on this machine, which share its cores (one a GPU, or else one a core)"
+    )
+    sweep.add_argument(
+        "--on_failure",
+        choices=("continue", "stop"),
+        default="continue",
+        help="begin the other runs when one has failed, or end with those under way (continue)",
+    )
+    sweep.add_argument("--failed", action="store_true", help="only the runs that failed the last time")
     sweep.add_argument(
         "--exact",
         action="store_true",
@@ -154,7 +167,8 @@ def build_parser() -> argparse.ArgumentParser:
         "options of the runs",
         "--key value sets a recipe's setting in every run that has it,\n"
         "  over the file: --data_root data, --fit.steps 100, --wandb.mode off.\n"
-        "  --runs_dir is runs/NAME by default, NAME being the file's.",
+        "  --no_reuse has every run train its own networks.\n"
+        "  --runs_dir is runs/NAME by default, NAME being the file's; each run has a log in its logs/.",
     )
 
     laboratory = add(
@@ -351,12 +365,13 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def normalize(arguments: Sequence[str]) -> list[str]:
-    """Options with hyphens become options with underscores; values stay as they are."""
+    """Options with hyphens become options with underscores, --no_reuse becomes --reuse=false; values stay as they are."""
     result = []
     for argument in arguments:
         if argument.startswith("--") and len(argument) > 2:
             name, equals, value = argument.partition("=")
-            result.append("--" + name[2:].replace("-", "_") + equals + value)
+            option = "--" + name[2:].replace("-", "_") + equals + value
+            result.append("--reuse=false" if option == "--no_reuse" else option)
         else:
             result.append(argument)
     return result

@@ -176,8 +176,11 @@ def cli(capsys: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
 
     def call(*arguments: object) -> Answer:
         capsys.readouterr()
+        given = [str(argument) for argument in arguments]
+        if given[0] == "sweep" and not any(argument.startswith("--jobs") for argument in given):
+            given.append("--jobs=1")  # in this process: others would import everything once more
         with pytest.raises(SystemExit) as exit:
-            main([str(argument) for argument in arguments])
+            main(given)
         captured = capsys.readouterr()
         return Answer(int(exit.value.code or 0), captured.out, captured.err)
 

@@ -23,11 +23,21 @@ class OutlinedStage:
     steps: int
 
 
+@dataclass(frozen=True)
+class OutlinedAdapter:
+    """A label adapter that would be fitted; ``key`` as that of a network."""
+
+    key: str
+    title: str = "label adapter"
+    steps: int = 0
+
+
 class Outline:
     """Stands where a run does (:class:`domaingap.study.recipe.Steps`).
 
     Attributes:
         stages: the networks, in order.
+        parts: the networks and adapters, in order.
         answering: which of them answers.
     """
 
@@ -38,6 +48,7 @@ class Outline:
         self.real = ["real", own["real"], own.get("n_real")]
         self.synthetic = ["synthetic", own.get("synthetic"), own.get("n_synthetic")]
         self.stages: list[OutlinedStage] = []
+        self.parts: list[OutlinedStage | OutlinedAdapter] = []
         answer: Answer = recipe.body(self, settings)
         self.answering = self.stages.index(answer.network)
 
@@ -49,13 +60,17 @@ class Outline:
         steps = how.steps if how.epochs is None else EPOCH * how.epochs
         trained = {key: value for key, value in asdict(how).items() if key not in ("num_workers", "monitor")}
         key = content_key([faces, trained, self._shared, start and start.key])
-        self.stages.append(OutlinedStage(title, key, how, steps))
-        return self.stages[-1]
+        stage = OutlinedStage(title, key, how, steps)
+        self.stages.append(stage)
+        self.parts.append(stage)
+        return stage
 
     def fit_adapter(self, network: OutlinedStage) -> Any:
         """An adapter as part of keys."""
         own = self._settings
-        return ["adapter", network.key, asdict(own.adapter), self.real, own.selection]
+        adapter = ["adapter", network.key, asdict(own.adapter), self.real, own.selection]
+        self.parts.append(OutlinedAdapter(content_key(adapter)))
+        return adapter
 
     def adapted(self, adapter: Any) -> Any:
         """Adapted faces as part of keys."""

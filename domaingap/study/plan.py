@@ -9,20 +9,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from domaingap.config import RealConfig, RunSettings, determining
 from domaingap.errors import SettingError, UserError
 from domaingap.hashing import flat
 from domaingap.progress import console
-from domaingap.settings_files import Document, documents
 from domaingap.study.arguments import placed, placed_settings, takes
+from domaingap.study.grammar import axes_of, sweep_documents
 from domaingap.study.outline import Outline
 from domaingap.study.recipe import Recipe
 from domaingap.study.record import RunRecord, read_records, request_key
-
-TOP_LEVEL = {"name", "description", "method", "metric", "parameters", "project", "entity", "program", "command"}
-"""Keys of W&B's sweep files; ``program`` and ``command`` are for W&B's own agents and not used here."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +64,15 @@ class Planned:
     @property
     def title(self) -> str:
         """A few words on it."""
-        n = getattr(self.settings, "n_real", "")
-        return f"{self.recipe.name} n_real {n if n is not None else 'all'} seed {self.settings.seed}"
+        own: Any = self.settings
+        words = [self.recipe.name]
+        if hasattr(own, "n_real"):
+            words.append(f"n_real {own.n_real if own.n_real is not None else 'all'}")
+        if getattr(own, "n_synthetic", None) is not None:
+            words.append(f"n_synthetic {own.n_synthetic}")
+        if hasattr(own, "alpha"):
+            words.append(f"α {own.alpha:g}")
+        return " ".join([*words, f"seed {own.seed}"])
 
 
 def planned_runs(file: Path, overrides: Sequence[str], recipes: Mapping[str, Recipe], exact: bool = False) -> list[Planned]:
@@ -86,9 +90,9 @@ def planned_runs(file: Path, overrides: Sequence[str], recipes: Mapping[str, Rec
     # W&B takes no longer names of groups; nobody chose this one.
     shared, wanted = [f"--wandb.group={file.stem[:128]}", f"--runs_dir={Path('runs') / file.stem}"], _options(overrides)
     runs: dict[str, Planned] = {}
-    for document in _documents(file):
+    for document in sweep_documents(file):
         here: dict[str, Recipe] = {}
-        axes = _axes(file, document)
+        axes = axes_of(file, document)
         places = {axis.name: f"{file}:{axis.line}: parameters" for axis in axes}
         for values in itertools.product(*(axis.values for axis in axes)):
             cell = dict(zip(places, values, strict=True))
@@ -121,65 +125,6 @@ def _options(overrides: Sequence[str]) -> list[tuple[str, str]]:
             value = rest.pop(0)
         pairs.append((name[2:], value))
     return pairs
-
-
-def _documents(file: Path) -> list[Document]:
-    found = documents(file, "a sweep's YAML file")
-    if not found:
-        raise UserError(f"{file}: empty; give method: grid and parameters")
-    for document in found:
-        content, lines = document.content, document.lines
-        if not isinstance(content.get("parameters"), dict):
-            raise UserError(f"{file}: a sweep has 'method: grid' and 'parameters:' with a recipe; see configs/sweeps")
-        if unknown := [key for key in content if key not in TOP_LEVEL]:
-            line = lines[unknown[0]]
-            raise UserError(f"{file}:{line}: unknown key {unknown[0]!r}; a sweep has {', '.join(sorted(TOP_LEVEL))}")
-        if content.get("method") != "grid":
-            where = f"{file}:{lines['method']}" if "method" in lines else f"{file}"
-            raise UserError(f"{where}: method is {content.get('method')!r}; only grid runs here")
-        if "recipe" not in content["parameters"]:
-            line = lines["parameters"]
-            raise UserError(f"{file}:{line}: parameters: no recipe; add for example 'recipe: {{value: real_only}}'")
-    return found
-
-
-class _Axis(NamedTuple):
-    """A parameter of a grid with its values, and where it stands."""
-
-    name: str
-    values: list[Any]
-    line: int
-
-
-def _axes(file: Path, document: Document) -> list[_Axis]:
-    """A document's parameters; of their combinations the first changes slowest."""
-    axes: dict[str, _Axis] = {}
-
-    def visit(parameters: Mapping[str, Any], prefix: str, path: str) -> None:
-        for name, spec in parameters.items():
-            key, inner = prefix + name, f"{path}.{name}"
-            line = document.lines[inner]
-            where = f"{file}:{line}: parameters: {key}"
-            if not isinstance(spec, dict):
-                raise UserError(f"{where}: write 'value: {spec}', or 'values: [...]' for several")
-            if set(spec) == {"parameters"} and isinstance(spec["parameters"], dict):
-                visit(spec["parameters"], f"{key}.", f"{inner}.parameters")
-                continue
-            if set(spec) == {"value"}:
-                values = [spec["value"]]
-            elif set(spec) == {"values"} and isinstance(spec["values"], list) and spec["values"]:
-                values = spec["values"]
-            else:
-                raise UserError(f"{where}: a grid takes 'value: ...' or 'values: [...]', not {', '.join(map(str, spec))}")
-            if key in axes:
-                raise UserError(f"{where} stands twice, first in line {axes[key].line}; take one out")
-            for value in values:
-                if isinstance(value, dict) or (isinstance(value, list) and key != "config"):
-                    raise UserError(f"{where}: each value is a word or a number, not {json.dumps(value)}")
-            axes[key] = _Axis(key, values, line)
-
-    visit(document.content["parameters"], "", "parameters")
-    return list(axes.values())
 
 
 def _resolve(
@@ -261,4 +206,11 @@ def print_plan(file: Path, runs: Sequence[Planned], finished: Mapping[str, RunRe
     for why, count in Counter(run.why for run in runs if run.why).items():
         console.print(f"  {count:3} more by the protocol: {why} (--exact leaves them out)")
     stages = [stage for run in runs for stage in run.outline.stages]
-    console.print(f"  {len({stage.key for stage in stages})} networks to train, for {len(stages)} that the runs need")
+    if not all(run.settings.reuse for run in runs):
+        console.print(f"  {len(stages)} networks to train: each run trains its own (--no_reuse)")
+        return
+    distinct = len({stage.key for stage in stages})
+    console.print(
+        f"  {distinct} networks to train, for {len(stages)} that the runs need"
+        + (f": {len(stages) - distinct} are shared" if distinct < len(stages) else "")
+    )

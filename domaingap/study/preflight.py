@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
-from domaingap.config import RealConfig
+from domaingap.config import Precision, RealConfig
 from domaingap.data.datamodules import RealDataModule, SyntheticDataModule
 from domaingap.errors import SettingError
 from domaingap.models.backbone import check_network, fetch_weights
 from domaingap.models.regressor import LandmarkRegressor, load_weights
 from domaingap.paths import check_folder
 from domaingap.tracking import effective_mode
+
+
+def settled(settings: Any, precision: Precision | None = None) -> Any:
+    """Settings with ``fit.precision auto`` as it is meant: as given, or as it is best on this machine."""
+    if settings.fit.precision != "auto":
+        return settings
+    return replace(settings, fit=replace(settings.fit, precision=precision or best_precision(settings.model.backbone)))
+
+
+def best_precision(backbone: str) -> Precision:
+    """What ``fit.precision auto`` is on this machine for a backbone."""
+    from domaingap.training import gains_from_bf16
+
+    return "bf16" if gains_from_bf16(backbone) else "32"
 
 
 def check_run(settings: Any, counts: dict[Any, int] | None = None) -> None:

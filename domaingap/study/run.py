@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -12,7 +13,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from domaingap.config import FitConfig, RealConfig, RunSettings, determining
+from domaingap.config import FitConfig, Precision, RealConfig, RunSettings, determining
 from domaingap.data.datamodules import MixedDataModule, RealDataModule, SyntheticDataModule
 from domaingap.data.faces import FaceDataset
 from domaingap.data.prepare import FORMAT as PARTS_FORMAT
@@ -33,11 +34,11 @@ from domaingap.stages import (
     Use,
     checkpoint_seen,
 )
-from domaingap.store import file_digest
+from domaingap.store import Store, file_digest
 from domaingap.study.describe import Module, describe, describe_data, describe_set, describe_split
 from domaingap.study.environment import git_commit, hardware, versions
 from domaingap.study.outline import Outline
-from domaingap.study.preflight import check_run, real_module, synthetic_module
+from domaingap.study.preflight import check_run, real_module, settled, synthetic_module
 from domaingap.study.recipe import Answer, Recipe
 from domaingap.study.record import (
     SCHEMA,
@@ -54,6 +55,10 @@ from domaingap.tracking import Tracker
 from domaingap.training import Point, predict, resolve
 
 CHECKPOINT = "checkpoints/answering.ckpt"
+
+
+class _EnoughError(Exception):
+    """All is made that was asked for."""
 
 
 class Finished(NamedTuple):
@@ -80,12 +85,16 @@ class Run:
         settings: its settings.
         alongside: the real faces of other runs that are planned: where this run trains a synthetic network, theirs are
             validated on as well, so that they find it.
+        precision: what ``fit.precision auto`` is; what this machine gains from by default.
     """
 
-    def __init__(self, recipe: Recipe, settings: RunSettings, alongside: Sequence[RealConfig] = ()) -> None:
-        self.recipe, self.settings, self.alongside = recipe, settings, alongside
+    def __init__(
+        self, recipe: Recipe, settings: RunSettings, alongside: Sequence[RealConfig] = (), precision: Precision | None = None
+    ) -> None:
+        self.recipe, self.asked, self.alongside = recipe, settings, alongside
+        self.settings = settled(settings, precision)
         self._began = time.monotonic()
-        s: Any = settings
+        s: Any = self.settings
         check_run(s)
         self.synthetic: Any = open_synthetic(s) if hasattr(s, "synthetic") else None
         self.real = open_real(s)
@@ -105,10 +114,12 @@ class Run:
             parts.append(f"a{s.alpha:g}")
         self.name = "-".join([*parts, f"s{s.seed}", self.key[:8]])
         self.folder = Path(s.runs_dir) / self.name
-        self.store = StageStore(Path(s.runs_dir))
-        self._answering = Outline(recipe, settings).answering
+        self.store = StageStore(Path(s.runs_dir) if s.reuse else self.folder)
+        self._answering = Outline(recipe, s).answering
         self._stages: list[Used] = []
         self._fits: list[AdapterStage] = []
+        self._tracker: Tracker | None = None
+        self._upto: int | None = None
 
     def _identity(self) -> dict[str, Any]:
         """All that determines the figures but for seed and splits."""
@@ -144,7 +155,8 @@ class Run:
         answers = len(self._stages) == self._answering
 
         def on_point(point: Point) -> None:
-            self._tracker.curves(None if answers else title, point)
+            if self._tracker is not None:
+                self._tracker.curves(None if answers else title, point)
 
         also = self._alongside if faces is self.synthetic else list
         stage = self.store.fit(title, s.model, faces, validation, how, s.seed, began_at, on_point, also)
@@ -152,6 +164,7 @@ class Run:
         picked_by = "source_val" if s.selection == "budget" and "source_val" in on else s.selection
         used = Used(stage, FitConfig(**stage.fit), picked_by)
         self._stages.append(used)
+        self._made()
         return used
 
     def _alongside(self) -> list[Any]:
@@ -164,7 +177,12 @@ class Run:
             network.stage, network.picked_by, self.synthetic, self.real, s.adapter, s.selection, s.seed
         )
         self._fits.append(stage)
+        self._made()
         return stage
+
+    def _made(self) -> None:
+        if self._upto == len(self._stages) + len(self._fits):
+            raise _EnoughError
 
     def adapted(self, adapter: AdapterStage) -> SyntheticDataModule:
         """See :class:`domaingap.study.recipe.Steps`."""
@@ -177,9 +195,15 @@ class Run:
 
     # From the recipe's answer to the record
 
+    def prepare(self, upto: int) -> None:
+        """Have the first ``upto`` of the recipe's networks and adapters made, for other runs, too; there is no result."""
+        self._upto = upto
+        with contextlib.suppress(_EnoughError):
+            self.recipe.body(self, self.settings)
+
     def execute(self) -> Finished:
         """Run the recipe, or find it finished; in one process at a time."""
-        store = self.store.store
+        store = Store(Path(self.settings.runs_dir))
         with store.lock(f"run-{self.name}", self.name), store.named(self.folder):
             for folder in (self.folder, self.folder / "checkpoints"):
                 remove_temporary(folder)
@@ -215,7 +239,7 @@ class Run:
         return None
 
     def _announce(self) -> None:
-        self.store.store.make(self.folder / "checkpoints")
+        Store(Path(self.settings.runs_dir)).make(self.folder / "checkpoints")
         write_atomically(self.folder / "config.yaml", yaml.safe_dump(plain(self.settings), sort_keys=False))
         write_json(self.folder / "split.json", self.split)
         detail(f"{self.name}")
@@ -261,7 +285,7 @@ class Run:
         record = RunRecord(
             schema=SCHEMA,
             key=self.key,
-            request=request_key(self.recipe.name, self.settings),
+            request=request_key(self.recipe.name, self.asked),
             recipe=self.recipe.name,
             name=self.name,
             seed=self.settings.seed,
@@ -368,15 +392,18 @@ class Run:
         tracker.summary(adapter_metrics(record))
 
 
-def execute(recipe: Recipe, settings: RunSettings, alongside: Sequence[RealConfig] = ()) -> Finished:
+def execute(
+    recipe: Recipe, settings: RunSettings, alongside: Sequence[RealConfig] = (), precision: Precision | None = None
+) -> Finished:
     """Run a recipe, or find it finished.
 
     Args:
         recipe: the recipe.
         settings: its settings.
         alongside: see :class:`Run`.
+        precision: likewise.
     """
-    return Run(recipe, settings, alongside).execute()
+    return Run(recipe, settings, alongside, precision).execute()
 
 
 def damaged(record: RunRecord) -> str | None:

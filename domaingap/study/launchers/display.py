@@ -1,0 +1,80 @@
+"""What a person sees of many runs: bars in a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from typing import Self
+
+from rich.progress import TaskID
+
+from domaingap.progress import bar, console
+from domaingap.study.launchers import Event
+from domaingap.study.orders import Order
+
+
+class Display:
+    """How far a sweep is.
+
+    Args:
+        orders: what is to be done.
+        runs: of how many runs in all.
+        slots: how much may be under way at once; a single thing shows its own bars.
+        every_s: between two lines where there is no terminal.
+    """
+
+    def __init__(self, orders: Sequence[Order], runs: int, slots: int, every_s: float = 60.0) -> None:
+        self._steps = {order.key: order.steps for order in orders}
+        self._share: dict[str, float] = {}
+        self._at: dict[str, str] = {}
+        self._runs, self._every_s = runs, every_s
+        self._bars = bar() if slots > 1 else None
+        self._tasks: dict[str, TaskID] = {}
+        self._began = self._last = time.monotonic()
+
+    def __enter__(self) -> Self:
+        if self._bars is not None:
+            self._bars.start()
+            self._tasks[""] = self._bars.add_task("runs", total=self._runs, note="")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bars is not None:
+            self._bars.stop()
+
+    def tell(self, event: Event) -> None:
+        """Take an event in."""
+        if event.kind == "progress":
+            # Several networks of one order follow each other; each one's bar starts anew.
+            share = event.step / event.steps if event.steps else 0.0
+            self._share[event.key] = max(self._share.get(event.key, 0.0), min(share, 0.95))
+            self._at[event.key] = f"{event.title} {event.step:.0f}/{event.steps:.0f}"
+        elif event.kind in ("done", "failed"):
+            self._share[event.key] = 1.0
+
+    def left(self) -> str:
+        """An estimate of the time left, by the optimiser steps that were taken and those that are left."""
+        done = sum(self._steps[key] * share for key, share in self._share.items())
+        left = sum(self._steps.values()) - done
+        if done <= 0 or left <= 0:
+            return ""
+        return f"; about {left / done * (time.monotonic() - self._began) / 60:.0f} min left"
+
+    def show(self, under_way: Iterable[Order], finished: int, failed: int) -> None:
+        """Draw it, or print a line where it is time to."""
+        counts = f"{finished} of {self._runs} runs done, " + (f"{failed} failed, " if failed else "")
+        now = {order.key: f"{order.title}{f': {at}' if (at := self._at.get(order.key)) else ''}" for order in under_way}
+        if self._bars is None or not now:
+            return
+        if not console.is_terminal:
+            if time.monotonic() - self._last > self._every_s:
+                self._last = time.monotonic()
+                console.print(f"{counts}{len(now)} under way ({'; '.join(now.values())}){self.left()}", markup=False)
+            return
+        self._bars.update(self._tasks[""], completed=finished, note=self.left().removeprefix("; "))
+        for key in [key for key in self._tasks if key and key not in now]:
+            self._bars.remove_task(self._tasks.pop(key))
+        for key, text in now.items():
+            if key not in self._tasks:
+                self._tasks[key] = self._bars.add_task(text, total=100, note="")
+            self._bars.update(self._tasks[key], description=f"  {text}", completed=100 * self._share.get(key, 0.0))
