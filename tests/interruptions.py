@@ -12,6 +12,7 @@ import argparse
 import contextlib
 import json
 import multiprocessing
+import multiprocessing.process
 import os
 import random
 import shutil
@@ -19,6 +20,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -61,10 +63,10 @@ PATIENCE_S = 300.0
 """For one command; and a tenth of it for processes whose parent was killed."""
 
 
-def call(arguments: list[str], log: str, said: str) -> None:
+def call(arguments: list[str], log: str, said: str, workers: str) -> None:
     """A command in a process group of its own, which writes to a file."""
     os.setsid()
-    os.environ |= {"WANDB_MODE": "disabled", VARIABLE: said}
+    os.environ |= {"WANDB_MODE": "disabled", VARIABLE: said, "PYTHONPATH": workers}
     sink = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(sink, 1)
     os.dup2(sink, 2)
@@ -99,6 +101,9 @@ def _watch_program(watch: interruptions_watch.Watch) -> None:
     ):  # fmt: skip
         wrap(kind, name, what)
     wrap(prepare, "_prepare_rows", "rows")  # type: ignore[arg-type]
+
+
+_starting = threading.Lock()
 
 
 @dataclass
@@ -157,10 +162,14 @@ class Sweep:
     def start(self, **watch: Any) -> Any:
         """Give the command; see :func:`interruptions_watch.watch`."""
         arguments = ["sweep", str(self.file), f"--data_root={self.data}", f"--prepared_dir={self.work / 'prepared'}"]
-        arguments += [f"--runs_dir={self.work / 'runs'}", *OPTIONS, *([f"--jobs={self.jobs}"] if self.jobs > 1 else [])]
+        arguments += [f"--runs_dir={self.work / 'runs'}", *OPTIONS, f"--jobs={self.jobs}"]
         said = json.dumps({"root": str(self.work), "log": str(self.events), **watch})
-        process = CONTEXT.Process(target=call, args=(arguments, str(self.root / f"log-{len(self.codes)}.txt"), said))
-        process.start()
+        log = str(self.root / f"log-{len(self.codes)}.txt")
+        process = CONTEXT.Process(target=call, args=(arguments, log, said, str(self.root / "workers")))
+        with _starting:
+            process.start()
+            # Or a start in another thread would ask for its exit code, which is told once.
+            vars(multiprocessing.process)["_children"].discard(process)
         return process
 
     def end(self, process: Any, codes: Sequence[int] = (0,)) -> int:
@@ -332,14 +341,13 @@ def nothing_more(sweep: Sweep) -> None:
     assert " 0 of them now" in sweep.log(len(sweep.codes) - 1), sweep.log(len(sweep.codes) - 1)
 
 
-def goes_on(sweep: Sweep, alone: Undisturbed, most: int = 1, cut: bool = False) -> str:
+def goes_on(sweep: Sweep, alone: Undisturbed, cut: bool = False) -> str:
     """Give the command again after an interruption, and compare everything with the undisturbed sweep.
 
     Args:
         sweep: the sweep.
         alone: what it must end with.
-        most: validations that may have been lost.
-        cut: whether renames may have been lost as well.
+        cut: whether a rename that was just made may have been lost as well.
     """
     assert not (said := says_running(sweep.work)), f"{sweep.root}: {said}"
     sweep.end(sweep.start())
@@ -351,15 +359,15 @@ def goes_on(sweep: Sweep, alone: Undisturbed, most: int = 1, cut: bool = False) 
     assert not more and not less, f"{sweep.root}: {more} too many, {less} missing"
     differing = [name for name in found if found[name] != alone.found[name]]
     assert not differing, f"{sweep.root}: {differing} differ"
-    made, again = sweep.made(), 0
-    for name in made.keys() | alone.made.keys():
-        extra = made[name] - alone.made[name]
-        if name.endswith("resume.ckpt"):
-            again += extra
-        elif name.endswith(("manifest.json", "result.json")) and not cut:
-            # A run whose test sets are scored when its α is picked writes its result twice, and may be at that once more.
-            assert extra <= (2 if name.endswith("result.json") else 0), f"{sweep.root}: {name} made {made[name]} times"
-    assert again <= most, f"{sweep.root}: {again} validations again, {most} at most"
+    made = sweep.made()
+    extra = {name: made[name] - alone.made[name] for name in made.keys() | alone.made.keys()}
+    for end, most in (("resume.ckpt", int(cut)), ("manifest.json", int(cut)), ("result.json", 2)):
+        # A run whose test sets are scored when its α is picked writes its result twice, and may be at that once more.
+        more_than = {name: n for name, n in extra.items() if name.endswith(end) and n > most}
+        assert not more_than, f"{sweep.root}: made again: {more_than}"
+    validations = sum(event[1:3] == ["call", "validation"] for event in sweep.happened())
+    again = max(0, validations - alone.calls["validation"])
+    assert again <= 1 + cut, f"{sweep.root}: {again} validations again"
     logs = "".join(sweep.log(number) for number in range(len(sweep.codes)))
     damaged = logs.count("damaged")
     assert cut or not damaged, f"{sweep.root}: {logs}"
@@ -387,7 +395,7 @@ def at_a_moment(seed: str, sweep: Sweep, alone: Undisturbed, victim: str = "all"
     what = f"{victim} killed after {moment:.1f} s" + (f", power cut lost {lost}" if cut else "")
     if late:
         what += " (it was done)"
-    return f"{what}; {goes_on(sweep, alone, sweep.jobs, cut)}"
+    return f"{what}; {goes_on(sweep, alone, cut)}"
 
 
 def _is_worker(pid: int) -> bool:
@@ -400,15 +408,23 @@ def _is_worker(pid: int) -> bool:
 def at_a_point(seed: str, sweep: Sweep, alone: Undisturbed, number: int, cut: bool = False) -> str:
     """A kill before, in the middle of or after a call; kinds take turns by ``number``. Says what happened."""
     draw = random.Random(seed)
-    kinds = sorted(alone.calls)
+    kinds = sorted(alone.calls if sweep.jobs == 1 else alone.calls.keys() & SYSTEM)
     kind = kinds[number % len(kinds)]
     when = ["before", "after", *(["half"] if kind in ("write", "pwrite") else [])]
-    at = {"kind": kind, "count": draw.randint(1, alone.calls[kind]), "when": draw.choice(when)}
-    sweep.end(sweep.start(at=at), (-9,))
-    name = next(event[3] for event in reversed(sweep.happened()) if event[1] == "call" and event[2] == kind)
-    lost = power_cut(sweep.work, sweep.happened(), draw) if cut else ""
+    # Of several processes it is the first that makes as many calls.
+    at = {"kind": kind, "count": draw.randint(1, -(-alone.calls[kind] // (2 * sweep.jobs - 1))), "when": draw.choice(when)}
+    code = sweep.end(sweep.start(at=at), (-9,) if sweep.jobs == 1 else (-9, 0))
+    events = sweep.happened()
+    name = next((event[2] for event in events if event[1] == "end"), "")
+    lost = power_cut(sweep.work, events, draw) if cut else ""
     what = f"killed {at['when'].replace('half', 'amid')} {kind} {at['count']} of {alone.calls[kind]} ({name})"
-    return f"{what}{f', power cut lost {lost}' if cut else ''}; {goes_on(sweep, alone, sweep.jobs, cut)}"
+    if code == 0:
+        what += " (it was done)"
+    return f"{what}{f', power cut lost {lost}' if cut else ''}; {goes_on(sweep, alone, cut)}"
+
+
+SYSTEM = {"allocate", "fsync", "link", "lock", "open", "pwrite", "remove", "rename", "unlock", "write"}
+"""Kinds of calls that are counted in processes of any start."""
 
 
 # Full disks
@@ -475,6 +491,7 @@ def main() -> None:
     parser.add_argument("--points", type=int, default=25, help="at calls")
     parser.add_argument("--disks", type=int, default=len(FILES) + 3, help="full disks")
     parser.add_argument("--first", type=int, default=0, metavar="SEED", help="seed of the first")
+    parser.add_argument("--jobs2", type=int, default=4, help="every so many-th sweep has two worker processes; 0 is none")
     parser.add_argument("--grid", choices=list(GRIDS), default="whole")
     parser.add_argument("--at_once", type=int, default=2, help="sweeps at once, one thread each")
     parser.add_argument("--keep", type=Path, help="a folder in which what differs is kept")
@@ -491,11 +508,12 @@ def main() -> None:
         print(f"undisturbed: {alone.seconds:.0f} s, {len(alone.found)} files; calls: {calls}", flush=True)
         tasks: list[tuple[str, str, Any]] = []
         for i, seed in enumerate(seeds):
+            jobs = 2 if options.jobs2 and i % options.jobs2 == options.jobs2 - 1 else 1
             if i < options.kills:
-                victim = "parent" if i % 5 == 3 else "all"
-                tasks.append(("kills", f"kill {seed}", (at_a_moment, victim, i % 2 == 1)))
+                victim = ("all", "all", "parent", "all", "worker" if jobs > 1 else "all")[i % 5]
+                tasks.append(("kills", f"kill {seed}", (at_a_moment, jobs, victim, i % 2 == 1)))
             if i < options.points:
-                tasks.append(("points", f"point {seed}", (at_a_point, seed, i % 2 == 0)))
+                tasks.append(("points", f"point {seed}", (at_a_point, jobs, seed, i % 2 == 0)))
         for name, count in list(FILES.items())[: options.disks]:
             tasks.append(("disks", f"full at {name}", (full_at, name, count)))
         for part in (0.1, 0.4, 0.8)[: max(0, options.disks - len(FILES))]:
@@ -510,10 +528,13 @@ def main() -> None:
                     given = (int(size * about[0]),) if function is full_disk else tuple(about)
                     line = function(*given, data, place, alone, options.grid)
                 else:
-                    line = function(title, Sweep(data, place, options.grid), alone, *about)
+                    jobs, *rest = about
+                    line = ("2 jobs, " if jobs == 2 else "") + function(
+                        title, Sweep(data, place, options.grid, jobs), alone, *rest
+                    )
                 print(f"{title}: {line}; identical ({time.monotonic() - start:.0f} s)", flush=True)
-            except AssertionError as error:
-                print(f"{title}: NOT IDENTICAL: {str(error)[:4000]}", flush=True)
+            except (AssertionError, LookupError, ValueError) as error:
+                print(f"{title}: NOT IDENTICAL: {type(error).__name__}: {str(error)[:4000]}", flush=True)
                 if options.keep is not None and place.exists():
                     shutil.copytree(place, options.keep / place.name, dirs_exist_ok=True, symlinks=True)
                 return kind, False

@@ -52,9 +52,9 @@ class Watch:
         """A line in the log: the time, and what happened."""
         self.write(self.log, (json.dumps([time.monotonic(), *what]) + "\n").encode())
 
-    def die(self) -> None:
+    def die(self, name: str) -> None:
         """End this process and all that were started with it, as a power cut would."""
-        self.tell("end")
+        self.tell("end", name)
         os.killpg(0, signal.SIGKILL)
         time.sleep(60)
 
@@ -69,10 +69,10 @@ class Watch:
         if when == "half" and half is not None:
             half()
         if when in ("before", "half"):
-            self.die()
+            self.die(name)
         done = call()
         if when == "after":
-            self.die()
+            self.die(name)
         return done
 
     def fill(self, name: str | None) -> None:
