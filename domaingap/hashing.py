@@ -171,6 +171,9 @@ def read_lines(path: Path, form: Mapping[str, type] = {}) -> list[dict[str, Any]
 
 def link(source: Path, target: Path) -> None:
     """A hard link where the file system has them, a copy elsewhere; takes the place of a file that is there."""
+    with contextlib.suppress(OSError):
+        if os.path.samefile(source, target):
+            return  # renaming one name of a file to another does nothing, and leaves both
     with replace_atomically(target) as temporary:
         try:
             os.link(source, temporary)

@@ -333,6 +333,7 @@ def nothing_more(sweep: Sweep) -> None:
     """Given once more, the command changes nothing, and says that all is there."""
     before = {path: path.stat().st_mtime_ns for path in sweep.work.rglob("*") if ".locks" not in path.parts}
     count = sum(sweep.made().values())
+    sweep.jobs = 1
     sweep.end(sweep.start())
     after = {path: path.stat().st_mtime_ns for path in sweep.work.rglob("*") if ".locks" not in path.parts}
     differing = sorted(str(path) for path in before.keys() | after.keys() if before.get(path) != after.get(path))

@@ -76,20 +76,22 @@ class Watch:
         return done
 
     def fill(self, name: str | None) -> None:
-        """Fill the disk where a file of the chosen name is about to be written for the ``count``-th time."""
-        if self.full is None or name is None or self.full["name"] not in os.path.basename(name):
+        """Fill the disk where a file of the chosen name is about to be written the ``count``-th time, and from then on."""
+        if self.full is None or name is None:
             return
-        self.counts["full"] += 1
-        if self.counts["full"] != self.full["count"]:
+        if self.full["name"] in os.path.basename(name):
+            self.counts["full"] += 1
+            if self.counts["full"] == self.full["count"]:
+                self.tell("full", name)
+        if self.counts["full"] < self.full["count"]:
             return
-        with self.open(self.full["ballast"], "wb", buffering=0) as file:
+        with self.open(self.full["ballast"], "ab", buffering=0) as file:
             size = 1 << 20
             while size >= 1:
                 try:
                     file.write(bytes(size))
                 except OSError:
                     size //= 2
-        self.tell("full", name)
 
     open: Any = staticmethod(builtins.open)
 
