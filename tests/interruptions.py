@@ -196,6 +196,10 @@ class Sweep:
                     events.append(json.loads(line))
         return sorted(events, key=lambda event: float(event[0]))
 
+    def others(self, pid: int) -> bool:
+        """Whether a process beside the command's own has done anything."""
+        return any(path.stat().st_size for path in self.events.iterdir() if not path.name.startswith(f"{pid}-"))
+
     def made(self) -> Counter[str]:
         """How often files took their place, by path: validations are those of ``resume.ckpt``."""
         work = f"{self.work}{os.sep}"
@@ -236,8 +240,8 @@ def results(work: Path) -> dict[str, Any]:
     return found
 
 
-PASSING = {"seconds", "wall_time_s", "reused", "mtime_ns"}
-"""What a record says of how long something took, when, and who made it."""
+PASSING = {"seconds", "wall_time_s", "reused", "mtime_ns", "git_commit"}
+"""What a record says of how long something took, when, who made it, and with what: a checkout may change meanwhile."""
 
 
 def _lasting(content: Any) -> Any:
@@ -380,6 +384,9 @@ def at_a_moment(seed: str, sweep: Sweep, alone: Undisturbed, victim: str = "all"
     draw = random.Random(seed)
     process = sweep.start()
     moment = draw.uniform(0.01, 0.97) * alone.seconds
+    if sweep.jobs > 1:
+        while process.exitcode is None and not sweep.others(process.pid):  # they import for seconds
+            time.sleep(0.05)
     process.join(moment)
     late = process.exitcode is not None
     if not late:
@@ -444,10 +451,12 @@ def small_disk(place: Path, size: str) -> Iterator[None]:
         subprocess.run(["umount", "-l", str(place)], check=True)
 
 
-def full_at(name: str, count: int, data: Path, root: Path, alone: Undisturbed, grid: str = "whole") -> str:
+def full_at(
+    name: str, count: int, data: Path, root: Path, alone: Undisturbed, grid: str = "whole", jobs: int = 1
+) -> str:
     """A disk that has no room when a file is written for the ``count``-th time; room is made, and the sweep goes on."""
     with small_disk(root / "disk", "60m"):
-        sweep = Sweep(data, root, grid, place=root / "disk" / "work")
+        sweep = Sweep(data, root, grid, jobs, root / "disk" / "work")
         sweep.end(sweep.start(full={"name": name, "count": count, "ballast": str(root / "disk" / "ballast")}), (0, 2))
         where = [event[2] for event in sweep.happened() if event[1] == "full"]
         assert where, f"{name} was not written {count} times"
@@ -459,7 +468,7 @@ def full_at(name: str, count: int, data: Path, root: Path, alone: Undisturbed, g
 def full_disk(size: int, data: Path, root: Path, alone: Undisturbed, grid: str = "whole") -> str:
     """A disk of so many kB; then a larger one."""
     with small_disk(root / "disk", f"{size}k"):
-        sweep = Sweep(data, root, grid, place=root / "disk" / "work")
+        sweep = Sweep(data, root, grid, 1, root / "disk" / "work")
         sweep.end(sweep.start(), (2,))
         said = _full_line(sweep)
         subprocess.run(["mount", "-o", "remount,size=100m", str(root / "disk")], check=True)
@@ -515,24 +524,26 @@ def main() -> None:
                 tasks.append(("kills", f"kill {seed}", (at_a_moment, jobs, victim, i % 2 == 1)))
             if i < options.points:
                 tasks.append(("points", f"point {seed}", (at_a_point, jobs, seed, i % 2 == 0)))
-        for name, count in list(FILES.items())[: options.disks]:
-            tasks.append(("disks", f"full at {name}", (full_at, name, count)))
+        for i, (name, count) in enumerate(list(FILES.items())[: options.disks]):
+            jobs = 2 if options.jobs2 and i % options.jobs2 == options.jobs2 - 1 else 1
+            # Of several processes each counts for itself.
+            tasks.append(("disks", f"full at {name}", (full_at, jobs, name, -(-count // (2 * jobs - 1)))))
         for part in (0.1, 0.4, 0.8)[: max(0, options.disks - len(FILES))]:
-            tasks.append(("disks", f"full at {part:.0%}", (full_disk, part)))
+            tasks.append(("disks", f"full at {part:.0%}", (full_disk, 1, part)))
         size = sum(path.stat().st_blocks // 2 for path in (root / "alone" / "work").rglob("*") if path.stat().st_nlink == 1)
 
         def do(task: tuple[str, str, Any]) -> tuple[str, bool]:
             kind, title, (function, *about) = task
             place, start = root / title.replace(" ", "-"), time.monotonic()
             try:
-                if kind == "disks":
-                    given = (int(size * about[0]),) if function is full_disk else tuple(about)
-                    line = function(*given, data, place, alone, options.grid)
+                jobs, *rest = about
+                if function is full_disk:
+                    line = full_disk(int(size * rest[0]), data, place, alone, options.grid)
+                elif function is full_at:
+                    line = full_at(*rest, data, place, alone, options.grid, jobs)
                 else:
-                    jobs, *rest = about
-                    line = ("2 jobs, " if jobs == 2 else "") + function(
-                        title, Sweep(data, place, options.grid, jobs), alone, *rest
-                    )
+                    line = function(title, Sweep(data, place, options.grid, jobs), alone, *rest)
+                line = f"{jobs} jobs, {line}" if jobs > 1 else line
                 print(f"{title}: {line}; identical ({time.monotonic() - start:.0f} s)", flush=True)
             except (AssertionError, LookupError, ValueError) as error:
                 print(f"{title}: NOT IDENTICAL: {type(error).__name__}: {str(error)[:4000]}", flush=True)

@@ -232,12 +232,12 @@ def _serve(connection: Any, threads: int) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         raise _Ended
 
-    signal.signal(signal.SIGTERM, end)
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
-    import torch
+    import torch  # takes seconds, in which SIGTERM simply ends the process
 
     torch.set_num_threads(threads)
     with contextlib.suppress(_Ended, EOFError, OSError):
+        signal.signal(signal.SIGTERM, end)
         while (order := connection.recv()) is not None:
             with logged(order.log), _told(connection, order):
                 event = _done(order)
