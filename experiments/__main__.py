@@ -188,6 +188,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--short", action="store_true", help="two seeds, few faces and steps: whether it works here, not what it finds"
     )
     laboratory.add_argument("--check_only", action="store_true", help="train nothing, check the runs that are finished")
+    laboratory.add_argument("--jobs", type=PROCESSES, default=1, help="processes, which share this machine's cores (1)")
     laboratory.add_argument_group(
         "options of the runs",
         "--key value sets a recipe's setting in every run that has it, as in 'domaingap sweep'.\n"

@@ -49,7 +49,8 @@ class Order:
     def log(self) -> Path:
         """Where what it prints is kept."""
         name = re.sub(r"[^\w.=-]+", "-", self.title)
-        return self.settings.runs_dir / "logs" / f"{name}-{self.key[:8]}.log"
+        digits = self.key.rpartition("-")[2][:8]
+        return self.settings.runs_dir / "logs" / f"{name}-{digits}.log"
 
     @property
     def _lock(self) -> Path:

@@ -19,6 +19,7 @@ from domaingap.study.laboratory import (
     read_conditions,
 )
 from domaingap.study.laboratory_pairs import pairs_of, pairs_settings
+from domaingap.study.launchers.local import launcher_for
 from domaingap.study.plan import finished_runs, planned_runs
 from domaingap.study.run import open_real, open_synthetic
 from domaingap.study.tables import markdown, print_tables
@@ -36,13 +37,14 @@ SHORT = (
 SHORT_SEEDS = 2
 
 
-def laboratory(file: Path, short: bool, check_only: bool, overrides: Sequence[str]) -> int:
+def laboratory(file: Path, short: bool, check_only: bool, jobs: int, overrides: Sequence[str]) -> int:
     """Run the study, then print and write what it should have found and what it did.
 
     Args:
         file: the study's sweep file.
         short: a small one, for a look at whether it works: two seeds, few faces and steps.
         check_only: train nothing; check the runs that are finished.
+        jobs: processes.
         overrides: options of the runs, over the file.
 
     Returns:
@@ -62,7 +64,7 @@ def laboratory(file: Path, short: bool, check_only: bool, overrides: Sequence[st
         before = finished_runs(folder)
         done = sum(run.key in before for run in plan)
         console.print(f"{file}: {len(plan)} runs, {done} of them finished before; files go to {folder}", markup=False)
-        failed = run_all(plan, before)
+        failed = run_all(plan, before, launcher=launcher_for(jobs))
     finished = finished_runs(folder)
     conditions = read_conditions(plan, {run.key: finished[run.key] for run in plan if run.key in finished}, folder)
     checks, pairs = [], []
