@@ -451,9 +451,7 @@ def small_disk(place: Path, size: str) -> Iterator[None]:
         subprocess.run(["umount", "-l", str(place)], check=True)
 
 
-def full_at(
-    name: str, count: int, data: Path, root: Path, alone: Undisturbed, grid: str = "whole", jobs: int = 1
-) -> str:
+def full_at(name: str, count: int, data: Path, root: Path, alone: Undisturbed, grid: str = "whole", jobs: int = 1) -> str:
     """A disk that has no room when a file is written for the ``count``-th time; room is made, and the sweep goes on."""
     with small_disk(root / "disk", "60m"):
         sweep = Sweep(data, root, grid, jobs, root / "disk" / "work")
