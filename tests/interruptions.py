@@ -52,8 +52,11 @@ GRIDS: dict[str, list[dict[str, Any]]] = {
         {"recipe": ["mixing", "fine_tuning"], "seed": [0], "n_real": [9], "alpha": [0.25, 0.75], "fit.steps": [14]}
         | {"finetune.steps": [8], "real.n_val": [6]},
     ],
+    "tiny": [
+        {"recipe": ["fine_tuning"], "seed": [0], "n_real": [9], "fit.steps": [6], "finetune.steps": [6], "real.n_val": [6]}
+    ],
 }
-"""Sweeps whose runs share stages: about 30 seconds on one core, and one for the tests."""
+"""Sweeps whose runs share stages, about 30 seconds on one core; and two for the tests."""
 OPTIONS = [
     "--crop.size=32", "--crop.box=landmarks", "--model.backbone=test_resnet", "--fit.val_every=5", "--fit.batch_size=8",
     "--fit.precision=32", "--fit.schedule=one_cycle", "--fit.ema=0.9", "--adapter.kind=mlp", "--adapter.epochs=40",
@@ -228,6 +231,8 @@ def results(work: Path) -> dict[str, Any]:
         name = str(path.relative_to(work))
         if ".locks" in path.parts or name.startswith("runs/logs/"):
             continue
+        if any(part[0] == "." and (path.parents[i] / "manifest.json").exists() for i, part in enumerate(path.parts[:0:-1])):
+            continue  # killed between an entry's manifest and its clearing up; hidden names are no part of it
         if path.suffix == ".json":
             content = json.loads(path.read_text().replace(str(work), "WORK"))
             found[name] = _lasting(content) if path.name in ("result.json", "manifest.json") else content
@@ -346,13 +351,14 @@ def nothing_more(sweep: Sweep) -> None:
     assert " 0 of them now" in sweep.log(len(sweep.codes) - 1), sweep.log(len(sweep.codes) - 1)
 
 
-def goes_on(sweep: Sweep, alone: Undisturbed, cut: bool = False) -> str:
+def goes_on(sweep: Sweep, alone: Undisturbed, cut: bool = False, times: int = 1) -> str:
     """Give the command again after an interruption, and compare everything with the undisturbed sweep.
 
     Args:
         sweep: the sweep.
         alone: what it must end with.
         cut: whether a rename that was just made may have been lost as well.
+        times: how often it was interrupted.
     """
     assert not (said := says_running(sweep.work)), f"{sweep.root}: {said}"
     sweep.end(sweep.start())
@@ -366,44 +372,45 @@ def goes_on(sweep: Sweep, alone: Undisturbed, cut: bool = False) -> str:
     assert not differing, f"{sweep.root}: {differing} differ"
     made = sweep.made()
     extra = {name: made[name] - alone.made[name] for name in made.keys() | alone.made.keys()}
-    for end, most in (("resume.ckpt", int(cut)), ("manifest.json", int(cut)), ("result.json", 2)):
+    for end, most in (("resume.ckpt", cut * times), ("manifest.json", cut * times), ("result.json", 2 * times)):
         # A run whose test sets are scored when its α is picked writes its result twice, and may be at that once more.
         more_than = {name: n for name, n in extra.items() if name.endswith(end) and n > most}
         assert not more_than, f"{sweep.root}: made again: {more_than}"
     validations = sum(event[1:3] == ["call", "validation"] for event in sweep.happened())
     again = max(0, validations - alone.calls["validation"])
-    assert again <= 1 + cut, f"{sweep.root}: {again} validations again"
+    assert again <= (1 + cut) * times, f"{sweep.root}: {again} validations again"
     logs = "".join(sweep.log(number) for number in range(len(sweep.codes)))
     damaged = logs.count("damaged")
     assert cut or not damaged, f"{sweep.root}: {logs}"
     return f"{again} validation{'s' * (again != 1)} again" + (f", {damaged} damaged and made again" if damaged else "")
 
 
-def at_a_moment(seed: str, sweep: Sweep, alone: Undisturbed, victim: str = "all", cut: bool = False) -> str:
-    """A kill of all processes, of the first alone, or of one of its workers, at a seeded moment; says what happened."""
-    draw = random.Random(seed)
-    process = sweep.start()
-    moment = draw.uniform(0.01, 0.97) * alone.seconds
-    if sweep.jobs > 1:
-        while process.exitcode is None and not sweep.others(process.pid):  # they import for seconds
-            time.sleep(0.05)
-    process.join(moment)
-    late = process.exitcode is not None
-    if not late:
-        with contextlib.suppress(ProcessLookupError):
-            if victim == "all":
-                os.killpg(process.pid, signal.SIGKILL)
-            elif victim == "parent":
-                os.kill(process.pid, signal.SIGKILL)
-            else:
-                workers = [pid for pid in _group(process.pid) if pid != process.pid and _is_worker(pid)]
-                os.kill(draw.choice(workers) if workers else process.pid, signal.SIGKILL)
-    sweep.end(process, (0, 1, -9) if victim == "worker" else (0, -9) if late else (-9,))
-    lost = power_cut(sweep.work, sweep.happened(), draw) if cut else ""
-    what = f"{victim} killed after {moment:.1f} s" + (f", power cut lost {lost}" if cut else "")
-    if late:
-        what += " (it was done)"
-    return f"{what}; {goes_on(sweep, alone, cut)}"
+def at_a_moment(seed: str, sweep: Sweep, alone: Undisturbed, victim: str = "all", cut: bool = False, times: int = 1) -> str:
+    """A kill of all processes, of the first alone, or of one of its workers, at a seeded moment, and another one when it
+    goes on; says what happened."""
+    draw, what = random.Random(seed), []
+    for _ in range(times):
+        process = sweep.start()
+        moment = draw.uniform(0.01, 0.97) * alone.seconds / times
+        if sweep.jobs > 1:
+            while process.exitcode is None and not sweep.others(process.pid):  # they import for seconds
+                time.sleep(0.05)
+        process.join(moment)
+        late = process.exitcode is not None
+        if not late:
+            with contextlib.suppress(ProcessLookupError):
+                if victim == "all":
+                    os.killpg(process.pid, signal.SIGKILL)
+                elif victim == "parent":
+                    os.kill(process.pid, signal.SIGKILL)
+                else:
+                    workers = [pid for pid in _group(process.pid) if pid != process.pid and _is_worker(pid)]
+                    os.kill(draw.choice(workers) if workers else process.pid, signal.SIGKILL)
+        sweep.end(process, (0, 1, -9) if victim == "worker" else (0, -9) if late else (-9,))
+        what.append(f"{victim} killed after {moment:.1f} s" + (" (it was done)" if late else ""))
+        if cut:
+            what[-1] += f", power cut lost {power_cut(sweep.work, sweep.happened(), draw)}"
+    return f"{', then '.join(what)}; {goes_on(sweep, alone, cut, times)}"
 
 
 def _is_worker(pid: int) -> bool:
@@ -519,7 +526,7 @@ def main() -> None:
             jobs = 2 if options.jobs2 and i % options.jobs2 == options.jobs2 - 1 else 1
             if i < options.kills:
                 victim = ("all", "all", "parent", "all", "worker" if jobs > 1 else "all")[i % 5]
-                tasks.append(("kills", f"kill {seed}", (at_a_moment, jobs, victim, i % 2 == 1)))
+                tasks.append(("kills", f"kill {seed}", (at_a_moment, jobs, victim, i % 2 == 1, 1 + (i % 6 == 5))))
             if i < options.points:
                 tasks.append(("points", f"point {seed}", (at_a_point, jobs, seed, i % 2 == 0)))
         for i, (name, count) in enumerate(list(FILES.items())[: options.disks]):
