@@ -15,7 +15,7 @@ from domaingap.sources import source
 Selection = Literal["real_val", "budget", "source_val"]
 Precision = Literal["32", "bf16"]
 
-PLACE = {"determines": "nothing"}
+PLACE: dict[str, Any] = {"determines": "nothing"}
 """Marks a setting that changes no figure: where files lie, what is tracked, whether tests are scored now or later."""
 BY_CONTENT = {"determines": "by content"}
 """Marks a path whose file or folder determines figures by its content, wherever it lies."""

@@ -19,6 +19,7 @@ from domaingap.config import LARGEST_NUMBER, LARGEST_SEED, SIZES
 from domaingap.errors import UserError, printable, traceback_wanted, trouble
 from domaingap.limits import Limits
 from domaingap.paths import expand
+from domaingap.streams import tolerant_streams
 from experiments.commands.run import run
 from experiments.process import (
     Terminated,
@@ -26,7 +27,6 @@ from experiments.process import (
     ends_on_signals,
     lost_output,
     tame_shell,
-    tolerant_streams,
     where_relative_paths_lead,
 )
 from experiments.recipes import RECIPES

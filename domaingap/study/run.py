@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +18,7 @@ from domaingap.data.datamodules import MixedDataModule, RealDataModule, Syntheti
 from domaingap.data.faces import FaceDataset
 from domaingap.data.prepare import FORMAT as PARTS_FORMAT
 from domaingap.errors import UserError
-from domaingap.hashing import content_key, finite, link, plain, write_atomically, write_json
+from domaingap.hashing import content_key, finite, link, plain, remove_temporary, write_atomically, write_json
 from domaingap.models.adapter_diagnosis import mean_movement
 from domaingap.models.label_adapter import LabelAdapter
 from domaingap.models.regressor import LandmarkRegressor, load_network
@@ -210,6 +210,8 @@ class Run:
         """Run the recipe, or find it finished; in one process at a time."""
         store = Store(Path(self.settings.runs_dir))
         with store.lock(f"run-{self.name}", self.name), store.named(self.folder):
+            for folder in (self.folder, self.folder / "checkpoints"):
+                remove_temporary(folder)
             if (found := self._finished()) is not None:
                 scored = not self.settings.score_test or self._tests().keys() <= found.counts.keys()
                 if scored:

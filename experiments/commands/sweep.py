@@ -97,7 +97,9 @@ def sweep(**options: Any) -> int:
     if call.plan or all(fit.nodes == 1 for fit in fits):
         return _swept(call, runs, jobs)
     if jobs != 1 or call.launcher != "local":
-        raise UserError("--fit.nodes: where networks have several machines each, runs follow each other: --jobs 1, no launcher")
+        raise UserError(
+            "--fit.nodes: where networks have several machines each, runs follow each other: --jobs 1, no launcher"
+        )
     from domaingap.crew import among_machines
 
     return among_machines(fits, runs[0].settings.runs_dir, lambda: _swept(call, runs, jobs))
