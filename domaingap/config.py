@@ -15,7 +15,7 @@ from domaingap.sources import source
 Selection = Literal["real_val", "budget", "source_val"]
 Precision = Literal["32", "bf16"]
 
-PLACE = {"determines": "nothing"}
+PLACE: dict[str, Any] = {"determines": "nothing"}
 """Marks a setting that changes no figure: where files lie, what is tracked, whether tests are scored now or later."""
 BY_CONTENT = {"determines": "by content"}
 """Marks a path whose file or folder determines figures by its content, wherever it lies."""
@@ -344,6 +344,8 @@ class WandbConfig(Checked):
         entity: W&B user or team; the default of the login otherwise.
         group: runs that belong together; recipe and data by default.
         tags: comma-separated.
+        preemptible: a run of a W&B sweep that is ended by a signal is given to the sweep's next agent, one that was stopped
+            in W&B as well.
     """
 
     section = "wandb"
@@ -353,6 +355,7 @@ class WandbConfig(Checked):
     entity: str | None = checked_text(None, _in_addresses)
     group: str | None = checked_text(None, _longest)
     tags: str = checked_text("", _tags)
+    preemptible: bool = False
 
 
 @dataclass(frozen=True)

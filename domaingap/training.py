@@ -7,6 +7,7 @@ import functools
 import json
 import logging
 import math
+import os
 import pickle
 import signal
 import time
@@ -37,7 +38,7 @@ from domaingap.models.batch_norm import over_processes
 from domaingap.models.regressor import LandmarkRegressor, read_checkpoint, save_network
 from domaingap.parallel import available_cores, workers
 from domaingap.predictions import Predictions
-from domaingap.progress import bar, context, detail
+from domaingap.progress import bar, console, context, detail
 from domaingap.provenance import Seen
 
 Point = dict[str, float]
@@ -177,7 +178,7 @@ class _Keeper(Callback):
         self.history, self.best, self.seconds = state_dict["history"], state_dict["best"], state_dict["seconds"]
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        # A run that goes on shows its curves from the beginning: a tracker's run is a new one after a kill.
+        # From the beginning, also in a run that goes on: a tracker may have missed the last of it, or begin a new run.
         if self.on_point is not None:
             for point in self.history:
                 self.on_point(point)
@@ -329,6 +330,7 @@ def fit_stage(
     """
     folder.mkdir(parents=True, exist_ok=True)
     assert fit.val_every is not None and fit.num_workers != "auto"
+    _set_damaged_aside(folder, fit, validation)
     done = folder / "done.json"
     if done.is_file():
         return _read_done(done, validation)
@@ -446,8 +448,9 @@ def _train(
                     "--fit.num_workers 0, then the same command goes on"
                 ) from error
             if first and not keeper.trains and not (place is not None and lost_connection(error)):
-                # Lightning or PyTorch, at what they found in the checkpoint.
-                raise UserError(f"{resume}: {FROM_THE_BEGINNING}") from error
+                # Lightning or PyTorch, at what they found in the checkpoint. Of several processes the first sets it aside.
+                said = _aside(resume) if writes else f"{resume}: damaged"
+                raise UserError(f"{said}; give the same command again to train this stage anew") from error
             raise
         if writes:
             save_network(model, folder / "last.ckpt", seen=seen["last"])
@@ -460,7 +463,23 @@ def _alone() -> Iterator[dict[str, Any]]:
         yield {"devices": 1, "plugins": plugins}
 
 
-FROM_THE_BEGINNING = "damaged; delete it to train this stage from its beginning"
+def _set_damaged_aside(folder: Path, fit: FitConfig, validation: Iterable[str]) -> None:
+    """Move what a killed call left out of the way where it isn't whole, and say so: the stage is then trained anew."""
+    for name, look in (("done.json", _read_done), ("resume.ckpt", lambda path, on: _first_step(path, fit, on))):
+        if (path := folder / name).is_file():
+            try:
+                left = look(path, validation)
+                for kept in (*(f"best-{of}" for of in validation), *(["last"] if isinstance(left, FitResult) else [])):
+                    read_checkpoint(folder / f"{kept}.ckpt")
+            except UserError as error:
+                console.print(f"{error}; {_aside(path)}, and this stage is trained from its beginning", markup=False)
+
+
+def _aside(path: Path) -> str:
+    """Give a damaged file another name; says so."""
+    kept = path.with_name(f"damaged-{path.name}")
+    os.replace(path, kept)
+    return f"{path}: damaged; it is now {kept.name}"
 
 
 def _first_step(path: Path, fit: FitConfig, validation: Iterable[str]) -> int:
@@ -472,8 +491,8 @@ def _first_step(path: Path, fit: FitConfig, validation: Iterable[str]) -> int:
             raise ValueError("global_step")
         if not isinstance(content["optimizer_states"], list) or not content["optimizer_states"]:
             raise ValueError("optimizer_states")  # Lightning would begin with a fresh one
-    except (UserError, *MALFORMED) as error:
-        raise UserError(f"{path}: {FROM_THE_BEGINNING}") from error
+    except MALFORMED as error:
+        raise UserError(f"{path}: not of this stage ({error})") from error
     return step
 
 
@@ -482,7 +501,7 @@ def _read_done(path: Path, validation: Iterable[str]) -> FitResult:
     try:
         return _checked(json.loads(path.read_text(encoding="utf-8")), validation)
     except MALFORMED as error:
-        raise UserError(f"{path}: {FROM_THE_BEGINNING}") from error
+        raise UserError(f"{path}: not of this stage ({error})") from error
 
 
 MALFORMED = (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError)
