@@ -67,7 +67,7 @@ def digest(chunks: Iterable[bytes | memoryview], length: int = 16) -> str:
 @contextlib.contextmanager
 def replace_atomically(path: Path, sync: bool = True) -> Iterator[Path]:
     """A name to write a whole file under, which then takes the place of ``path``: readers see all of it or nothing, also
-    after a kill, beside another process that writes the same, and with ``sync`` after a power cut."""
+    after a kill, beside another process that writes the same, and with ``sync`` after a power cut, which it outlives."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
         with naming(path, instead_of=temporary):
@@ -76,10 +76,29 @@ def replace_atomically(path: Path, sync: bool = True) -> Iterator[Path]:
                 with open(temporary, "rb+") as file:
                     os.fsync(file.fileno())
             os.replace(temporary, path)
+        if sync:
+            sync_folder(path.parent)
     except BaseException:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the names in a folder written to the disk: a file's content outlives a power cut by ``fsync``, its name by this.
+    Does nothing on systems that don't open folders, or file systems that have no such order."""
+    with contextlib.suppress(OSError):
+        opened = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(opened)
+        finally:
+            os.close(opened)
+
+
+def remove_temporary(folder: Path) -> None:
+    """Remove what killed calls of :func:`replace_atomically` left in a folder; nobody else may be writing there."""
+    for path in folder.glob(".*.tmp"):
+        path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -152,7 +171,10 @@ def read_lines(path: Path, form: Mapping[str, type] = {}) -> list[dict[str, Any]
 
 def link(source: Path, target: Path) -> None:
     """A hard link where the file system has them, a copy elsewhere; takes the place of a file that is there."""
-    with replace_atomically(target, sync=False) as temporary:
+    with contextlib.suppress(OSError):
+        if os.path.samefile(source, target):
+            return  # renaming one name of a file to another does nothing, and leaves both
+    with replace_atomically(target) as temporary:
         try:
             os.link(source, temporary)
         except OSError:

@@ -19,7 +19,7 @@ import torch
 from domaingap.config import AdapterConfig, FitConfig, ModelConfig
 from domaingap.data.datamodules import MixedDataModule, RealDataModule, SyntheticDataModule
 from domaingap.errors import UserError
-from domaingap.hashing import link
+from domaingap.hashing import content_key, link
 from domaingap.models.adapter_choice import AdapterFamily
 from domaingap.models.adapter_diagnosis import diagnose, movement_warning, spread_warning
 from domaingap.models.backbone import check_network
@@ -170,7 +170,7 @@ class StageStore:
             also: further validation sets that others are known to need of this network.
         """
         faces = train.train_set()
-        check_network(model.backbone, train.crop.n_channels, train.crop.size, fit.batch_size)
+        check_network(model.backbone, train.crop.n_channels, train.crop.size, fit.batch_size // fit.processes)
         fit = resolve(fit, len(faces), model.backbone)
         sets = {name: _set_key(module, fit.monitor) for name, module in validation.items()}
         if start is None:
@@ -187,7 +187,7 @@ class StageStore:
             "start": began_at,
             "crop": asdict(train.crop),
             "augment": asdict(train.augment),
-            "fit": {key: value for key, value in asdict(fit).items() if key not in ("num_workers", "monitor")},
+            "fit": {key: value for key, value in fit.values().items() if key not in ("num_workers", "monitor")},
             "seed": seed,
             "train": faces.fingerprint(),
         }
@@ -201,6 +201,9 @@ class StageStore:
             needed = {name: key for name, key in keys.items() if known is None or key not in known["sets"]}
             if known is not None:
                 detail(f"  {title}: trained before, but not beside these validation faces; trained once more")
+            # What a killed call left is gone on with by one that validates on the same faces under the same names: no other
+            # could tell which checkpoint is the best.
+            work = folder / f".training-{content_key(needed, 8)}"
             network = build_network(model, train, fit, seed, list(needed))
             if start is not None:
                 load_weights(network, start if isinstance(start, Path) else start[0].checkpoint(start[1]))
@@ -213,15 +216,15 @@ class StageStore:
                 {name: modules[name].val_set() for name in needed},
                 fit,
                 seed,
-                folder / ".training",
+                work,
                 (lambda point: on_point(_own(point))) if on_point is not None else None,
                 {name: seen | more for name, more in {**selected, LAST: Seen()}.items()},
             )
             for name, key in needed.items():
-                link(folder / ".training" / f"best-{name}.ckpt", folder / _file(key))
+                link(work / f"best-{name}.ckpt", folder / _file(key))
             if known is None:
-                link(folder / ".training" / "last.ckpt", folder / _file(LAST))
-            elif not _same(folder / ".training" / "last.ckpt", folder / _file(LAST)):
+                link(work / "last.ckpt", folder / _file(LAST))
+            elif not _same(work / "last.ckpt", folder / _file(LAST)):
                 console.print(
                     f"{title}: trained again to other weights than before (another machine, number of threads or version); "
                     f"{folder} now holds checkpoints of both",
@@ -258,6 +261,20 @@ class StageStore:
                 for point in stage.history:
                     on_point(point)
         return stage
+
+    def history(self, key: str, sets: Mapping[str, ValidationModule], monitor: str) -> list[Point]:
+        """The rows of a network's training, as :attr:`Stage.history` has them; none where it isn't there any more.
+
+        Args:
+            key: the network's, as a run's record has it.
+            sets: the validation sets whose figures are wanted, by the names that the run has for them.
+            monitor: what picked on them.
+        """
+        entry = self.store.entry("stages/network", key)
+        known = {name: _set_key(module, monitor) for name, module in sets.items()}
+        if entry is None or not set(known.values()) <= set(entry.record["sets"]):
+            return []
+        return Stage(str(entry.record["title"]), entry, known).history
 
     def fit_adapter(
         self,

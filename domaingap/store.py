@@ -20,7 +20,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from domaingap.errors import STORAGE, StorageError, trouble
-from domaingap.hashing import as_json, content_key, plain, write_json
+from domaingap.hashing import as_json, content_key, plain, sync_folder, write_json
 from domaingap.progress import console
 
 MANIFEST = "manifest.json"
@@ -100,6 +100,10 @@ class Store:
         """The finished entry of this identity; None where there is none."""
         return self._open(self.folder(kind, identity), "")
 
+    def entry(self, kind: str, key: str) -> Entry | None:
+        """The finished entry of this key; None where there is none."""
+        return self._open(self.root / f"{kind}-{key}", "")
+
     @contextlib.contextmanager
     def lock(self, name: str, title: str = "") -> Iterator[None]:
         """Hold a lock by name; says so where another process holds it."""
@@ -150,6 +154,7 @@ class Store:
     def _finish(self, folder: Path, identity: Record, record: Record) -> None:
         paths = [path for path in sorted(folder.iterdir()) if path.name != MANIFEST]
         files = {path.name: {**_stat(path), "sha256": file_digest(path, sync=True)} for path in paths if path.name[0] != "."}
+        sync_folder(folder)  # before the name that says that the others are there
         content = as_json({"files": files, "identity": plain(identity), "record": plain(record)})
         write_json(folder / MANIFEST, {**content, "sha256": _own_digest(content)})
         for path in paths:

@@ -19,6 +19,7 @@ from domaingap.config import LARGEST_NUMBER, LARGEST_SEED, SIZES
 from domaingap.errors import UserError, printable, traceback_wanted, trouble
 from domaingap.limits import Limits
 from domaingap.paths import expand
+from domaingap.streams import tolerant_streams
 from experiments.commands.run import run
 from experiments.process import (
     Terminated,
@@ -26,7 +27,6 @@ from experiments.process import (
     ends_on_signals,
     lost_output,
     tame_shell,
-    tolerant_streams,
     where_relative_paths_lead,
 )
 from experiments.recipes import RECIPES
@@ -166,6 +166,11 @@ def build_parser() -> argparse.ArgumentParser:
         help="which runs' test sets are scored: where several α compete, what validation picked of them, and every run that "
         "competes with none; all; or none yet, for a later call (picked)",
     )
+    sweep.add_argument(
+        "--count", type=within(int, Limits(1, 100_000)),
+        help="of a grid the first N runs; of a random sweep N draws, of which the first are those of a smaller N",
+    )  # fmt: skip
+    sweep.add_argument("--sweep_seed", type=SEED, default=0, help="of what a random sweep draws (0)")
     sweep.add_argument_group(
         "options of the runs",
         "--key value sets a recipe's setting in every run that has it,\n"
@@ -193,6 +198,21 @@ def build_parser() -> argparse.ArgumentParser:
     cluster.add_argument("--array_parallelism", type=NUMBER, help="elements of an array that run at once (64)")
     cluster.add_argument(
         "--slurm", metavar="KEY=VALUE", action="append", help="an option of sbatch, such as account=vision; can be repeated"
+    )
+
+    trial = add(
+        "trial", "experiments.commands.trial:trial",
+        "One run of a sweep file, as W&B's agents start it; given again, it goes on.",
+        "wandb sweep configs/sweeps/small/alpha.yaml\n  wandb agent --forward-signals ENTITY/PROJECT/SWEEP\n"
+        "  domaingap trial configs/sweeps/small/alpha.yaml --alpha=0.5 --seed=0",
+    )  # fmt: skip
+    trial.usage = "domaingap trial FILE --key=value..."
+    trial.add_argument("file", type=expand, metavar="FILE", help="the sweep's file, of one document")
+    trial.add_argument_group(
+        "options of the run",
+        "Every parameter of the file that varies, in any order, as W&B's agents write them: --n_real=None, key=value.\n"
+        "  Settings that the run's recipe lacks are left out. Options beyond the file's parameters hold for all its runs:\n"
+        '  put them before "${args}" in the file\'s command.',
     )
 
     laboratory = add(
@@ -415,7 +435,7 @@ def dispatch(arguments: list[str]) -> int:
         # Not by argparse: the value of an option of the runs would be taken for an optional FILE.
         arguments.insert(1, LABORATORY)
     parsed, rest = parser.parse_known_args(arguments)
-    takes_more = parsed.command in ("sweep", "laboratory")
+    takes_more = parsed.command in ("sweep", "trial", "laboratory")
     if rest and not takes_more:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     options = vars(parsed)

@@ -16,7 +16,7 @@ import pytest
 from domaingap import store as module
 from domaingap.arrays import empty_array
 from domaingap.errors import UserError
-from domaingap.hashing import append_line, read_lines, replace_atomically, write_atomically
+from domaingap.hashing import append_line, link, read_lines, remove_temporary, replace_atomically, write_atomically
 from domaingap.store import Store
 
 CONTEXT = multiprocessing.get_context("fork")
@@ -226,3 +226,28 @@ def test_lines_that_are_not_what_they_should_be_are_left_out(tmp_path: Path) -> 
     ]
     (tmp_path / "a.jsonl").write_bytes(b"\n".join([*odd, json.dumps(good).encode(), *odd]))
     assert read_lines(tmp_path / "a.jsonl", {"i": int, "name": str}) == [good]
+
+
+def test_a_link_takes_the_place_of_any_file_and_leaves_no_other(tmp_path: Path) -> None:
+    """Renaming one name of a file to another does nothing, and would leave both."""
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.write_text("new")
+    target.write_text("old")
+    for _ in range(2):
+        link(source, target)
+        assert target.read_text() == "new" and sorted(path.name for path in tmp_path.iterdir()) == ["source", "target"]
+
+
+def test_what_a_kill_leaves_of_a_write_is_removed(tmp_path: Path) -> None:
+    def killed() -> None:
+        with replace_atomically(tmp_path / "file") as temporary:
+            temporary.write_text("half")
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    process = CONTEXT.Process(target=killed)
+    process.start()
+    process.join()
+    (tmp_path / ".kept").touch()
+    assert len(list(tmp_path.iterdir())) == 2
+    remove_temporary(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [".kept"]

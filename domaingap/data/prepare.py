@@ -13,6 +13,7 @@ Generated faces lie there likewise, as crops-<key> alone, and with more labels i
 
 from __future__ import annotations
 
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -330,7 +331,7 @@ def _unusable(reader: Reader, part: str, records: list[Record], landmarks: NDArr
 
 
 BOX: dict[str, type] = {"face": str, "box": list, "source": str}
-ROW: dict[str, type] = {**BOX, "i": int, "name": str, "picture": str, "size": list, "doubts": list}
+ROW: dict[str, type] = {**BOX, "i": int, "crop": int, "name": str, "picture": str, "size": list, "doubts": list}
 """What a line says of a detected box, and of a face that was cut out."""
 
 
@@ -344,6 +345,10 @@ def _is_boxed(row: dict[str, Any]) -> bool:
         and row["source"] in get_args(BoxSource)
         and all(isinstance(doubt, str) for doubt in row.get("doubts", ()))
     )
+
+
+def _checksum(crop: NDArray[np.uint8]) -> int:
+    return zlib.crc32(np.ascontiguousarray(crop).tobytes())
 
 
 @dataclass(frozen=True)
@@ -391,9 +396,11 @@ def _prepare_one(job: _Job) -> dict[str, Any]:
     face = face_key(picture, job.landmarks)
     box, source = _box(image, face, job, crop)
     transform = crop_transform(box, crop)
-    _worker_state["crops"][job.index] = cut_crop(image, transform, crop)
+    cut = cut_crop(image, transform, crop)
+    _worker_state["crops"][job.index] = cut
     return {
         "i": job.index,
+        "crop": _checksum(cut),
         "name": job.record.name,
         "picture": picture,
         "face": face,
@@ -422,6 +429,10 @@ def _prepare_rows(
     # Another time a picture that couldn't be looked at may have been left out.
     names = dict(enumerate(record.name for record in records))
     rows = {row["i"]: row for row in read_lines(rows_file, ROW) if row["name"] == names.get(row["i"]) and _is_boxed(row)}
+    if rows:
+        # After a power cut a line may be on the disk without its crop.
+        crops = np.load(crops_file, mmap_mode="r")
+        rows = {i: row for i, row in rows.items() if _checksum(crops[i]) == row["crop"]}
     boxes = {row["face"]: row for row in read_lines(boxes_file, BOX) if _is_boxed(row)} if crop.box == "mtcnn" else {}
     jobs = [_Job(i, record, landmarks[i]) for i, record in enumerate(records) if i not in rows]
     name = f"{reader.source.name} {part}"

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -40,10 +41,10 @@ FACE = np.dtype(
         ("visible", "?", (70,)),
         ("pose", "f8", (3,)),
         ("box", "f8", (4,)),
-        ("done", "?"),
+        ("done", "u4"),
     ]
 )
-"""What is kept of a face beside its picture."""
+"""What is kept of a face beside its picture; ``done`` is a checksum of both, 0 before it is made."""
 
 _worker_state: dict[str, Any] = {}
 
@@ -87,12 +88,14 @@ def render_crops(
     """Make every crop of a part that isn't in ``folder/crops.npy`` yet; what else is known of its faces, [N] of FACE."""
     numbers = reader.numbers(part)
     crops_file, faces_file = folder / "crops.npy", folder / "faces.npy"
-    if not (crops_file.is_file() and faces_file.is_file()):
+    if not (crops_file.is_file() and faces_file.is_file() and np.load(faces_file, mmap_mode="r").dtype == FACE):
         shape = (len(numbers), crop.stored_size, crop.stored_size, *((3,) if crop.channels == "rgb" else ()))
         empty_array(crops_file, shape, np.uint8)
         empty_array(faces_file, (len(numbers),), FACE)  # second: where it is there, the crops' file is whole
-    faces = np.load(faces_file, mmap_mode="r")
-    jobs = [(row, numbers[row]) for row in np.flatnonzero(~faces["done"]).tolist()]
+    faces, crops = np.load(faces_file, mmap_mode="r"), np.load(crops_file, mmap_mode="r")
+    # After a power cut a face may be on the disk without its crop, or half of it.
+    there = [done != 0 and done == _checksum(faces[row], crops[row]) for row, done in enumerate(faces["done"].tolist())]
+    jobs = [(row, numbers[row]) for row, is_there in enumerate(there) if not is_there]
     if 0 < len(jobs) < len(numbers):
         console.print(f"{reader.source.name} {part}: {len(numbers) - len(jobs)} of {len(numbers)} faces are there, going on")
     if jobs and _workers(workers, len(jobs)) > 1:
@@ -107,6 +110,13 @@ def render_crops(
     return np.asarray(np.load(faces_file))
 
 
+def _checksum(face: Any, crop: NDArray[np.uint8]) -> int:
+    """A checksum of a row of FACE, whatever its ``done``, and its crop; never 0."""
+    about = np.array(face, FACE)
+    about["done"] = 0
+    return zlib.crc32(np.ascontiguousarray(crop).tobytes(), zlib.crc32(about.tobytes())) or 1
+
+
 def _render_one(job: tuple[int, int]) -> None:
     generator, crop, crops_file, faces_file = _worker_state["state"]
     if "files" not in _worker_state:
@@ -115,8 +125,9 @@ def _render_one(job: tuple[int, int]) -> None:
     row, number = job
     face = face_for_crop(generator, number, crop)
     about = np.zeros((), FACE)
-    for name in FACE.names or ():
-        about[name] = True if name == "done" else getattr(face, name)
+    for name in (FACE.names or ())[:-1]:
+        about[name] = getattr(face, name)
+    about["done"] = _checksum(about, face.image)
     crops[row] = face.image
     faces[row] = about  # last: with it, the face is done
 

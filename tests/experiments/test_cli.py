@@ -296,7 +296,7 @@ def test_a_real_kill_of_a_real_process(quick: list[str], tmp_path: Path) -> None
     root = Path(__file__).parents[2]
     process = subprocess.Popen(command("killed"), cwd=root, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     end = time.monotonic() + 120
-    while not list(tmp_path.glob("killed/stages/*/.training/resume.ckpt")) and time.monotonic() < end:
+    while not list(tmp_path.glob("killed/stages/*/.training-*/resume.ckpt")) and time.monotonic() < end:
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.wait()

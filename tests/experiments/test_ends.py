@@ -241,10 +241,24 @@ program.main(None)
         )
 
 
+def test_a_log_on_a_full_disk_does_not_end_what_writes_it() -> None:
+    code = """
+from pathlib import Path
+from domaingap.progress import console
+from domaingap.study.launchers.local import logged
+with logged(Path("/dev/full")):
+    console.print("lost")
+    print("lost", flush=True)
+print("goes on")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "goes on\n", "")
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1:strict"])
 def test_characters_that_a_stream_lacks_are_escaped(encoding: str) -> None:
     code = """
-from experiments.process import tolerant_streams
+from domaingap.streams import tolerant_streams
 import sys
 with tolerant_streams():
     print("α 0.5 █ \\udcff")

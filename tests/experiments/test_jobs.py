@@ -195,7 +195,7 @@ def test_two_processes_whoever_is_killed(
 
     # A process is killed: what it was at is begun once more, and goes on. Then the sweep itself: its processes end with it.
     sweep = start(file, *quick, *options, "--jobs=2")
-    until(lambda: list(runs.glob("stages/*/.training/resume.ckpt")))
+    until(lambda: list(runs.glob("stages/*/.training-*/resume.ckpt")))
     os.kill(children(sweep.pid)[0], signal.SIGKILL)
     until(lambda: len(list(runs.glob("*/result.json"))) >= 1)
     os.kill(sweep.pid, signal.SIGKILL)

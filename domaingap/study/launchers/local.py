@@ -18,6 +18,7 @@ from typing import Any
 from domaingap import progress
 from domaingap.errors import traceback_wanted
 from domaingap.parallel import available_cores, signal_name, start_following, workers
+from domaingap.streams import tolerant_streams
 from domaingap.study.launchers import Event, failed
 from domaingap.study.orders import Order, perform
 
@@ -232,12 +233,12 @@ def _serve(connection: Any, threads: int) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         raise _Ended
 
-    signal.signal(signal.SIGTERM, end)
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
-    import torch
+    import torch  # takes seconds, in which SIGTERM simply ends the process
 
     torch.set_num_threads(threads)
     with contextlib.suppress(_Ended, EOFError, OSError):
+        signal.signal(signal.SIGTERM, end)
         while (order := connection.recv()) is not None:
             with logged(order.log), _told(connection, order):
                 event = _done(order)
@@ -274,8 +275,9 @@ def logged(path: Path) -> Iterator[None]:
     try:
         os.dup2(target, 1)
         os.dup2(target, 2)
-        progress.console.print(f"=== {time.strftime('%Y-%m-%d %H:%M:%S')} process {os.getpid()}", markup=False)
-        yield
+        with tolerant_streams():  # the log's disk may be full
+            progress.console.print(f"=== {time.strftime('%Y-%m-%d %H:%M:%S')} process {os.getpid()}", markup=False)
+            yield
     finally:
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError, ValueError):
