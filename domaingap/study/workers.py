@@ -130,6 +130,8 @@ class _Sweep:
 
     def work(self, orders: Sequence[Order], scoring: bool = False) -> None:
         """Have orders done, each after those that it needs."""
+        if not orders:
+            return
         waiting, under_way, done = {order.key: order for order in orders}, dict[str, Order](), set[str]()
         display = Display(orders, len(self.runs), self.launcher.slots)
         with display:

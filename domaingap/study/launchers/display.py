@@ -61,7 +61,7 @@ class Display:
         left = sum(self._steps.values()) - done
         if done <= 0 or left <= 0:
             return ""
-        return f"; about {left / done * (time.monotonic() - self._began) / 60:.0f} min left"
+        return f"; about {max(1, round(left / done * (time.monotonic() - self._began) / 60))} min left"
 
     def show(self, under_way: Iterable[Order], finished: int, failed: int) -> None:
         """Draw it, or print a line where it is time to."""
