@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from domaingap.archives import read_arrays
-from domaingap.data.faces import FaceDataset
 from domaingap.errors import UserError
 from domaingap.hashing import write_archive
 from domaingap.metrics import METRICS, Normalizer, normalized_mean_error, normalizer_length
 from domaingap.statistics import ClusterBootstrap
+
+if TYPE_CHECKING:
+    # Reports read predictions without the data's libraries.
+    from domaingap.data.faces import FaceDataset
 
 KINDS: dict[str, tuple[str, tuple[int, ...]]] = {
     "names": ("U", ()), "photographs": ("U", ()), "prediction": ("f", (68, 2)), "truth": ("f", (68, 2)),

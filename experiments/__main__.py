@@ -226,13 +226,16 @@ def build_parser() -> argparse.ArgumentParser:
     )
     report.add_argument(
         "--style",
-        choices=("gap", "strategies", "pairs", "adapters", "runs", "original_study"),
+        choices=("gap", "strategies", "curves", "saved", "pairs", "adapters", "runs", "original_study"),
         default="gap",
-        help="which tables: strategies by budgets, differences in pairs, label adapters, all runs, gap for all of these "
-        "(in csv for all runs), or the original study's beside the published one (gap)",
+        help="which tables: strategies by budgets, curves over n_real, α and n_synthetic (a row a point), real images "
+        "saved, differences in pairs, label adapters, all runs, gap for all of these (in csv for all runs), or the original "
+        "study's beside the published one (gap)",
     )
     report.add_argument(
-        "--on", default="common", help="the faces that strategies and pairs are about (common, or the test set there is)"
+        "--on",
+        default="common",
+        help="the faces that strategies, curves, saved images and pairs are about (common, or the test set there is)",
     )
     report.add_argument("--out", type=expand, help="write it to this file instead")
 

@@ -16,7 +16,17 @@ import numpy as np
 
 from domaingap.errors import UserError
 from domaingap.hashing import content_key, flat
-from domaingap.statistics import Interval, cluster_bootstrap, holm, paired_t_test, t_interval
+from domaingap.statistics import (
+    Interval,
+    cluster_bootstrap,
+    holm,
+    paired_t_test,
+    probability_of_improvement,
+    sign_flip_test,
+    superiority,
+    t_interval,
+)
+from domaingap.study.by_face import ByFace
 from domaingap.study.recipe import Recipe
 from domaingap.study.record import RunRecord, by_seed, set_key
 
@@ -190,6 +200,15 @@ def picked_alphas(groups: Sequence[Group]) -> list[Group]:
     return result
 
 
+def compared_groups(records: Sequence[RunRecord], strategies: Strategies) -> list[Group]:
+    """The groups that are compared with others: of several α the runs that validation picked, and not each α. The best of
+    several on a test set isn't a result."""
+    groups = grouped(records, strategies)
+    for best in picked_alphas(groups):
+        groups = [*(group for group in groups if group not in best.picked_from), best]
+    return groups
+
+
 def figures(groups: Sequence[Group], picked: Sequence[Group], on: str, metric: str = "nme") -> dict[Group, Cell]:
     """A cell for each group.
 
@@ -219,12 +238,20 @@ class Family:
     name: str
 
 
-def families(groups: Sequence[Group]) -> list[Family]:
+def families(groups: Sequence[Group], free: str = "") -> list[Family]:
     """The groups by what comparable runs share; every group is in one family at least.
 
     Groups without synthetic data belong to every family of their setting that has a strategy at their budget, or to all
     of them where none has.
+
+    Args:
+        groups: in the order of tables.
+        free: a setting of the synthetic faces that may differ within a family, as along a curve over it.
     """
+
+    def faces_of(run: RunRecord) -> dict[str, Any]:
+        return {key: value for key, value in (run.synthetic_setting or {}).items() if key != free}
+
     by_setting: dict[str, list[Group]] = {}
     for group in groups:
         by_setting.setdefault(content_key(group.first.setting), []).append(group)
@@ -233,7 +260,7 @@ def families(groups: Sequence[Group]) -> list[Family]:
         by_faces: dict[str, list[Group]] = {}
         for group in here:
             if group.first.synthetic_setting is not None:
-                by_faces.setdefault(content_key(group.first.synthetic_setting), []).append(group)
+                by_faces.setdefault(content_key(faces_of(group.first)), []).append(group)
         kinds = sorted(by_faces.values(), key=lambda of: (-len(of), of[0].first.source))
         covered = {group.budget for of in kinds for group in of}
         for of in kinds:
@@ -244,7 +271,7 @@ def families(groups: Sequence[Group]) -> list[Family]:
     owners = [next((group.first for group in of if group.first.source), of[0].first) for of in found]
     networks = [_network(run) for run in owners]
     settings = told_apart([run.setting for run in owners], networks)
-    faces = told_apart([run.synthetic_setting or {} for run in owners], [(content_key(r.setting), r.source) for r in owners])
+    faces = told_apart([faces_of(run) for run in owners], [(content_key(r.setting), r.source) for r in owners])
     parts = zip(found, owners, networks, settings, faces, strict=True)
     return [
         Family(of, run.source, f"{net}{own}" + (f", {run.source}{more}" if run.source else ""))
@@ -310,12 +337,14 @@ class Difference:
     Attributes:
         seeds: that both have.
         interval: mean with its 95% interval: over seeds, or of a single seed over photographs in pairs.
-        p: two-sided p-value of no difference; None of a single seed.
+        p: two-sided p-value of no difference by Student's t; None of a single seed.
+        p_flip: by the exact sign-flip test.
     """
 
     seeds: tuple[int, ...]
     interval: Interval
     p: float | None
+    p_flip: float | None = None
 
     @property
     def verdict(self) -> Verdict:
@@ -331,7 +360,11 @@ class Comparison:
         baseline: what it is compared with.
         difference: the strategy minus the baseline.
         lengths: of a strategy that trains further: what its baseline was chosen from.
-        p_holm: corrected for all comparisons of the family.
+        p_holm: Student's p, corrected for all comparisons of the family.
+        better_run: probability that a run of the strategy has the lower NME, over all pairs of a run of each with the
+            seeds that both have.
+        better_face: probability that it has the lower NME on a face, over the same pairs and all faces, with its interval
+            over seeds and photographs; None without predictions.
     """
 
     group: Group
@@ -339,6 +372,8 @@ class Comparison:
     difference: Difference
     lengths: Lengths | None
     p_holm: float | None = None
+    better_run: float = float("nan")
+    better_face: Interval | None = None
 
     @property
     def corrected(self) -> bool:
@@ -346,43 +381,89 @@ class Comparison:
         return self.p_holm is not None and self.p_holm < 0.05
 
 
-def difference(a: Group, b: Group, on: str) -> Difference | None:
+def difference(a: Group, b: Group, on: str, by_face: ByFace | None = None) -> Difference | None:
     """NME of ``a`` minus that of ``b`` on a set of faces; None without a shared seed that both have a value of.
 
+    Args:
+        a: the one.
+        b: the other.
+        on: the set of faces.
+        by_face: reads the predictions of a single shared seed; it keeps their problems, and the answer is None.
+
     Raises:
-        UserError: of a single shared seed, whose predictions can't be read.
+        UserError: without ``by_face``: predictions that can't be read, or are of other faces.
     """
     left, right = a.values(on), b.values(on)
     seeds = tuple(sorted(left.keys() & right.keys()))
     if not seeds:
         return None
     if len(seeds) > 1:
-        return Difference(seeds, *paired_t_test([left[seed] for seed in seeds], [right[seed] for seed in seeds]))
-    from domaingap.predictions import load_predictions
-
-    files = [by_seed(group.runs)[seeds[0]].folder / "predictions.npz" for group in (a, b)]
-    one, other = (load_predictions(file).get(on) for file in files)
-    if one is None or other is None or not np.array_equal(one.names, other.names):
+        pairs = [left[seed] for seed in seeds], [right[seed] for seed in seeds]
+        return Difference(seeds, *paired_t_test(*pairs), sign_flip_test(*pairs))
+    reader = by_face or ByFace(on)
+    found = reader.together([by_seed(group.runs)[seeds[0]] for group in (a, b)])
+    if found is None:
+        if by_face is None:
+            raise UserError(reader.said()[0])
         return None
-    return Difference(seeds, cluster_bootstrap(one.nme() - other.nme(), one.photographs), None)
+    return Difference(seeds, cluster_bootstrap(found.nme[0] - found.nme[1], found.photographs), None)
 
 
-def comparisons(groups: Sequence[Group], on: str, strategies: Strategies) -> tuple[list[Comparison], list[str]]:
-    """Every strategy of a family beside the floor, and beside the ceiling at its budget; and what couldn't be compared."""
+def _better(a: Group, b: Group, seeds: Sequence[int], on: str, by_face: ByFace) -> tuple[float, Interval | None]:
+    """See :attr:`Comparison.better_run` and :attr:`Comparison.better_face`."""
+    runs = [by_seed(group.runs)[seed] for group in (a, b) for seed in seeds]
+    values = np.array([group.values(on)[seed] for group in (a, b) for seed in seeds])
+    n = len(seeds)
+    of_runs = float(superiority(values[:n], values[n:]))
+    found = by_face.together(runs)
+    if found is None:
+        return of_runs, None
+    return of_runs, probability_of_improvement(found.nme[:n], found.nme[n:], found.photographs)
+
+
+def comparisons(
+    groups: Sequence[Group], on: str, strategies: Strategies, by_face: ByFace | None = None
+) -> tuple[list[Comparison], list[str]]:
+    """Every strategy of a family beside the floor, and beside the ceiling at its budget; and what couldn't be compared.
+
+    Args:
+        groups: of a family.
+        on: the set of faces.
+        strategies: floor and ceiling.
+        by_face: reads predictions; one for several calls reads each file once.
+    """
+    by_face = by_face or ByFace(on)
     found: list[Comparison] = []
-    problems: list[str] = []
+    unread = 0
     for group in groups:
         for baseline, lengths in _baselines(group, groups, strategies):
-            try:
-                compared = difference(group, baseline, on)
-            except UserError as error:
-                problems.append(str(error))
-                continue
+            compared = difference(group, baseline, on, by_face)
             if compared is not None:
-                found.append(Comparison(group, baseline, compared, lengths))
+                better = _better(group, baseline, compared.seeds, on, by_face)
+                found.append(Comparison(group, baseline, compared, lengths, None, *better))
+            else:
+                unread += bool(group.values(on).keys() & baseline.values(on).keys())
     corrected = iter(holm([c.difference.p for c in found if c.difference.p is not None]))
     found = [replace(c, p_holm=next(corrected)) if c.difference.p is not None else c for c in found]
-    return found, list(dict.fromkeys(problems))
+    without = sum(c.better_face is None for c in found)
+    problems = (
+        [f"{unread} comparison{'s' if unread > 1 else ''} of a single seed left out: no predictions."] if unread else []
+    )
+    problems += [f"{without} row{'s' if without > 1 else ''} without P(better) by face: no predictions."] if without else []
+    return found, [*problems, *by_face.said()] if problems else []
+
+
+def ceilings(group: Group, groups: Sequence[Group], strategies: Strategies) -> dict[int, tuple[Group, Lengths | None]]:
+    """Real data alone at every known budget, each the baseline that a strategy's group would have there; where several runs
+    of other settings would do, those with the most seeds."""
+    others = [other for other in groups if group.first.comparable_with(other.first)]
+    budgets = {other.budget for other in others if other.first.recipe == strategies.ceiling and not other.budget.unknown}
+    found: dict[int, tuple[Group, Lengths | None]] = {}
+    for budget in sorted(budgets):
+        at_budget = list(_at_budget(group, budget, others, strategies))
+        if at_budget:
+            found[budget.n] = max(at_budget, key=lambda pair: len(pair[0].runs))
+    return found
 
 
 def _baselines(group: Group, groups: Sequence[Group], strategies: Strategies) -> Iterator[tuple[Group, Lengths | None]]:
@@ -398,7 +479,17 @@ def _baselines(group: Group, groups: Sequence[Group], strategies: Strategies) ->
                 yield other, None
     if run.recipe in (strategies.floor, strategies.ceiling):
         return
-    own = (strategies.ceiling, group.budget, run.selection)
+    yield from _at_budget(group, group.budget, others, strategies)
+
+
+def _at_budget(
+    group: Group, budget: Budget, others: Sequence[Group], strategies: Strategies
+) -> Iterator[tuple[Group, Lengths | None]]:
+    """The ceiling at a budget as a strategy's baseline, among groups that are comparable with it."""
+    run = group.first
+    # Without real images the synthetic network is picked on synthetic ones, and real data alone on none beyond its own.
+    rule = "budget" if run.selection == "source_val" else run.selection
+    own = (strategies.ceiling, budget, rule)
     at_budget = [other for other in others if (other.first.recipe, other.budget, other.first.selection) == own]
     shorter = [other for other in at_budget if other.first.scratch_steps == run.scratch_steps]
     if not group.longer:

@@ -8,6 +8,8 @@ from typing import Any, get_args, get_type_hints
 
 from domaingap.config import AdapterConfig
 from domaingap.provenance import licence_line
+from domaingap.statistics import least_sign_flip_p
+from domaingap.study.by_face import ByFace
 from domaingap.study.compare import (
     Budget,
     Cell,
@@ -16,6 +18,7 @@ from domaingap.study.compare import (
     Group,
     Strategies,
     Verdict,
+    compared_groups,
     comparisons,
     families,
     figures,
@@ -23,6 +26,7 @@ from domaingap.study.compare import (
     labels,
     picked_alphas,
 )
+from domaingap.study.curves import lines
 from domaingap.study.record import AdapterRecord, RunRecord, SetRecord, set_key
 from domaingap.study.tables import Column, Table, format_metric, interval_column, metric, number, number_column
 
@@ -31,11 +35,15 @@ RULES = (
     "steps: optimiser steps behind the answering network / of all stages of the run.",
 )
 
+HEADLINE = 6
+"""Seeds that a headline needs: the fewest whose exact sign-flip p can go below 0.05."""
+
 MORE = (("FR@8 %", "fr@8"), ("AUC@8", "auc@8"), ("NME without jaw", "nme_no_jaw"))
 """Metrics beside NME in a run's own table."""
 
 
-def _s(count: int) -> str:
+def plural(count: int) -> str:
+    """The s of so many."""
     return "s" if count != 1 else ""
 
 
@@ -112,16 +120,9 @@ def strategies_tables(records: Sequence[RunRecord], on: str, strategies: Strateg
 
 def _strategies_table(family: Family, cells: Mapping[Group, Cell], on: str, strategies: Strategies) -> Table:
     # A line holds groups that differ in their budget alone; two at one budget are two lines, whatever they are called.
-    lines: list[dict[Budget, Group]] = []
-    for group in family.groups:
-        if not cells[group].by_seed:
-            continue
-        alike = [line for line in lines if _line_key(next(iter(line.values()))) == _line_key(group)]
-        free = next((line for line in alike if group.budget not in line), None)
-        if free is None:
-            lines.append(free := {})
-        free[group.budget] = group
-    firsts = [next(iter(line.values())) for line in lines]
+    valued = [group for group in family.groups if cells[group].by_seed]
+    found: list[dict[Budget, Group]] = lines(valued, "n_real", lambda group: group.budget)
+    firsts = [next(iter(line.values())) for line in found]
     names = labels(firsts, lambda g: (g.first.source, g.first.steps_answering, g.first.steps_total, g.first.selection))
 
     def order(line: dict[Budget, Group]) -> tuple[Any, ...]:
@@ -129,9 +130,9 @@ def _strategies_table(family: Family, cells: Mapping[Group, Cell], on: str, stra
         run, alpha = group.first, (bool(group.picked_from), group.first.alpha or 0)
         return (strategies.rank(run.recipe), run.source, *alpha, run.steps_answering, run.steps_total, run.selection)
 
-    budgets = sorted({budget for line in lines for budget in line})
+    budgets = sorted({budget for line in found for budget in line})
     rows = []
-    for line in sorted(lines, key=order):
+    for line in sorted(found, key=order):
         group = next(iter(line.values()))
         run = group.first
         seeds = sorted({len(cells[g].by_seed) for g in line.values()})
@@ -145,27 +146,22 @@ def _strategies_table(family: Family, cells: Mapping[Group, Cell], on: str, stra
         *(interval_column(f"{budget} real", metric("nme"), none="") for budget in budgets),
     ]  # fmt: skip
     notes = [
-        *_notes([run for g in family.groups if not g.picked_from for run in g.runs], [] if on == "val" else [on], RULES)
+        *score_notes([run for g in family.groups if not g.picked_from for run in g.runs], [] if on == "val" else [on], RULES)
     ]
-    notes += _left_out(family.groups, on, cells)
+    notes += left_out_notes(family.groups, on, cells)
     for group in family.groups:
         if group.picked_from:
             counts = Counter(f"{run.alpha:g}" for run in group.runs)
             chosen = ", ".join(f"{alpha} for {count}" for alpha, count in sorted(counts.items()))
             notes.append(f"α by val, {group.budget} real: for each seed the α with the lowest validation NME ({chosen}).")
-            notes += _left_out(group.picked_from, "val") if on != "val" else []
+            notes += left_out_notes(group.picked_from, "val") if on != "val" else []
     return Table(f"NME % on {on}, {family.name}", columns, rows, notes)
 
 
-def _line_key(group: Group) -> tuple[Any, ...]:
-    settings = {key: value for key, value in group.settings.items() if key != "n_real"}
-    return (group.first.recipe, bool(group.picked_from), settings)
-
-
-def _left_out(groups: Sequence[Group], on: str, cells: Mapping[Group, Cell] | None = None) -> list[str]:
+def left_out_notes(groups: Sequence[Group], on: str, cells: Mapping[Group, Cell] | None = None) -> list[str]:
     """What figures are without, where runs have no value."""
     count = sum(len(group.runs) - len(group.values(on)) for group in groups if not group.picked_from)
-    notes = [f"{count} run{_s(count)} without {on} NME left out."] if count else []
+    notes = [f"{count} run{plural(count)} without {on} NME left out."] if count else []
     if any(group.values(on) and not cell.by_seed for group, cell in (cells or {}).items() if group in groups):
         notes.append(
             f"an α that was scored on {on} for some seeds only, as validation picked it there, has no figure of its own."
@@ -173,19 +169,17 @@ def _left_out(groups: Sequence[Group], on: str, cells: Mapping[Group, Cell] | No
     return notes
 
 
-def pairs_tables(records: Sequence[RunRecord], on: str, strategies: Strategies) -> list[Table]:
+def pairs_tables(
+    records: Sequence[RunRecord], on: str, strategies: Strategies, by_face: ByFace | None = None
+) -> list[Table]:
     """Differences in pairs: every strategy against synthetic data alone, and against real data alone at the same budget;
     a table, and a family of comparisons for Holm's correction, for each family."""
-    groups = grouped(records, strategies)
-    for best in picked_alphas(groups):
-        # The α that validation picked is compared, not each: the best of several on a test set isn't a result.
-        groups = [*(group for group in groups if group not in best.picked_from), best]
-    found = families(groups)
+    found = families(compared_groups(records, strategies))
     tables = []
     for family in found:
-        compared, problems = comparisons(family.groups, on, strategies)
+        compared, problems = comparisons(family.groups, on, strategies, by_face)
         title = f"Differences in pairs, NME % on {on}" + (f", {family.name}" if len(found) > 1 else "")
-        notes = [*_left_out(family.groups, on), *problems]
+        notes = [*left_out_notes(family.groups, on), *problems]
         if compared or problems:
             tables.append(_pairs_table(title, compared, notes, strategies))
     return tables
@@ -203,21 +197,30 @@ def _pairs_table(title: str, compared: Sequence[Comparison], left_out: Sequence[
 
     rows = [
         [names[c.group], c.group.first.source or c.baseline.first.source, against(c), c.group.budget,
-         c.group.first.selection, len(c.difference.seeds), c.difference.interval, c.difference.p, c.p_holm, verdict(c)]
+         c.group.first.selection, len(c.difference.seeds), c.difference.interval, c.difference.p, c.difference.p_flip,
+         c.p_holm, verdict(c), c.better_run, c.better_face]
         for c in compared
     ]  # fmt: skip
     columns = [
         Column("strategy"), Column("synthetic"), Column("against"), number_column("real images"), Column("picked by"),
-        number_column("seeds"), interval_column("difference in NME", number(2, sign=True)), number_column("p", number(4)),
-        number_column("p, Holm", number(3)), Column("verdict"),
+        number_column("seeds"), interval_column("difference in NME", number(2, sign=True)), p_column("p, t", 4),
+        p_column("p, sign flip", 4), p_column("p, Holm", 3), Column("verdict"), number_column("P(better) by run", number(2)),
+        interval_column("P(better) by face", number(2)),
     ]  # fmt: skip
-    tested = sum(c.difference.p is not None for c in compared)
+    tested = [len(c.difference.seeds) for c in compared if c.difference.p is not None]
+    compared_with = f"{len(tested)} comparison{plural(len(tested))}"
+    least = "".join(f", {least_sign_flip_p(n):.4g} of {n}" for n in sorted(set(tested)))
     notes = [
         "difference: strategy minus what it is compared with, on the same images and seeds; below zero it is better.",
         "[ ]: 95% interval over seeds (Student's t on paired differences); of a single seed over images (photographs "
         "resampled in pairs), without a p-value.",
-        f"p, Holm: corrected for the {tested} comparisons of this table. verdict: better or worse where the corrected "
-        "p lies below 0.05; uncorrected where only the interval excludes zero; open otherwise.",
+        f"p, t: Student's, on the same differences. p, Holm: it, corrected for the {compared_with} of this table. "
+        "verdict: better or worse where the corrected p lies below 0.05; uncorrected where only the interval excludes zero; "
+        "open otherwise.",
+        f"p, sign flip: exact, over all flips of the differences' signs; of n seeds never below 2/2^n{least}.",
+        "P(better): probability that the strategy has the lower NME, ties by half (Agarwal et al., 2021); by run, over all "
+        "pairs of a run of each; by face, over these pairs and all faces, with a 95% bootstrap over seeds and photographs, "
+        "which is too narrow with few seeds.",
     ]
     longer = {c.group.first.recipe: c.lengths for c in sorted(compared, key=lambda c: c.lengths == "shorter") if c.lengths}
     for recipe, lengths in longer.items():
@@ -229,9 +232,23 @@ def _pairs_table(title: str, compared: Sequence[Comparison], left_out: Sequence[
             notes.append(
                 f"{strategies.ceiling} at {recipe}'s number of steps isn't among these runs: its rows favour {recipe}."
             )
-    few = min((len(c.difference.seeds) for c in compared), default=5)
-    notes += [f"{few} seed{_s(few)} in some rows: a headline needs five."] if few < 5 else []
+    notes += headline_note(min((len(c.difference.seeds) for c in compared), default=HEADLINE))
     return Table(title, columns, rows, [*notes, *left_out])
+
+
+def p_column(header: str, digits: int) -> Column:
+    """A column of p-values; CSV has all their digits beside."""
+    return Column(header, number(digits), right=True, raw={"value": lambda p: p})
+
+
+def headline_note(fewest: int) -> list[str]:
+    """That a headline needs more seeds, where some rows have fewer."""
+    if fewest >= HEADLINE:
+        return []
+    return [
+        f"{fewest} seed{plural(fewest)} in some rows: a headline needs six, since the exact sign-flip p of five can't "
+        f"go below {least_sign_flip_p(HEADLINE - 1):.4f}."
+    ]
 
 
 def adapters_tables(records: Sequence[RunRecord], strategies: Strategies) -> list[Table]:
@@ -322,9 +339,9 @@ def runs_table(records: Sequence[RunRecord], strategies: Strategies) -> Table:
         columns += [number_column(f"{sets[0].capitalize()} FR@8 %", metric("fr@8")), number_column("AUC@8", metric("auc@8"))]
     rule = "real images: trained on + used to pick a checkpoint or an adapter."
     notes = [
-        *_notes(records, sets, [rule]),
+        *score_notes(records, sets, [rule]),
         _licences_note(records),
-        *(note for on, of in zip(["val", *sets], values, strict=True) for note in _left_out(groups, on, of)),
+        *(note for on, of in zip(["val", *sets], values, strict=True) for note in left_out_notes(groups, on, of)),
     ]
     return Table("All runs", columns, rows, notes)
 
@@ -340,7 +357,8 @@ def _licences_note(records: Sequence[RunRecord]) -> str:
     return f"licences of all data seen: {', '.join(named)}; {counts} (licences in each result.json)."
 
 
-def _notes(records: Sequence[RunRecord], sets: Sequence[str], rules: Sequence[str]) -> list[str]:
+def score_notes(records: Sequence[RunRecord], sets: Sequence[str], rules: Sequence[str]) -> list[str]:
+    """What figures are of: ``rules``, the unit, the intervals, and the faces of each set."""
     notes = [
         *rules,
         "NME in % of the outer eye corners' distance, in image pixels.",

@@ -10,7 +10,9 @@ from domaingap.errors import UserError, trouble
 from domaingap.hashing import write_atomically
 from domaingap.paths import check_file
 from domaingap.progress import console
+from domaingap.study.by_face import ByFace
 from domaingap.study.compare import Strategies
+from domaingap.study.curve_tables import curves_tables, saved_tables, wide_curves_tables
 from domaingap.study.original_study import original_study_table
 from domaingap.study.record import RunRecord, read_records
 from domaingap.study.report_tables import (
@@ -23,10 +25,12 @@ from domaingap.study.report_tables import (
 from domaingap.study.tables import Format, Table, print_tables, render
 from experiments.recipes import RECIPES
 
-Style = Literal["gap", "strategies", "pairs", "adapters", "runs", "original_study"]
+Style = Literal["gap", "strategies", "curves", "saved", "pairs", "adapters", "runs", "original_study"]
 STRATEGIES = Strategies.of(RECIPES)
-GAP: tuple[Style, ...] = ("strategies", "pairs", "adapters", "runs")
+GAP: tuple[Style, ...] = ("strategies", "curves", "saved", "pairs", "adapters", "runs")
 NOTHING = {
+    "curves": "no runs here differ in n_real, alpha or n_synthetic alone",
+    "saved": "no strategy here beside a real_only with two numbers of real images (configs/sweeps/n_real.yaml has them)",
     "pairs": "no two runs here can be compared (a strategy, and real_only or synthetic_only with the same seeds)",
     "adapters": "no run here has a label adapter",
 }
@@ -38,9 +42,10 @@ def report(runs_dir: Path, format: Format, style: Style, out: Path | None, on: s
     Args:
         runs_dir: folder of runs.
         format: how; csv holds a single table, for ``gap`` that of all runs.
-        style: which tables; ``gap`` is all but the original study's.
+        style: which tables; ``gap`` is all but the original study's, with the curves over real images as the table of
+            strategies and the other curves a line each, where ``curves`` has every curve in long form.
         out: the file to write instead.
-        on: the faces whose NME the tables of strategies and of pairs are about.
+        on: the faces whose NME the tables are about, but for those of adapters and of all runs.
     """
     if out is not None:
         check_file(out, "--out")
@@ -51,7 +56,8 @@ def report(runs_dir: Path, format: Format, style: Style, out: Path | None, on: s
     wanted = ("runs",) if style == "gap" and format == "csv" else GAP if style == "gap" else (style,)
     if style not in ("runs", "original_study"):
         on = _scored(found.records, on)
-    tables = [table for name in wanted for table in _tables(found.records, name, on)]
+    by_face = ByFace(on)
+    tables = [table for name in wanted for table in _tables(found.records, name, on, by_face, wide=style == "gap")]
     if not tables:
         raise UserError(f"{runs_dir}: nothing to print for --style {style}: {NOTHING[style]}")
     if format == "table" and out is None:
@@ -68,11 +74,15 @@ def report(runs_dir: Path, format: Format, style: Style, out: Path | None, on: s
     console.print(f"{sum(len(table.rows) for table in tables)} rows written to {out}", markup=False)
 
 
-def _tables(records: Sequence[RunRecord], style: Style, on: str) -> list[Table]:
+def _tables(records: Sequence[RunRecord], style: Style, on: str, by_face: ByFace, wide: bool) -> list[Table]:
     if style == "strategies":
         return strategies_tables(records, on, STRATEGIES)
+    if style == "curves":
+        return (wide_curves_tables if wide else curves_tables)(records, on, STRATEGIES)
+    if style == "saved":
+        return saved_tables(records, on, STRATEGIES, by_face)
     if style == "pairs":
-        return pairs_tables(records, on, STRATEGIES)
+        return pairs_tables(records, on, STRATEGIES, by_face)
     if style == "adapters":
         return adapters_tables(records, STRATEGIES)
     return [runs_table(records, STRATEGIES) if style == "runs" else original_study_table(records, STRATEGIES)]

@@ -104,9 +104,12 @@ def test_baselines_are_floor_and_ceiling_at_the_same_budget_rule_and_steps() -> 
         for n, rule, steps in ((9, "budget", 4), (9, "real_val", 4), (5, "budget", 4), (9, "budget", 8))
     ]
     groups = grouped([mine, *floors, *ceilings])
-    # A single seed's difference needs predictions, which these haven't; that is said, once for each file.
+    # A single seed's difference needs predictions, which these haven't; that is counted, and said once for each file.
     found, problems = comparisons(groups, "common")
-    assert not found and len(problems) == 1 and "predictions.npz: no such file" in problems[0]
+    assert not found and problems[0] == "5 comparisons of a single seed left out: no predictions."
+    assert len(problems) == 2 and "predictions.npz: no such file" in problems[1]
+    with pytest.raises(UserError, match="no such file"):
+        difference(groups[0], groups[1], "common")
     pairs = seeds("label_adaptation", [5.0, 5.1], selection="budget")
     pairs += [replace(run, seed=seed, key=f"{run.key}{seed}") for run in floors + ceilings for seed in (0, 1)]
     (family,) = families(grouped(pairs))
