@@ -275,6 +275,8 @@ def fit_stage(
         return _read_done(done, validation)
     model.fit_seed, model.total_steps = seed, fit.steps
     seen = seen if seen is not None else dict.fromkeys([*validation, "last"], train.seen().trained(fit.steps))
+    if (ended := _ended(folder, model, fit, validation, on_point)) is not None:
+        return _finish(folder, model, ended, seen)
     keeper = _Keeper(folder, fit.monitor, on_point, seen)
     progress = _Progress(title, fit.steps, keeper)
     callbacks: list[Callback] = [keeper]
@@ -334,11 +336,32 @@ def fit_stage(
             raise
         finally:
             progress.stop()
+    return _finish(folder, model, FitResult(keeper.history, keeper.best, round(keeper.seconds, 1)), seen)
+
+
+def _finish(folder: Path, model: LandmarkRegressor, result: FitResult, seen: Mapping[str, Seen]) -> FitResult:
+    """Leave the last weights and what became of the stage."""
     save_network(model, folder / "last.ckpt", seen=seen["last"])
-    result = FitResult(keeper.history, keeper.best, round(keeper.seconds, 1))
-    write_json(done, asdict(result))
-    resume.unlink(missing_ok=True)
+    write_json(folder / "done.json", asdict(result))
+    (folder / "resume.ckpt").unlink(missing_ok=True)
     return result
+
+
+def _ended(
+    folder: Path, model: LandmarkRegressor, fit: FitConfig, validation: Iterable[str], on_point: OnPoint | None
+) -> FitResult | None:
+    """What a call that was killed after its last step had to leave; gives the model its weights, the averaged ones where
+    ``fit.ema`` is on. (Lightning, told to go on from there, ends at once with the others.) None where steps are left."""
+    resume = folder / "resume.ckpt"
+    if not resume.is_file() or _first_step(resume, fit, validation) < fit.steps:
+        return None
+    content = read_checkpoint(resume)
+    result = _checked(content["callbacks"]["_Keeper"], validation)
+    model.load_state_dict(content["state_dict"])
+    if on_point is not None:
+        for point in result.history:
+            on_point(point)
+    return replace(result, seconds=round(result.seconds, 1))
 
 
 def _set_damaged_aside(folder: Path, fit: FitConfig, validation: Iterable[str]) -> None:

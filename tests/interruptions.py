@@ -52,9 +52,7 @@ GRIDS: dict[str, list[dict[str, Any]]] = {
         {"recipe": ["mixing", "fine_tuning"], "seed": [0], "n_real": [9], "alpha": [0.25, 0.75], "fit.steps": [14]}
         | {"finetune.steps": [8], "real.n_val": [6]},
     ],
-    "tiny": [
-        {"recipe": ["fine_tuning"], "seed": [0], "n_real": [9], "fit.steps": [6], "finetune.steps": [6], "real.n_val": [6]}
-    ],
+    "tiny": [{"recipe": ["label_adaptation"], "seed": [0], "n_real": [9], "fit.steps": [6], "real.n_val": [6]}],
 }
 """Sweeps whose runs share stages, about 30 seconds on one core; and two for the tests."""
 OPTIONS = [
