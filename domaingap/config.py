@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from domaingap.errors import SettingError
 from domaingap.hashing import plain
 from domaingap.limits import Checked, checked_text, limited
 from domaingap.losses import LOSSES
@@ -14,7 +15,7 @@ from domaingap.sources import source
 Selection = Literal["real_val", "budget", "source_val"]
 Precision = Literal["32", "bf16"]
 
-PLACE = {"determines": "nothing"}
+PLACE: dict[str, Any] = {"determines": "nothing"}
 """Marks a setting that changes no figure: where files lie, what is tracked, whether tests are scored now or later."""
 BY_CONTENT = {"determines": "by content"}
 """Marks a path whose file or folder determines figures by its content, wherever it lies."""
@@ -213,7 +214,7 @@ class FitConfig(Checked):
     Args:
         steps: optimiser steps.
         epochs: length in passes over the training images instead (takes the place of steps).
-        batch_size: faces per step.
+        batch_size: faces per step, over all processes.
         optimizer: adamw with a one-cycle schedule and averaged weights is recommended; adam is the original study's.
         lr: (peak) learning rate.
         weight_decay: decoupled for adamw.
@@ -224,6 +225,9 @@ class FitConfig(Checked):
         monitor: what picks the checkpoint on the selection rule's faces.
         precision: auto takes bf16 where the processor computes in it, 32 otherwise.
         num_workers: loader processes; auto takes none without a GPU (training fills the cores) and several beside one.
+        devices: processes on a machine that train one network together, on a GPU each where there are any; each takes its
+            share of every step's faces.
+        nodes: machines that train one network together; srun or torchrun starts the command once on each of them.
     """
 
     section = "fit"
@@ -240,6 +244,30 @@ class FitConfig(Checked):
     monitor: Literal["nme", "loss"] = "nme"
     precision: Literal["auto", "32", "bf16"] = "auto"
     num_workers: int | Literal["auto"] = limited("auto", 0, 256)
+    # Where the processes are determines nothing; how many there are is in values().
+    devices: int = limited(1, 1, 64, **PLACE)
+    nodes: int = limited(1, 1, 1024, **PLACE)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.batch_size % self.processes:
+            among = f"{self.processes} processes (--fit.devices {self.devices}, --fit.nodes {self.nodes})"
+            nearest = max(1, round(self.batch_size / self.processes)) * self.processes
+            raise SettingError(
+                "fit.batch_size", f"is {self.batch_size}, which {among} can't share equally; {nearest} they can"
+            )
+
+    @property
+    def processes(self) -> int:
+        """How many train one network together."""
+        return self.devices * self.nodes
+
+    def values(self) -> dict[str, Any]:
+        """The settings as parts of identities have them: how many processes share a network, not where these are, and
+        nothing of it where one has it alone."""
+        values = asdict(self)
+        del values["devices"], values["nodes"]
+        return values if self.processes == 1 else {**values, "processes": self.processes}
 
 
 @dataclass(frozen=True)
@@ -316,6 +344,8 @@ class WandbConfig(Checked):
         entity: W&B user or team; the default of the login otherwise.
         group: runs that belong together; recipe and data by default.
         tags: comma-separated.
+        preemptible: a run of a W&B sweep that is ended by a signal is given to the sweep's next agent, one that was stopped
+            in W&B as well.
     """
 
     section = "wandb"
@@ -325,6 +355,7 @@ class WandbConfig(Checked):
     entity: str | None = checked_text(None, _in_addresses)
     group: str | None = checked_text(None, _longest)
     tags: str = checked_text("", _tags)
+    preemptible: bool = False
 
 
 @dataclass(frozen=True)
@@ -370,6 +401,8 @@ def determining(settings: Any, by_content: bool = True) -> dict[str, Any]:
     ``by_content`` keeps paths whose content determines something. Settings of generated faces are left out where faces
     are read from files.
     """
+    if isinstance(settings, FitConfig):
+        return settings.values()
     values: dict[str, Any] = {}
     for item in fields(settings):
         value, what = getattr(settings, item.name), item.metadata.get("determines")

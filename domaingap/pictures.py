@@ -126,6 +126,15 @@ def draw_prediction(dataset: FaceDataset, predictions: Predictions, i: int, capt
     return draw_face(dataset[i]["image"].numpy(), points, caption=caption)
 
 
+def read_picture(path: Path) -> NDArray[np.uint8] | None:
+    """An RGB picture [H, W, 3] that :func:`save_picture` wrote; None where it isn't there or is damaged."""
+    try:
+        with Image.open(path) as image:
+            return np.asarray(image.convert("RGB"))
+    except (OSError, ValueError, SyntaxError):
+        return None
+
+
 def save_picture(path: Path, picture: NDArray[np.uint8], option: str | None = None) -> None:
     """Write an RGB picture [H, W, 3] as PNG to a path that came from an ``option``; StorageError where it can't be
     written."""

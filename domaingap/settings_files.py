@@ -7,6 +7,7 @@ knows lines; what a word means is decided by this module.
 from __future__ import annotations
 
 import codecs
+import functools
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,8 +109,12 @@ def documents(path: Path, what: str) -> list[Document]:
     return [_Reader(str(path), what).document(node) for node in _compose(text_file(path, what), str(path))]
 
 
+@functools.lru_cache(maxsize=16)
 def settings_in(text: str, where: str, what: str) -> Document:
-    """The one document of a text that comes from ``where``; UserError as :func:`documents`, and where there are several."""
+    """The one document of a text that comes from ``where``; UserError as :func:`documents`, and where there are several.
+
+    Kept, for the hundreds of runs of a sweep that name the same file: not to be changed.
+    """
     nodes = _compose(text, where)
     if len(nodes) > 1:
         raise UserError(f"{where}:{_line(nodes[1])}: a second document; settings are one ('---' begins another)")

@@ -170,7 +170,7 @@ class StageStore:
             also: further validation sets that others are known to need of this network.
         """
         faces = train.train_set()
-        check_network(model.backbone, train.crop.n_channels, train.crop.size, fit.batch_size)
+        check_network(model.backbone, train.crop.n_channels, train.crop.size, fit.batch_size // fit.processes)
         fit = resolve(fit, len(faces), model.backbone)
         sets = {name: _set_key(module, fit.monitor) for name, module in validation.items()}
         if start is None:
@@ -187,7 +187,7 @@ class StageStore:
             "start": began_at,
             "crop": asdict(train.crop),
             "augment": asdict(train.augment),
-            "fit": {key: value for key, value in asdict(fit).items() if key not in ("num_workers", "monitor")},
+            "fit": {key: value for key, value in fit.values().items() if key not in ("num_workers", "monitor")},
             "seed": seed,
             "train": faces.fingerprint(),
         }
@@ -261,6 +261,20 @@ class StageStore:
                 for point in stage.history:
                     on_point(point)
         return stage
+
+    def history(self, key: str, sets: Mapping[str, ValidationModule], monitor: str) -> list[Point]:
+        """The rows of a network's training, as :attr:`Stage.history` has them; none where it isn't there any more.
+
+        Args:
+            key: the network's, as a run's record has it.
+            sets: the validation sets whose figures are wanted, by the names that the run has for them.
+            monitor: what picked on them.
+        """
+        entry = self.store.entry("stages/network", key)
+        known = {name: _set_key(module, monitor) for name, module in sets.items()}
+        if entry is None or not set(known.values()) <= set(entry.record["sets"]):
+            return []
+        return Stage(str(entry.record["title"]), entry, known).history
 
     def fit_adapter(
         self,

@@ -100,6 +100,10 @@ class Store:
         """The finished entry of this identity; None where there is none."""
         return self._open(self.folder(kind, identity), "")
 
+    def entry(self, kind: str, key: str) -> Entry | None:
+        """The finished entry of this key; None where there is none."""
+        return self._open(self.root / f"{kind}-{key}", "")
+
     @contextlib.contextmanager
     def lock(self, name: str, title: str = "") -> Iterator[None]:
         """Hold a lock by name; says so where another process holds it."""

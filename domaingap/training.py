@@ -8,6 +8,7 @@ import json
 import logging
 import math
 import os
+import pickle
 import signal
 import time
 import warnings
@@ -26,12 +27,14 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from domaingap import crew
 from domaingap.config import FitConfig
 from domaingap.data.faces import FaceDataset, MixedDataset
 from domaingap.data.sampler import UpTo
 from domaingap.errors import UserError
 from domaingap.hashing import write_archive, write_json
-from domaingap.launch import single_process
+from domaingap.launch import Place, lost_connection, several_processes, single_process
+from domaingap.models.batch_norm import over_processes
 from domaingap.models.regressor import LandmarkRegressor, read_checkpoint, save_network
 from domaingap.parallel import available_cores, workers
 from domaingap.predictions import Predictions
@@ -64,7 +67,7 @@ def resolve(fit: FitConfig, n_train: int, backbone: str) -> FitConfig:
     steps = fit.steps if fit.epochs is None else fit.epochs * per_epoch
     every = fit.val_every if fit.val_every is not None else _a_sixteenth(steps) if fit.epochs is None else per_epoch
     precision = fit.precision if fit.precision != "auto" else ("bf16" if gains_from_bf16(backbone) else "32")
-    workers = default_workers() if fit.num_workers == "auto" else fit.num_workers
+    workers = default_workers(fit.devices) if fit.num_workers == "auto" else fit.num_workers
     return replace(fit, steps=steps, epochs=None, val_every=min(every, steps), precision=precision, num_workers=workers)
 
 
@@ -89,9 +92,10 @@ def gains_from_bf16(backbone: str) -> bool:
     return False
 
 
-def default_workers() -> int:
-    """Loader processes: none where training itself fills the few cores there are, several beside a GPU."""
-    return min(8, available_cores() - 1) if torch.cuda.is_available() else 0
+def default_workers(processes: int = 1) -> int:
+    """Loader processes of each of a machine's processes: none where training itself fills the few cores there are, several
+    beside a GPU."""
+    return max(0, min(8, available_cores() // processes - 1)) if torch.cuda.is_available() else 0
 
 
 def train_loader(
@@ -101,15 +105,28 @@ def train_loader(
     steps_per_epoch: int | None,
     num_workers: int,
     steps: tuple[int, int] | None = None,
+    share: tuple[int, int] = (0, 1),
 ) -> DataLoader[Any]:
-    """Seeded training batches: endless, or those of steps from one on up to another; see :mod:`domaingap.data.sampler`."""
+    """Seeded training batches: endless, or those of steps from one on up to another; see :mod:`domaingap.data.sampler`.
+
+    ``share`` is (i, n): of each step's batch only the equal part of process i of n, with the same looks of the same faces.
+    """
+    assert steps is not None or share == (0, 1)
     sampler = dataset.sampler(batch_size, seed, steps_per_epoch)
-    return _loader(dataset, batch_size, num_workers, sampler=sampler if steps is None else UpTo(sampler, *steps))
+    drawn = sampler if steps is None else UpTo(sampler, *steps, *share)
+    return _loader(dataset, batch_size // share[1], num_workers, sampler=drawn)
 
 
-def eval_loader(dataset: FaceDataset, batch_size: int = 64, num_workers: int = 0) -> DataLoader[Any]:
-    """All faces once, in order."""
-    return _loader(dataset, batch_size, num_workers, shuffle=False)
+def eval_loader(
+    dataset: FaceDataset, batch_size: int = 64, num_workers: int = 0, share: tuple[int, int] = (0, 1)
+) -> DataLoader[Any]:
+    """All faces once, in order; or, of process i of n, every n-th from i on.
+
+    No face is repeated to make shares equal: sums and counts over all processes are those of one. Where there are fewer
+    faces than processes, each has them all, which leaves every mean what it is.
+    """
+    part = range(share[0], len(dataset), share[1]) if len(dataset) >= share[1] else range(len(dataset))
+    return _loader(dataset, batch_size, num_workers, sampler=part)
 
 
 def _as_is(batch: Any) -> Any:
@@ -150,6 +167,7 @@ class _Keeper(Callback):
         self.best: dict[str, Point] = {}
         self.seconds = 0.0
         self.trains = False
+        self.writes = True
         self._since = 0.0
         self._validated: dict[str, Tensor] | None = None
 
@@ -160,7 +178,7 @@ class _Keeper(Callback):
         self.history, self.best, self.seconds = state_dict["history"], state_dict["best"], state_dict["seconds"]
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        # A run that goes on shows its curves from the beginning: a tracker's run is a new one after a kill.
+        # From the beginning, also in a run that goes on: a tracker may have missed the last of it, or begin a new run.
         if self.on_point is not None:
             for point in self.history:
                 self.on_point(point)
@@ -172,7 +190,8 @@ class _Keeper(Callback):
         self._since = time.monotonic()
         assert isinstance(pl_module, LandmarkRegressor)
         # Lightning doesn't restore random state; seeding each epoch makes a continued run equal an uninterrupted one.
-        torch.manual_seed(trainer.current_epoch * 1_000_003 + pl_module.fit_seed)
+        # Of several processes each drops out other units.
+        torch.manual_seed(trainer.current_epoch * 1_000_003 + pl_module.fit_seed + trainer.global_rank * 999_999_937)
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._validated = {key: value.detach().clone() for key, value in pl_module.state_dict().items()}
@@ -187,7 +206,8 @@ class _Keeper(Callback):
         for name in pl_module.validation_names:
             if name not in self.best or point[f"{name}/{self.monitor}"] < self.best[name][f"{name}/{self.monitor}"]:
                 self.best[name] = {**point, "step": trainer.global_step}
-                save_network(pl_module, self.folder / f"best-{name}.ckpt", self._validated, self.seen[name])
+                if self.writes:
+                    save_network(pl_module, self.folder / f"best-{name}.ckpt", self._validated, self.seen[name])
         now = time.monotonic()
         self.seconds, self._since = self.seconds + now - self._since, now
         point = {"step": trainer.global_step, "seconds": round(self.seconds, 2), **point}
@@ -196,25 +216,23 @@ class _Keeper(Callback):
             self.on_point(point)
 
 
-class _Progress(Callback):
+class _Progress:
     """A bar over the stage's steps, and a line at each validation."""
 
-    def __init__(self, title: str, steps: int, keeper: _Keeper) -> None:
-        self.title, self.steps, self.keeper = title, steps, keeper
+    def __init__(self, title: str, steps: int) -> None:
+        self.title, self.steps = title, steps
         self._bar = bar()
         self._task = self._bar.add_task(context() + title, total=steps, note="")
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def begin(self) -> None:
         self._bar.start()
 
-    def on_train_batch_end(self, trainer: pl.Trainer, *args: Any, **kwargs: Any) -> None:
-        self._bar.update(self._task, completed=trainer.global_step)
+    def reach(self, step: int) -> None:
+        self._bar.update(self._task, completed=step)
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        point, texts = self.keeper.history[-1], []
-        assert isinstance(pl_module, LandmarkRegressor)
-        for name in pl_module.validation_names:
-            best = self.keeper.best[name]
+    def validated(self, point: Point, kept: Mapping[str, Point]) -> None:
+        texts = []
+        for name, best in kept.items():
             mark = "best so far" if best["step"] == point["step"] else f"best {best[f'{name}/nme']:.2f}"
             texts.append(f"{name} NME {point[f'{name}/nme']:.2f}% ({mark})")
         left = point["seconds"] / point["step"] * (self.steps - point["step"])
@@ -223,6 +241,46 @@ class _Progress(Callback):
 
     def stop(self) -> None:
         self._bar.stop()
+
+
+class _Told:
+    """What there is to say of a stage in the process that writes, said in the one that started it."""
+
+    def __init__(self, tell: crew.Tell) -> None:
+        self._tell, self._last = tell, 0.0
+
+    def begin(self) -> None:
+        self._tell("begin")
+
+    def reach(self, step: int) -> None:
+        if (now := time.monotonic()) - self._last > TOLD_EVERY_S:
+            self._last = now
+            self._tell("reach", step)
+
+    def validated(self, point: Point, kept: Mapping[str, Point]) -> None:
+        self._tell("validated", point, dict(kept))
+
+    def stop(self) -> None:
+        pass
+
+
+TOLD_EVERY_S = 0.1
+
+
+class _Watch(Callback):
+    """Says how far a stage is."""
+
+    def __init__(self, progress: _Progress | _Told, keeper: _Keeper) -> None:
+        self.progress, self.keeper = progress, keeper
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.progress.begin()
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *args: Any, **kwargs: Any) -> None:
+        self.progress.reach(trainer.global_step)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.progress.validated(self.keeper.history[-1], self.keeper.best)
 
 
 def _clock(seconds: float) -> str:
@@ -250,7 +308,10 @@ def fit_stage(
     on_point: OnPoint | None = None,
     seen: Mapping[str, Seen] | None = None,
 ) -> FitResult:
-    """Train a model, or go on where a killed call stopped.
+    """Train a model, or go on where a killed call stopped; in this process, or in ``fit.processes`` others that share it.
+
+    Several processes draw what one would draw, with the same looks, and their steps are its steps. What they end with
+    differs in last digits, and more where the network drops out units. ``model`` itself isn't trained then.
 
     Leaves in ``folder`` a Lightning checkpoint of network weights for each validation set (``best-<name>.ckpt``) and
     of the last weights (``last.ckpt``), averaged where ``fit.ema`` is on; ``resume.ckpt`` exists while it runs, and
@@ -273,48 +334,105 @@ def fit_stage(
     done = folder / "done.json"
     if done.is_file():
         return _read_done(done, validation)
-    model.fit_seed, model.total_steps = seed, fit.steps
     seen = seen if seen is not None else dict.fromkeys([*validation, "last"], train.seen().trained(fit.steps))
-    if (ended := _ended(folder, model, fit, validation, on_point)) is not None:
-        return _finish(folder, model, ended, seen)
-    keeper = _Keeper(folder, fit.monitor, on_point, seen)
-    progress = _Progress(title, fit.steps, keeper)
+    resume, first = folder / "resume.ckpt", 0
+    if resume.is_file():
+        first = _first_step(resume, fit, validation)
+        detail(f"  {title}: going on from its last checkpoint")
+    progress = _Progress(title, fit.steps)
+    try:
+        if first == fit.steps:
+            _end(folder, model, seen["last"], validation, on_point)
+        elif fit.processes == 1:
+            _train(model, train, validation, fit, seed, folder, first, seen, progress, on_point)
+        else:
+            detail(f"  {title}: {fit.processes} processes, {fit.batch_size // fit.processes} faces of each step in each")
+
+            def hear(what: str, *told: Any) -> None:
+                if what != "point":
+                    getattr(progress, what)(*told)
+                elif on_point is not None:
+                    on_point(*told)
+
+            weights = {key: value.numpy() for key, value in model.state_dict().items()}
+            job = (dict(model.hparams), weights, train, dict(validation), fit, seed, first, seen)
+            crew.train_together(pickle.dumps(job), fit, folder, hear)
+    finally:
+        progress.stop()
+    resume.unlink(missing_ok=True)
+    return _read_done(done, validation)
+
+
+def take_part(job: bytes, folder: Path, place: Place, tell: crew.Tell) -> None:
+    """Train a share of a network in a process that :func:`fit_stage` has started; ``folder`` is that of the stage."""
+    settings, weights, train, validation, fit, seed, first, seen = pickle.loads(job)
+    model = LandmarkRegressor(**{**settings, "pretrained": False})
+    model.load_state_dict({key: torch.from_numpy(value) for key, value in weights.items()})
+
+    def on_point(point: Point) -> None:
+        tell("point", point)
+
+    with over_processes(model):
+        _train(model, train, validation, fit, seed, folder, first, seen, _Told(tell), on_point, place)
+
+
+def _train(
+    model: LandmarkRegressor,
+    train: FaceDataset | MixedDataset,
+    validation: Mapping[str, FaceDataset],
+    fit: FitConfig,
+    seed: int,
+    folder: Path,
+    first: int,
+    seen: Mapping[str, Seen],
+    progress: _Progress | _Told,
+    on_point: OnPoint | None,
+    place: Place | None = None,
+) -> None:
+    """Train in this process from the ``first`` step on: alone, or a share of it at a ``place`` among several.
+
+    Of several, the first alone writes and tells of it.
+    """
+    assert fit.val_every is not None and fit.num_workers != "auto"
+    model.fit_seed, model.total_steps = seed, fit.steps
+    writes = place is None or place.rank == 0
+    share = (0, 1) if place is None else (place.rank, place.processes)
+    keeper = _Keeper(folder, fit.monitor, on_point if writes else None, seen)
+    keeper.writes = writes
     callbacks: list[Callback] = [keeper]
     if fit.ema > 0:
         callbacks.append(_averaging(fit.ema))
-    callbacks.append(progress)
+    if writes:
+        callbacks.append(_Watch(progress, keeper))
     callbacks.append(
         ModelCheckpoint(
             folder, "resume", save_top_k=1, save_on_train_epoch_end=True, every_n_epochs=1, enable_version_counter=False
         )
     )
-    resume, first = folder / "resume.ckpt", 0
-    with quiet_lightning(), single_process() as plugins:
+    resume = folder / "resume.ckpt"
+    with quiet_lightning(), _alone() if place is None else several_processes(place, fit) as options:
+        options["plugins"].append(_WholeCheckpoints())
         trainer = pl.Trainer(
             accelerator="gpu" if torch.cuda.is_available() else "cpu",
-            devices=1,
             precision="bf16-mixed" if fit.precision == "bf16" else "32-true",
             # An epoch is what lies between two validations; the last may be shorter.
             # Not max_steps: Lightning would then resume from the end of an epoch without training or validating the next.
             max_epochs=math.ceil(fit.steps / fit.val_every),
             callbacks=callbacks,
-            plugins=[*plugins, _WholeCheckpoints()],
             logger=False,
             enable_progress_bar=False,
             enable_model_summary=False,
             num_sanity_val_steps=0,
             default_root_dir=folder,
+            **options,
         )
-        if resume.is_file():
-            first = _first_step(resume, fit, validation)
-            detail(f"  {title}: going on from its last checkpoint")
         on_ctrl_c = signal.getsignal(signal.SIGINT)
         try:
             trainer.fit(
                 model,
-                train_loader(train, fit.batch_size, seed, fit.val_every, fit.num_workers, (first, fit.steps)),
-                [eval_loader(dataset) for dataset in validation.values()] or None,
-                ckpt_path=resume if resume.is_file() else None,
+                train_loader(train, fit.batch_size, seed, fit.val_every, fit.num_workers, (first, fit.steps), share),
+                [eval_loader(dataset, share=share) for dataset in validation.values()] or None,
+                ckpt_path=resume if first else None,
                 weights_only=True,
             )
         except SystemExit as exit:
@@ -331,37 +449,33 @@ def fit_stage(
                     f"a loader process ended ({str(error).splitlines()[0]}); close other programs or give "
                     "--fit.num_workers 0, then the same command goes on"
                 ) from error
-            if first and not keeper.trains:  # Lightning or PyTorch, at what they found in the checkpoint
-                raise UserError(f"{_aside(resume)}; give the same command again to train this stage anew") from error
+            if first and not keeper.trains and not (place is not None and lost_connection(error)):
+                # Lightning or PyTorch, at what they found in the checkpoint. Of several processes the first sets it aside.
+                said = _aside(resume) if writes else f"{resume}: damaged"
+                raise UserError(f"{said}; give the same command again to train this stage anew") from error
             raise
-        finally:
-            progress.stop()
-    return _finish(folder, model, FitResult(keeper.history, keeper.best, round(keeper.seconds, 1)), seen)
+        if writes:
+            save_network(model, folder / "last.ckpt", seen=seen["last"])
+            write_json(folder / "done.json", asdict(FitResult(keeper.history, keeper.best, round(keeper.seconds, 1))))
 
 
-def _finish(folder: Path, model: LandmarkRegressor, result: FitResult, seen: Mapping[str, Seen]) -> FitResult:
-    """Leave the last weights and what became of the stage."""
-    save_network(model, folder / "last.ckpt", seen=seen["last"])
-    write_json(folder / "done.json", asdict(result))
-    (folder / "resume.ckpt").unlink(missing_ok=True)
-    return result
-
-
-def _ended(
-    folder: Path, model: LandmarkRegressor, fit: FitConfig, validation: Iterable[str], on_point: OnPoint | None
-) -> FitResult | None:
-    """What a call that was killed after its last step had to leave; gives the model its weights, the averaged ones where
-    ``fit.ema`` is on. (Lightning, told to go on from there, ends at once with the others.) None where steps are left."""
-    resume = folder / "resume.ckpt"
-    if not resume.is_file() or _first_step(resume, fit, validation) < fit.steps:
-        return None
-    content = read_checkpoint(resume)
+def _end(folder: Path, model: LandmarkRegressor, seen: Seen, validation: Iterable[str], on_point: OnPoint | None) -> None:
+    """Leave what a call that was killed after its last step had to leave. (Lightning, told to go on from there, ends at once,
+    and with the weights of that step where ``fit.ema`` wants the averaged ones.)"""
+    content = read_checkpoint(folder / "resume.ckpt")
     result = _checked(content["callbacks"]["_Keeper"], validation)
-    model.load_state_dict(content["state_dict"])
     if on_point is not None:
         for point in result.history:
             on_point(point)
-    return replace(result, seconds=round(result.seconds, 1))
+    model.load_state_dict(content["state_dict"])
+    save_network(model, folder / "last.ckpt", seen=seen)
+    write_json(folder / "done.json", asdict(replace(result, seconds=round(result.seconds, 1))))
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[dict[str, Any]]:
+    with single_process() as plugins:
+        yield {"devices": 1, "plugins": plugins}
 
 
 def _set_damaged_aside(folder: Path, fit: FitConfig, validation: Iterable[str]) -> None:

@@ -141,7 +141,10 @@ def build_parser() -> argparse.ArgumentParser:
         "--plan", action="store_true", help="print what would be run, how much is shared and how long it takes, and stop"
     )
     sweep.add_argument(
-        "--jobs", type=PROCESSES, help="processes on this machine, which share its cores (one a GPU, or else one a core)"
+        "--jobs",
+        type=PROCESSES,
+        help="processes on this machine, which share its cores (one a GPU, or else one a core); on a cluster, how many jobs "
+        "are in its queue or running at once (1000)",
     )
     sweep.add_argument(
         "--on_failure",
@@ -163,12 +166,53 @@ def build_parser() -> argparse.ArgumentParser:
         help="which runs' test sets are scored: where several α compete, what validation picked of them, and every run that "
         "competes with none; all; or none yet, for a later call (picked)",
     )
+    sweep.add_argument(
+        "--count", type=within(int, Limits(1, 100_000)),
+        help="of a grid the first N runs; of a random sweep N draws, of which the first are those of a smaller N",
+    )  # fmt: skip
+    sweep.add_argument("--sweep_seed", type=SEED, default=0, help="of what a random sweep draws (0)")
     sweep.add_argument_group(
         "options of the runs",
         "--key value sets a recipe's setting in every run that has it,\n"
         "  over the file: --data_root data, --fit.steps 100, --wandb.mode off.\n"
         "  --no_reuse has every run train its own networks.\n"
         "  --runs_dir is runs/NAME by default, NAME being the file's; each run has a log in its logs/.",
+    )
+    cluster = sweep.add_argument_group(
+        "on a cluster",
+        "What is ready becomes a Slurm job array. Start it where jobs are submitted, on a disk that all nodes share.\n"
+        "  domaingap sweep configs/sweeps/n_real.yaml --data_root data --launcher slurm --partition gpu --gpus 1",
+    )
+    cluster.add_argument(
+        "--launcher", choices=("local", "slurm"), default="local", help="this machine, or jobs on a cluster (local)"
+    )
+    cluster.add_argument("--partition", help="Slurm's partition (its default one)")
+    cluster.add_argument("--gpus", type=within(int, Limits(0, 64)), help="of each job; 0 trains on processors (0)")
+    cluster.add_argument("--cpus", type=PROCESSES, help="cores of each job, and PyTorch's threads (4)")
+    cluster.add_argument("--mem_gb", type=within(float, Limits(above=0, most=65536)), help="of each job (Slurm's default)")
+    cluster.add_argument(
+        "--time_min",
+        type=within(int, Limits(2, 525600)),
+        help="time limit of each job in minutes; one that reaches it is queued again and goes on (the partition's default)",
+    )
+    cluster.add_argument("--array_parallelism", type=NUMBER, help="elements of an array that run at once (64)")
+    cluster.add_argument(
+        "--slurm", metavar="KEY=VALUE", action="append", help="an option of sbatch, such as account=vision; can be repeated"
+    )
+
+    trial = add(
+        "trial", "experiments.commands.trial:trial",
+        "One run of a sweep file, as W&B's agents start it; given again, it goes on.",
+        "wandb sweep configs/sweeps/small/alpha.yaml\n  wandb agent --forward-signals ENTITY/PROJECT/SWEEP\n"
+        "  domaingap trial configs/sweeps/small/alpha.yaml --alpha=0.5 --seed=0",
+    )  # fmt: skip
+    trial.usage = "domaingap trial FILE --key=value..."
+    trial.add_argument("file", type=expand, metavar="FILE", help="the sweep's file, of one document")
+    trial.add_argument_group(
+        "options of the run",
+        "Every parameter of the file that varies, in any order, as W&B's agents write them: --n_real=None, key=value.\n"
+        "  Settings that the run's recipe lacks are left out. Options beyond the file's parameters hold for all its runs:\n"
+        '  put them before "${args}" in the file\'s command.',
     )
 
     laboratory = add(
@@ -391,7 +435,7 @@ def dispatch(arguments: list[str]) -> int:
         # Not by argparse: the value of an option of the runs would be taken for an optional FILE.
         arguments.insert(1, LABORATORY)
     parsed, rest = parser.parse_known_args(arguments)
-    takes_more = parsed.command in ("sweep", "laboratory")
+    takes_more = parsed.command in ("sweep", "trial", "laboratory")
     if rest and not takes_more:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     options = vars(parsed)

@@ -63,17 +63,23 @@ class _BySteps(Sampler[Draw]):
 class UpTo(Sampler[Draw]):
     """The draws of another sampler from one step on up to a number of steps in all, so that the last epoch may be shorter.
 
+    Of ``parts`` processes that share each step equally, number ``part`` takes the draws part, part + parts, …: together they
+    draw what one process draws. A domain's draws of a step stand side by side, so each share has α as nearly as whole faces
+    allow.
+
     It has no length, as Lightning would take that of the first epoch for every one. Without a length Lightning fetches the
     first batch before it says which epoch it is, so this counts for itself: an iteration is an epoch.
     """
 
-    def __init__(self, sampler: _BySteps, first: int, steps: int) -> None:
-        self.sampler, self.next, self.steps = sampler, first, steps
+    def __init__(self, sampler: _BySteps, first: int, steps: int, part: int = 0, parts: int = 1) -> None:
+        if sampler.batch_size % parts:
+            raise ValueError(f"{parts} processes can't share {sampler.batch_size} draws of a step equally")
+        self.sampler, self.next, self.steps, self.part, self.parts = sampler, first, steps, part, parts
 
     def __iter__(self) -> Iterator[Draw]:
         first, self.next = self.next, min(self.next + self.sampler.steps_per_epoch, self.steps)
         for step in range(first, self.next):
-            yield from self.sampler.step(step)
+            yield from self.sampler.step(step)[self.part :: self.parts]
 
 
 class StepSampler(_BySteps):

@@ -16,6 +16,7 @@ import pytorch_lightning as pl
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torchmetrics import MeanMetric
 
 from domaingap.archives import check_pickle, members, said
 from domaingap.data.faces import Batch
@@ -106,6 +107,8 @@ class LandmarkRegressor(pl.LightningModule):
         self.fit_seed = 0  # reseeds each epoch; see training.py
         self.total_steps = 0  # of the schedule; 0 for the Trainer's own
         self.validation_nme = nn.ModuleList(NormalizedMeanError() for _ in self.validation_names)
+        # Not Lightning's own mean, which is wrong over processes with unequal numbers of faces: it rounds their mean.
+        self.validation_loss = nn.ModuleList(MeanMetric() for _ in self.validation_names)
 
     def set_mean_shape(self, points: NDArray[Any]) -> None:
         """Set the mean shape from mean landmarks [68, 2] in crop pixels; answers are regressed relative to it."""
@@ -144,7 +147,7 @@ class LandmarkRegressor(pl.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         loss = self.batch_loss(batch)
-        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(batch["image"]))
+        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(batch["image"]), sync_dist=True)
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
@@ -152,8 +155,10 @@ class LandmarkRegressor(pl.LightningModule):
         answer = self.relative(batch["image"])
         assert isinstance(metric, NormalizedMeanError)
         metric.update(to_image(answer.points * self.input_size, batch["crop_to_image"]), batch["truth"])
+        mean_loss: Any = self.validation_loss[dataloader_idx]
+        mean_loss.update(self._loss(answer, batch), len(batch["image"]))
         options: dict[str, Any] = {"add_dataloader_idx": False, "batch_size": len(batch["image"])}
-        self.log(f"{name}/loss", self._loss(answer, batch), **options)
+        self.log(f"{name}/loss", mean_loss, **options)
         self.log(f"{name}/nme", metric, **options)  # type: ignore[arg-type]
 
     def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Answer:

@@ -96,6 +96,16 @@ def takes(recipe: Recipe, option: str) -> bool:
     return option == "config" or option.partition(".")[0] in recipe.settings.__dataclass_fields__
 
 
+def word_for(recipe: Recipe, option: str, value: Any) -> Any:
+    """A value as the recipe's setting has it, where YAML 1.1, which W&B reads, took a word for a truth value: off, false."""
+    settings: Any = recipe.settings
+    kinds = _schema(settings)[0].get(option, ())
+    if not isinstance(value, bool) or bool in kinds:
+        return value
+    words = [word for kind in kinds if isinstance(kind, tuple) for word in kind]
+    return next((word for word in words if word in (YES if value else NO)), value)
+
+
 class _Given:
     """What options and the files that they name set.
 

@@ -58,7 +58,7 @@ class Outline:
         """Write a network down."""
         how = fit if fit is not None else self._settings.fit
         steps = how.steps if how.epochs is None else EPOCH * how.epochs
-        trained = {key: value for key, value in asdict(how).items() if key not in ("num_workers", "monitor")}
+        trained = {key: value for key, value in how.values().items() if key not in ("num_workers", "monitor")}
         key = content_key([faces, trained, self._shared, start and start.key])
         stage = OutlinedStage(title, key, how, steps)
         self.stages.append(stage)

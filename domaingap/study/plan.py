@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -16,7 +15,7 @@ from domaingap.errors import SettingError, UserError
 from domaingap.hashing import flat
 from domaingap.progress import console
 from domaingap.study.arguments import placed, placed_settings, takes
-from domaingap.study.grammar import axes_of, sweep_documents
+from domaingap.study.grammar import MOST_RUNS, Sweep, read_sweeps
 from domaingap.study.outline import Outline
 from domaingap.study.recipe import Recipe
 from domaingap.study.record import RunRecord, read_records, request_key
@@ -75,41 +74,72 @@ class Planned:
         return " ".join([*words, f"seed {own.seed}"])
 
 
-def planned_runs(file: Path, overrides: Sequence[str], recipes: Mapping[str, Recipe], exact: bool = False) -> list[Planned]:
-    """All runs of a sweep file in order, each once.
+def planned_runs(
+    file: Path,
+    overrides: Sequence[str],
+    recipes: Mapping[str, Recipe],
+    exact: bool = False,
+    count: int | None = None,
+    sweep_seed: int = 0,
+) -> list[Planned]:
+    """All runs of a sweep file in order, each once; says which draws were the same.
 
     Args:
-        file: YAML file of one or several documents in W&B's grammar with ``method: grid``.
+        file: YAML file of one or several documents in W&B's grammar with ``method: grid`` or ``random``; ``wandb sweep``
+            reads files of one.
         overrides: options for all runs, which win over the file.
         recipes: by name.
         exact: leave out the runs that the protocol adds.
+        count: of each document no more runs than that; of a random one as many draws.
+        sweep_seed: of what random documents draw; the first n of a larger count are those of count n.
 
     Raises:
-        UserError: no such file, not a grid in W&B's grammar, or a parameter that no recipe has.
+        UserError: no such file, not in W&B's grammar, a method that isn't done here, a random sweep without a number of
+            runs, or a parameter that no recipe has.
     """
-    # W&B takes no longer names of groups; nobody chose this one.
-    shared, wanted = [f"--wandb.group={file.stem[:128]}", f"--runs_dir={Path('runs') / file.stem}"], _options(overrides)
+    wanted = _options(overrides)
     runs: dict[str, Planned] = {}
-    for document in sweep_documents(file):
-        here: dict[str, Recipe] = {}
-        axes = axes_of(file, document)
-        places = {axis.name: f"{file}:{axis.line}: parameters" for axis in axes}
-        for values in itertools.product(*(axis.values for axis in axes)):
-            cell = dict(zip(places, values, strict=True))
-            name = str(cell.pop("recipe"))
-            if name not in recipes:
-                raise UserError(f"{places['recipe']}: unknown recipe {name!r}; known: {', '.join(recipes)}")
-            recipe = here.setdefault(name, recipes[name])
-            run = _resolve(recipe, cell, places, shared, wanted)
+    for sweep in read_sweeps(file):
+        here = recipes_of(sweep, recipes)
+        most = min((n for n in (count, sweep.run_cap) if n is not None), default=MOST_RUNS)
+        draws = 0
+        mine: set[str] = set()
+        for cell in sweep.cells(count, sweep_seed):
+            if sweep.method == "grid" and len(mine) >= most:
+                break
+            run = resolve_run(here[cell.pop("recipe")], cell, sweep, wanted)
+            draws += 1
+            mine.add(run.key)
             runs.setdefault(run.key, run)
-        for name, place in places.items():
-            if name != "recipe" and not any(takes(recipe, name) for recipe in here.values()):
-                names = ", ".join(sorted(here))
-                raise UserError(f"{place}: {name}: not a setting of {names}; see 'domaingap run {sorted(here)[0]} --help'")
+        if sweep.method == "random" and len(mine) < draws:
+            console.print(f"{file}: {draws} draws are {len(mine)} different runs; each is done once", markup=False)
+        if sweep.early_terminate:
+            console.print(f"{file}: early_terminate is for W&B's own agents; here every run trains to its end", markup=False)
     for option, _ in wanted:
         if not any(takes(run.recipe, option) for run in runs.values()):
             raise UserError(f"--{option}: not a setting of any run in {file}; see 'domaingap run RECIPE --help'")
     return list(runs.values()) if exact else with_companions(list(runs.values()), recipes)
+
+
+def recipes_of(sweep: Sweep, recipes: Mapping[str, Recipe]) -> dict[str, Recipe]:
+    """The recipes of a sweep, by name.
+
+    Raises:
+        UserError: with file and line: an unknown one, or a parameter that none of them has.
+    """
+    places = sweep.places
+    names = next(p.values for p in sweep.parameters if p.name == "recipe")
+    for name in names or ["a number"]:
+        if name not in recipes:
+            raise UserError(f"{places['recipe']}: unknown recipe {name!r}; known: {', '.join(recipes)}")
+    here = {name: recipes[name] for name in names}
+    for key, place in places.items():
+        if key != "recipe" and not any(takes(recipe, key) for recipe in here.values()):
+            first = sorted(here)[0]
+            raise UserError(
+                f"{place}: {key}: not a setting of {', '.join(sorted(here))}; see 'domaingap run {first} --help'"
+            )
+    return here
 
 
 def _options(overrides: Sequence[str]) -> list[tuple[str, str]]:
@@ -127,17 +157,28 @@ def _options(overrides: Sequence[str]) -> list[tuple[str, str]]:
     return pairs
 
 
-def _resolve(
-    recipe: Recipe,
-    cell: Mapping[str, Any],
-    places: Mapping[str, str],
-    shared: Sequence[str],
-    wanted: Sequence[tuple[str, str]],
+def resolve_run(
+    recipe: Recipe, cell: Mapping[str, Any], sweep: Sweep, wanted: Sequence[tuple[str, str]], placed: bool = True
 ) -> Planned:
+    """The run of a recipe with a sweep's values.
+
+    Args:
+        recipe: the recipe; what it lacks is left out.
+        cell: values by parameter, without the recipe.
+        sweep: the sweep that they are of.
+        wanted: options that win over them, as pairs.
+        placed: the values are those of the file, which mistakes are then placed in.
+
+    Raises:
+        UserError: a value that can't be.
+    """
+    # W&B takes no longer names of groups; nobody chose this one.
+    names = {"wandb.group": sweep.file.stem[:128], "wandb.project": sweep.project, "wandb.entity": sweep.entity}
+    shared = [*(f"--{k}={v}" for k, v in names.items() if v is not None), f"--runs_dir={Path('runs') / sweep.file.stem}"]
     files = [str(value) for value in _listed(cell.get("config"))] + [value for key, value in wanted if key == "config"]
-    own = [f"--{k}={_text(v)}" for k, v in cell.items() if k != "config" and takes(recipe, k)]
+    own = [f"--{k}={option_text(v)}" for k, v in cell.items() if k != "config" and takes(recipe, k)]
     asked = [f"--{k}={v}" for k, v in wanted if k != "config" and takes(recipe, k)]
-    origins = {key: place for key, place in places.items() if key not in dict(wanted)}
+    origins = {key: place for key, place in sweep.places.items() if placed and key not in dict(wanted)}
     arguments = [*(f"--config={file}" for file in files), *shared, *own, *asked]
     settings, found = placed_settings(recipe, arguments, origins)
     return Planned(recipe, settings, places=found)
@@ -147,7 +188,8 @@ def _listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value] if value is not None else []
 
 
-def _text(value: Any) -> str:
+def option_text(value: Any) -> str:
+    """A value as an option has it."""
     return value if isinstance(value, str) else json.dumps(value)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from domaingap.config import Precision, RealConfig
 from domaingap.data.datamodules import RealDataModule, SyntheticDataModule
 from domaingap.errors import SettingError
+from domaingap.launch import check_processes
 from domaingap.models.backbone import check_network, fetch_weights
 from domaingap.models.regressor import LandmarkRegressor, load_weights
 from domaingap.paths import check_folder
@@ -41,7 +42,9 @@ def check_run(settings: Any, counts: dict[Any, int] | None = None) -> None:
     """
     s = settings
     effective_mode(s.wandb.mode)
-    check_network(s.model.backbone, s.crop.n_channels, s.crop.size, s.fit.batch_size)
+    check_network(s.model.backbone, s.crop.n_channels, s.crop.size, s.fit.batch_size // s.fit.processes)
+    if s.fit.processes > 1:
+        check_processes(s.fit)
     if s.model.pretrained and not any((s.runs_dir / "stages").glob("network-*")):
         # Where there are networks, the one that is needed may be there, and its weights need no network connection.
         fetch_weights(s.model.backbone, s.crop.n_channels, s.crop.size)

@@ -214,8 +214,8 @@ class RunRecord:
     @functools.cached_property
     def setting(self) -> dict[str, Any]:
         """What any two runs must share to be compared: network, crops, augmentation, how both are trained but for the
-        number of steps, and the real faces by content."""
-        fit = {key: value for key, value in self.identity["fit"].items() if key not in ("steps", "val_every")}
+        number of steps and of processes, and the real faces by content."""
+        fit = {key: value for key, value in self.identity["fit"].items() if key not in ("steps", "val_every", "processes")}
         shared = ("model", "init_from", "crop", "augment", "real")
         return {**{key: self.identity[key] for key in shared}, "fit": fit, "faces": self.data["real"].fingerprint}
 

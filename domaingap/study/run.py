@@ -22,7 +22,7 @@ from domaingap.hashing import content_key, finite, link, plain, remove_temporary
 from domaingap.models.adapter_diagnosis import mean_movement
 from domaingap.models.label_adapter import LabelAdapter
 from domaingap.models.regressor import LandmarkRegressor, load_network
-from domaingap.pictures import draw_movement, prediction_sheet, save_picture, sheet
+from domaingap.pictures import draw_movement, prediction_sheet, read_picture, save_picture, sheet
 from domaingap.predictions import Predictions, load_predictions, save_predictions
 from domaingap.progress import console, detail
 from domaingap.stages import (
@@ -51,10 +51,13 @@ from domaingap.study.record import (
     request_key,
     typed,
 )
-from domaingap.tracking import Tracker
+from domaingap.tracking import Tracker, agents
 from domaingap.training import Point, predict, resolve
 
 CHECKPOINT = "checkpoints/answering.ckpt"
+FACES, MOVEMENT = "val_faces.png", "adapter.png"
+FACES_CAPTION = "truth green, prediction red, NME in %"
+MOVEMENT_CAPTION = "mean face before (grey) and after (red) the label adapter"
 
 
 class _EnoughError(Exception):
@@ -125,7 +128,7 @@ class Run:
         """All that determines the figures but for seed and splits."""
         s: Any = self.settings
         first = self.synthetic if self.synthetic is not None else self.real
-        fit = asdict(resolve(s.fit, len(first.train_positions), s.model.backbone)) | {"epochs": s.fit.epochs}
+        fit = resolve(s.fit, len(first.train_positions), s.model.backbone).values() | {"epochs": s.fit.epochs}
         formats = {"parts": PARTS_FORMAT, "network": NETWORK_FORMAT}
         return {
             **{key: value for key, value in determining(s, by_content=False).items() if key != "seed"},
@@ -162,7 +165,9 @@ class Run:
         stage = self.store.fit(title, s.model, faces, validation, how, s.seed, began_at, on_point, also)
         # A run without the 300 that pick checkpoints has the synthetic hold-out, where a network was validated on it.
         picked_by = "source_val" if s.selection == "budget" and "source_val" in on else s.selection
-        used = Used(stage, FitConfig(**stage.fit), picked_by)
+        # As many processes may be on other machines than those that have trained it.
+        resolved = replace(FitConfig(**stage.fit), devices=how.devices, nodes=how.nodes)
+        used = Used(stage, resolved, picked_by)
         self._stages.append(used)
         self._made()
         return used
@@ -208,19 +213,19 @@ class Run:
             for folder in (self.folder, self.folder / "checkpoints"):
                 remove_temporary(folder)
             if (found := self._finished()) is not None:
-                if not self.settings.score_test or self._tests().keys() <= found.counts.keys():
+                scored = not self.settings.score_test or self._tests().keys() <= found.counts.keys()
+                if scored:
                     detail(f"{self.name}: finished before; delete {self.folder} to run it again")
-                else:
-                    found = self._score_tests(found)
+                if not scored or agents() is not None:
+                    with self._track() as tracker:
+                        found = found if scored else self._score_tests(found, tracker)
+                        if agents() is not None:
+                            self._show_again(found, tracker)
                 return Finished(found, reused=True)
             self._announce()
-            self._tracker = tracker = self._track()
-            failed = True
-            try:
+            with self._track() as tracker:
+                self._tracker = tracker
                 record = self._finish(self.recipe.body(self, self.settings), tracker)
-                failed = False
-            finally:
-                tracker.finish(failed)
             return Finished(record, reused=False)
 
     def _finished(self) -> RunRecord | None:
@@ -276,7 +281,7 @@ class Run:
         if adapter is not None:
             self._show_adapter(adapter, use, answers["val"].prediction, tracker)
         picture = prediction_sheet(sets["val"], scored["val"])
-        save_picture(self.folder / "val_faces.png", picture)
+        save_picture(self.folder / FACES, picture)
         seen = [s.stage.seen(s.picked_by) for s in self._stages] + [fit.seen for fit in self._fits]
         everything = seen[0]
         for more in seen[1:]:
@@ -325,24 +330,33 @@ class Run:
             folder=self.folder,
         )
         record = self._write(record, scored, sets)
-        tracker.summary({**record.metrics, "n_real_train": record.n_real_train, "steps_answering": record.steps_answering})
-        tracker.picture("val/faces", picture, "truth green, prediction red, NME in %")
+        tracker.summary(_figures(record))
+        tracker.picture("val/faces", picture, FACES_CAPTION)
         return record
 
-    def _score_tests(self, record: RunRecord) -> RunRecord:
+    def _score_tests(self, record: RunRecord, tracker: Tracker) -> RunRecord:
         """Score the test sets of a run that was finished without."""
         detail(f"{self.name}: finished before without its test sets, scored now")
         sets = self._tests()
         scored = score_sets(self.folder, load_network(self.folder / CHECKPOINT), sets)
-        tracker = self._track()
-        failed = True
-        try:
-            record = self._write(record, scored, sets)
-            tracker.summary(record.metrics)
-            failed = False
-        finally:
-            tracker.finish(failed)
+        record = self._write(record, scored, sets)
+        tracker.summary(record.metrics)
         return record
+
+    def _show_again(self, record: RunRecord, tracker: Tracker) -> None:
+        """Log a run that was finished before, to the run that W&B's agent has made for it: what the first one was told."""
+        detail(f"{self.name}: logged to the run of W&B's agent")
+        for number, stage in enumerate(record.stages):
+            modules: dict[str, Any] = {"val": self.real, "source_val": self.synthetic}
+            on = {name: modules[name] for name in stage.best}
+            for point in self.store.history(stage.key, on, stage.fit["monitor"]):
+                tracker.curves(None if number == self._answering else stage.title, point)
+        if record.adapter is not None:
+            tracker.summary(adapter_metrics(asdict(record.adapter)))
+        tracker.summary(_figures(record))
+        for file, name, caption in ((FACES, "val/faces", FACES_CAPTION), (MOVEMENT, "adapter/mean_face", MOVEMENT_CAPTION)):
+            if (picture := read_picture(self.folder / file)) is not None:
+                tracker.picture(name, picture, caption)
 
     def _write(self, record: RunRecord, scored: Mapping[str, Predictions], sets: Mapping[str, FaceDataset]) -> RunRecord:
         """Add scored sets to a record and write both, the record last."""
@@ -387,8 +401,8 @@ class Run:
             distance = record["movement_predictions" if points is predictions else "movement_labels"]["all"]
             tiles.append(draw_movement(mean, moved, f"{name}: each point moves {distance:.2f}% of the eyes' distance"))
         picture = sheet(tiles, 2)
-        save_picture(self.folder / "adapter.png", picture)
-        tracker.picture("adapter/mean_face", picture, "mean face before (grey) and after (red) the label adapter")
+        save_picture(self.folder / MOVEMENT, picture)
+        tracker.picture("adapter/mean_face", picture, MOVEMENT_CAPTION)
         tracker.summary(adapter_metrics(record))
 
 
@@ -449,6 +463,11 @@ def _describe_stage(used: Used) -> StageRecord:
 def adapter_file(use: Use) -> str:
     """Name of an adapter's file in a run's ``checkpoints``."""
     return f"adapter_{use}.ckpt"
+
+
+def _figures(record: RunRecord) -> dict[str, Any]:
+    """A run's figures under flat names, for W&B."""
+    return {**record.metrics, "n_real_train": record.n_real_train, "steps_answering": record.steps_answering}
 
 
 def adapter_metrics(record: Mapping[str, Any]) -> dict[str, Any]:

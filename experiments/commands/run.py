@@ -14,12 +14,17 @@ def run(name: str, arguments: Sequence[str]) -> int:
     if name not in RECIPES:
         raise UserError(f"unknown recipe {name!r}; known: {', '.join(RECIPES)}")
     settings, places = placed_settings(RECIPES[name], arguments)
-    from domaingap.study.report_tables import run_table
-    from domaingap.study.run import execute
-    from domaingap.study.tables import print_tables
+    from domaingap.crew import among_machines
+
+    def work() -> int:
+        from domaingap.study.report_tables import run_table
+        from domaingap.study.run import execute
+        from domaingap.study.tables import print_tables
+
+        print_tables([run_table(execute(RECIPES[name], settings).record)])
+        return 0
 
     try:
-        print_tables([run_table(execute(RECIPES[name], settings).record)])
+        return among_machines([settings.fit], settings.runs_dir, work)
     except SettingError as error:
         raise placed(error, places) from error
-    return 0

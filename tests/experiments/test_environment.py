@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -250,6 +251,8 @@ def test_what_goes_wrong_in_tracking_ends_the_tracking_alone(tmp_path: Path, cap
     from domaingap.tracking import Tracker
 
     class Broken:
+        experiment = SimpleNamespace(resumed=False)
+
         def log_metrics(self, *of: object, **more: object) -> None:
             raise BrokenPipeError("its service\nhas gone")
 
@@ -257,7 +260,7 @@ def test_what_goes_wrong_in_tracking_ends_the_tracking_alone(tmp_path: Path, cap
     tracker._logger = Broken()
     for step in (1, 2):
         tracker.curves("synthetic", {"step": step, "val/nme": 1.0})
-    tracker.finish(failed=True)
+    tracker.finish(1)
     assert capsys.readouterr().err == "Weights & Biases: its service has gone; going on without it\n"
 
 

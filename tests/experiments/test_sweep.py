@@ -163,11 +163,11 @@ def test_runs_go_below_the_files_name_by_default(tmp_path: Path) -> None:
     ("text", "fragments"),
     [
         ("method: grid\nparameters: {recipe: {value: real_only}, seeed: {value: 1}}", ["seeed", "not a setting of"]),
-        ("method: bayes\nparameters: {recipe: {value: real_only}}", ["bayes", "only grid"]),
+        ("method: bayes\nparameters: {recipe: {value: real_only}}", ["bayes needs a metric", "val/nme"]),
         ("method: grid\nparameters: {recipe: {value: distillation}}", ["distillation", "known: synthetic_only"]),
         ("method: grid\nparameters: {seed: {values: [0]}}", ["no recipe"]),
         ("method: grid\nparameters: {recipe: real_only}", ["value: real_only"]),
-        ("method: grid\nparameters: {recipe: {value: real_only}, fit.lr: {min: 0, max: 1}}", ["fit.lr", "values"]),
+        ("method: grid\nparameters: {recipe: {value: real_only}, fit.lr: {min: 0.0, max: 1.0}}", ["fit.lr", "values"]),
         ("method: grid\nparameters: {recipe: {value: real_only}, fit.lr: {values: []}}", ["fit.lr", "values"]),
         ("method: grid\nparameters: {recipe: {value: real_only}, fit.steps: {value: many}}", ["fit.steps"]),
         ("method: grid\ngrid: 1\nparameters: {recipe: {value: real_only}}", ["unknown key 'grid'"]),

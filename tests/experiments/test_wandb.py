@@ -95,3 +95,27 @@ def test_adapter_is_tracked(cli: Callable[..., Answer], quick: list[str], tmp_pa
     assert kept["adapter/kind"] == "linear" and kept["adapter/spread_ratio"] == pytest.approx(record["spread_ratio"])
     assert kept["adapter/movement_labels_jaw"] == pytest.approx(record["movement_labels"]["jaw"])
     assert len(list(folder.glob("files/media/images/adapter/mean_face*.png"))) == 1
+
+
+def test_an_interrupted_run_is_no_running_one(
+    cli: Callable[..., Answer], quick: list[str], tmp_path: Path, no_login: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """W&B has its end, as killed; what it wrote is put aside when the run goes on, which writes all of it again."""
+    from domaingap.training import fit_stage
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    options = [*quick, "--wandb.mode=offline", "--n_real=5"]
+    monkeypatch.setattr("domaingap.stages.fit_stage", interrupted)
+    assert cli("run", "real_only", *options).code == 130
+    (ledger,) = (tmp_path / "runs").glob("*/wandb.json")
+    (folder,) = (tmp_path / "runs").glob("*/wandb/offline-run-*")
+    assert json.loads(ledger.read_text())["state"] == "killed"
+    assert next(r for r in records(folder) if "exit" in r)["exit"]["exit_code"] == 255
+    monkeypatch.setattr("domaingap.stages.fit_stage", fit_stage)
+    answer = cli("run", "real_only", *options)
+    assert answer.code == 0, answer.err
+    (after,) = (tmp_path / "runs").glob("*/wandb/offline-run-*")
+    assert folder.with_name(f"interrupted-{folder.name}").is_dir() and json.loads(ledger.read_text())["state"] == "finished"
+    assert next(r for r in records(after) if "exit" in r)["exit"]["exit_code"] == 0

@@ -12,6 +12,9 @@ from domaingap.progress import bar, console
 from domaingap.study.launchers import Event
 from domaingap.study.orders import Order
 
+NAMED = 8
+"""Orders under way that are named; on a cluster there may be hundreds, most of them in its queue."""
+
 
 class Display:
     """How far a sweep is.
@@ -63,13 +66,16 @@ class Display:
     def show(self, under_way: Iterable[Order], finished: int, failed: int) -> None:
         """Draw it, or print a line where it is time to."""
         counts = f"{finished} of {self._runs} runs done, " + (f"{failed} failed, " if failed else "")
-        now = {order.key: f"{order.title}{f': {at}' if (at := self._at.get(order.key)) else ''}" for order in under_way}
+        orders = sorted(under_way, key=lambda order: order.key not in self._at)
+        now = {order.key: f"{order.title}{f': {at}' if (at := self._at.get(order.key)) else ''}" for order in orders[:NAMED]}
         if self._bars is None or not now:
             return
         if not console.is_terminal:
             if time.monotonic() - self._last > self._every_s:
                 self._last = time.monotonic()
-                console.print(f"{counts}{len(now)} under way ({'; '.join(now.values())}){self.left()}", markup=False)
+                more = f"; and {len(orders) - len(now)} more" if len(orders) > len(now) else ""
+                named = "; ".join(now.values()) + more
+                console.print(f"{counts}{len(orders)} under way ({named}){self.left()}", markup=False)
             return
         self._bars.update(self._tasks[""], completed=finished, note=self.left().removeprefix("; "))
         for key in [key for key in self._tasks if key and key not in now]:
