@@ -460,8 +460,8 @@ def _train(
 
 
 def _end(folder: Path, model: LandmarkRegressor, seen: Seen, validation: Iterable[str], on_point: OnPoint | None) -> None:
-    """Leave what a call that was killed after its last step had to leave. (Lightning, told to go on from there, ends at once,
-    and with the weights of that step where ``fit.ema`` wants the averaged ones.)"""
+    """Leave what a call that was killed after its last step had to leave. (Lightning, told to go on from there, ends at
+    once, and with the weights of that step where ``fit.ema`` wants the averaged ones.)"""
     content = read_checkpoint(folder / "resume.ckpt")
     result = _checked(content["callbacks"]["_Keeper"], validation)
     if on_point is not None:
