@@ -523,7 +523,7 @@ def main() -> None:
         for i, seed in enumerate(seeds):
             jobs = 2 if options.jobs2 and i % options.jobs2 == options.jobs2 - 1 else 1
             if i < options.kills:
-                victim = ("all", "all", "parent", "all", "worker" if jobs > 1 else "all")[i % 5]
+                victim = ("worker", "all", "parent")[i // options.jobs2 % 3] if jobs > 1 else "all"
                 tasks.append(("kills", f"kill {seed}", (at_a_moment, jobs, victim, i % 2 == 1, 1 + (i % 6 == 5))))
             if i < options.points:
                 tasks.append(("points", f"point {seed}", (at_a_point, jobs, seed, i % 2 == 0)))
