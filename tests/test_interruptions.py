@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import write_300w, write_face_synthetics
-from tests.interruptions import Sweep, Undisturbed, at_a_moment, at_a_point, full_at, goes_on, undisturbed
+from tests.interruptions import NoDisk, Sweep, Undisturbed, at_a_moment, at_a_point, full_at, goes_on, undisturbed
 
 
 @pytest.fixture(scope="module")
@@ -60,5 +60,5 @@ def test_a_sweep_in_two_processes_that_is_killed(place: Path, alone: Undisturbed
 def test_a_sweep_goes_on_when_a_full_disk_has_room_again(place: Path, alone: Undisturbed, name: str, count: int) -> None:
     try:
         full_at(name, count, place / "data", place / name, alone, "short")
-    except OSError as error:
+    except NoDisk as error:
         pytest.skip(str(error))
