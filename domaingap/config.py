@@ -245,8 +245,8 @@ class FitConfig(Checked):
     precision: Literal["auto", "32", "bf16"] = "auto"
     num_workers: int | Literal["auto"] = limited("auto", 0, 256)
     # Where the processes are determines nothing; how many there are is in values().
-    devices: int = limited(1, 1, 64, **PLACE)
-    nodes: int = limited(1, 1, 1024, **PLACE)
+    devices: int = limited(1, 1, 64, determines="nothing")
+    nodes: int = limited(1, 1, 1024, determines="nothing")
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import re
 import time
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
@@ -113,12 +114,16 @@ def perform(order: Order) -> Outcome:
     from domaingap.study import run
 
     began = time.monotonic()
-    with order.marked():
-        if order.upto is not None:
-            run.Run(order.recipe, order.settings, order.alongside, order.precision).prepare(order.upto)
-            return Outcome(None, False, time.monotonic() - began)
-        finished = run.execute(order.recipe, order.settings, order.alongside, order.precision)
-    return Outcome(finished.record, finished.reused, time.monotonic() - began)
+    try:
+        with order.marked():
+            if order.upto is not None:
+                run.Run(order.recipe, order.settings, order.alongside, order.precision).prepare(order.upto)
+                return Outcome(None, False, time.monotonic() - began)
+            finished = run.execute(order.recipe, order.settings, order.alongside, order.precision)
+        return Outcome(finished.record, finished.reused, time.monotonic() - began)
+    finally:
+        # Networks and trainers refer to each other. Python, which sees small objects only, would keep 100 MB an order.
+        gc.collect()
 
 
 def orders_of(

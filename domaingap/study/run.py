@@ -95,10 +95,9 @@ class Run:
         self, recipe: Recipe, settings: RunSettings, alongside: Sequence[RealConfig] = (), precision: Precision | None = None
     ) -> None:
         self.recipe, self.asked, self.alongside = recipe, settings, alongside
-        self.settings = settled(settings, precision)
         self._began = time.monotonic()
-        s: Any = self.settings
-        check_run(s)
+        check_run(settings)
+        self.settings = s = settled(settings, precision)
         self.synthetic: Any = open_synthetic(s) if hasattr(s, "synthetic") else None
         self.real = open_real(s)
         self.modules: dict[str, Module] = {"real": self.real}

@@ -145,8 +145,7 @@ class _Sweep:
                         console.print(f"{order.title}: {event.message}", markup=False)
                     if event.kind == "failed":
                         del under_way[event.key]
-                        first = not done and not self.fresh
-                        self._failed(order, event, waiting, first)
+                        self._failed(order, event, waiting, first=not done and order is orders[0])
                     if event.kind == "done":
                         del under_way[event.key]
                         done.add(event.key)

@@ -312,6 +312,27 @@ def test_a_killed_sweep_goes_on_with_its_jobs(tmp_path: Path, quick: list[str]) 
     assert starts == [1, 1, 1]
 
 
+def test_a_training_that_is_put_back_into_the_queue_goes_on_from_its_checkpoint(tmp_path: Path, quick: list[str]) -> None:
+    asked = {"recipe": ["real_only"], "fit__steps": [1200], "fit__val_every": [50]}
+    command = sweep(tmp_path / "there", quick, *ON_SLURM, **asked)
+    process = subprocess.Popen(command, env=one_thread(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    logs, limit = tmp_path / "there" / "runs" / "logs", time.monotonic() + 200
+    while not any("step 100/1200" in path.read_text() for path in logs.glob("*.log")):
+        assert time.monotonic() < limit and process.poll() is None
+        time.sleep(0.2)
+    (job,) = alive()
+    ask("scancel", "--signal=TERM", job)  # as a preemption that leaves time
+    at_once(job)
+    _, said = process.communicate(timeout=300)
+    assert process.returncode == 0, said
+    (log,) = logs.glob("*.log")
+    text = log.read_text()
+    assert "asked to make room; put back into the queue" in text and "going on from its last checkpoint" in text
+    assert text.count("step 50/1200") == 1 and "begun again 1 times" in text
+    assert done(sweep(tmp_path / "here", quick, "--jobs=1", **asked)).returncode == 0
+    assert figures(tmp_path / "there") == figures(tmp_path / "here")
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGHUP, 129)])
 def test_what_ends_a_sweep_and_what_leaves_its_jobs(tmp_path: Path, quick: list[str], number: int, code: int) -> None:
     command = sweep(tmp_path, quick, *ON_SLURM, "--fit.steps=2000", recipe=["real_only"], seed=[0, 1])
