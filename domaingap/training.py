@@ -341,7 +341,9 @@ def fit_stage(
         detail(f"  {title}: going on from its last checkpoint")
     progress = _Progress(title, fit.steps)
     try:
-        if fit.processes == 1:
+        if first == fit.steps:
+            _end(folder, model, seen["last"], validation, on_point)
+        elif fit.processes == 1:
             _train(model, train, validation, fit, seed, folder, first, seen, progress, on_point)
         else:
             detail(f"  {title}: {fit.processes} processes, {fit.batch_size // fit.processes} faces of each step in each")
@@ -455,6 +457,19 @@ def _train(
         if writes:
             save_network(model, folder / "last.ckpt", seen=seen["last"])
             write_json(folder / "done.json", asdict(FitResult(keeper.history, keeper.best, round(keeper.seconds, 1))))
+
+
+def _end(folder: Path, model: LandmarkRegressor, seen: Seen, validation: Iterable[str], on_point: OnPoint | None) -> None:
+    """Leave what a call that was killed after its last step had to leave. (Lightning, told to go on from there, ends at
+    once, and with the weights of that step where ``fit.ema`` wants the averaged ones.)"""
+    content = read_checkpoint(folder / "resume.ckpt")
+    result = _checked(content["callbacks"]["_Keeper"], validation)
+    if on_point is not None:
+        for point in result.history:
+            on_point(point)
+    model.load_state_dict(content["state_dict"])
+    save_network(model, folder / "last.ckpt", seen=seen)
+    write_json(folder / "done.json", asdict(replace(result, seconds=round(result.seconds, 1))))
 
 
 @contextlib.contextmanager

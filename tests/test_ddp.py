@@ -272,7 +272,7 @@ def test_a_process_that_is_killed_ends_all_and_training_goes_on_to_the_same_digi
     ):
         train(tmp_path / "killed", mixed, real, devices=2, on_point=kill)
     assert not multiprocessing.active_children()
-    (kept,) = tmp_path.glob("killed/stages/*/.training")
+    (kept,) = tmp_path.glob("killed/stages/*/.training-*")
     assert not (kept / "done.json").exists()
     assert read_checkpoint(kept / "resume.ckpt")["global_step"] in (3, 6)
     resumed = train(tmp_path / "killed", mixed, real, devices=2)

@@ -97,6 +97,24 @@ def test_a_killed_stage_goes_on_as_if_nothing_had_happened(
     assert not list(folder.glob(".*"))
 
 
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+def test_a_stage_that_is_killed_after_its_last_step_ends_with_the_averaged_weights(
+    data: RealDataModule, tmp_path: Path, ema: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = replace(FIT, ema=ema, lr=1e-2)
+    whole, points = fit(tmp_path / "whole", data, config), []
+    with monkeypatch.context() as patch:
+        patch.setattr("domaingap.training.write_json", lambda *_: sys.exit())
+        with pytest.raises(SystemExit):
+            fit(tmp_path / "killed", data, config)
+    monkeypatch.setattr(LandmarkRegressor, "training_step", lambda *_: pytest.fail("trained again"))
+    ended = fit(tmp_path / "killed", data, config, on_point=points.append)
+    assert [point["step"] for point in points] == [3, 6, 9, 12]
+    for selection in ("real_val", "budget"):
+        assert same(weights(ended.checkpoint(selection)), weights(whole.checkpoint(selection))), selection
+    assert [p["val/nme"] for p in ended.history] == [p["val/nme"] for p in whole.history]
+
+
 @pytest.mark.parametrize("damage", ["cut off", "zeros", "best is missing", "best is damaged"])
 def test_a_damaged_checkpoint_is_set_aside_and_the_stage_trained_anew(
     damage: str, data: RealDataModule, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -141,7 +141,7 @@ def test_agents_do_the_sweep(
 
 def checkpoint(runs: Path) -> float | None:
     """When the checkpoint of a stage that is under way was written; None where there is none."""
-    for path in runs.glob("stages/*/.training/resume.ckpt"):
+    for path in runs.glob("stages/*/.training-*/resume.ckpt"):
         with contextlib.suppress(FileNotFoundError):
             return path.stat().st_mtime
     return None
