@@ -96,10 +96,10 @@ def sweep(**options: Any) -> int:
         jobs = 1  # each network has several processes
     if call.plan or all(fit.nodes == 1 for fit in fits):
         return _swept(call, runs, jobs)
-    if jobs != 1 or call.launcher != "local":
-        raise UserError(
-            "--fit.nodes: where networks have several machines each, runs follow each other: --jobs 1, no launcher"
-        )
+    if call.launcher != "local":
+        raise UserError("--launcher slurm: its jobs are of one machine; give networks --fit.nodes 1")
+    if jobs != 1:
+        raise UserError(f"--jobs is {jobs}; where networks have several machines each (--fit.nodes), it is 1")
     from domaingap.crew import among_machines
 
     return among_machines(fits, runs[0].settings.runs_dir, lambda: _swept(call, runs, jobs))

@@ -48,6 +48,7 @@ def test_a_sweep_over_machines_has_one_job(cli: Callable[..., Answer], quick: li
     file = tmp_path / "sweep.yaml"
     file.write_text("method: grid\nparameters:\n  recipe: {value: real_only}\n  seed: {values: [0, 1]}\n")
     fails(cli("sweep", file, *quick, "--fit.nodes=2", "--jobs=2"), "--jobs is 2; where networks have several machines each")
+    fails(cli("sweep", file, *quick, "--fit.nodes=2", "--launcher=slurm"), "--launcher slurm", "--fit.nodes 1")
     assert cli("sweep", file, *quick, "--fit.nodes=2", "--plan").code == 0
 
 
