@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageFilter
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # Started with & from a script: commands that tests start would ignore Ctrl-C, too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 # A test that forgets to turn W&B off must not look for a login on the machine.
