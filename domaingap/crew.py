@@ -35,7 +35,7 @@ from domaingap.config import FitConfig
 from domaingap.errors import SettingError, UserError, traceback_wanted
 from domaingap.hashing import digest, write_archive
 from domaingap.launch import Machine, Place, lost_connection, shared_store, this_machine
-from domaingap.parallel import signal_name, start_following, workers
+from domaingap.parallel import ending, start_following, workers
 from domaingap.progress import console
 
 Tell = Callable[..., None]
@@ -190,13 +190,10 @@ class _Processes:
 
 
 def _end(code: int) -> str:
-    if code == -signal.SIGKILL:
-        why = "was killed (SIGKILL), probably for lack of memory; close other programs or use fewer processes"
-    elif code < 0 or code > 128:
-        why = f"was ended by {signal_name(-code if code < 0 else code - 128)}"
-    else:
-        why = f"ended (exit code {code})"
-    return f"a process of several that train one network {why}; {GO_ON}"
+    advice = "; close other programs or use fewer processes" if code == -signal.SIGKILL else ""
+    # Of one that has taken a signal as an order to end.
+    why = ending(128 - code if code > 128 else code)
+    return f"a process of several that train one network {why}{advice}; {GO_ON}"
 
 
 @contextlib.contextmanager

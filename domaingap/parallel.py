@@ -151,17 +151,22 @@ def _what_happened(codes: Sequence[int | None]) -> str:
     code = next((code for code in ended if code != -signal.SIGTERM), ended[0] if ended else 0)
     again = "what is done is kept, give the same command again to go on"
     if code == -signal.SIGKILL:
-        return (
-            "a process of several was killed (SIGKILL), probably for lack of memory; close other programs or use fewer "
-            f"processes (--workers 1, before a run: domaingap data prepare --workers 1); {again}"
+        advice = (
+            "; close other programs or use fewer processes (--workers 1, before a run: domaingap data prepare --workers 1)"
         )
-    if code < 0:
-        return f"a process of several was ended by {signal_name(-code)}; {again}"
-    return f"a process of several ended (exit code {code}); try --workers 1; {again}"
+    else:
+        advice = "" if code < 0 else "; try --workers 1"
+    return f"a process of several {ending(code)}{advice}; {again}"
 
 
-def signal_name(number: int) -> str:
-    """A signal as people call it."""
+def ending(code: int) -> str:
+    """How a process ended, from its exit code, which is negative for a signal."""
+    if code == -signal.SIGKILL:
+        return "was killed (SIGKILL), probably for lack of memory"
+    return f"was ended by {_signal_name(-code)}" if code < 0 else f"ended (exit code {code})"
+
+
+def _signal_name(number: int) -> str:
     try:
         return signal.Signals(number).name
     except ValueError:

@@ -66,12 +66,13 @@ class Call:
     @property
     def again(self) -> str:
         """The command that begins just those again that have failed."""
-        options = [f"--{option.name}" for option in fields(self) if option.name == "exact" and self.exact]
+        options = []
         for option in fields(self):
             value = getattr(self, option.name)
-            if option.name in ("file", "overrides", "plan", "exact", "failed") or value == option.default:
+            if option.name in ("file", "overrides", "plan", "failed") or value == option.default:
                 continue
-            options += [f"--{option.name}={item}" for item in (value if option.name == "slurm" else [value])]
+            given = value if option.name == "slurm" else [value]
+            options += [f"--{option.name}" + ("" if item is True else f"={item}") for item in given]
         return f"domaingap sweep {shlex.join([str(self.file), '--failed', *options, *self.overrides])}"
 
 

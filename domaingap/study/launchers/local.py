@@ -17,7 +17,7 @@ from typing import Any
 
 from domaingap import progress
 from domaingap.errors import traceback_wanted
-from domaingap.parallel import available_cores, signal_name, start_following, workers
+from domaingap.parallel import available_cores, ending, start_following, workers
 from domaingap.streams import tolerant_streams
 from domaingap.study.launchers import Event, failed
 from domaingap.study.orders import Order, perform
@@ -35,7 +35,6 @@ class InProcess:
     slots = 1
 
     def __init__(self) -> None:
-        self._happened: list[Event] = []
         self._queue: list[Order] = []
 
     def start(self, orders: Sequence[Order]) -> None:
@@ -169,9 +168,7 @@ class Processes:
 
 
 def _end(code: int) -> str:
-    if code == -signal.SIGKILL:
-        return "its process was killed (SIGKILL), probably for lack of memory; fewer --jobs need less"
-    return f"its process was ended by {signal_name(-code)}" if code < 0 else f"its process ended (exit code {code})"
+    return f"its process {ending(code)}" + ("; fewer --jobs need less" if code == -signal.SIGKILL else "")
 
 
 def gpus() -> int:
@@ -182,12 +179,8 @@ def gpus() -> int:
 
 
 def default_jobs() -> int:
-    """One process a GPU; on processors as many as was measured to be fastest (README, Sweeps)."""
-    return gpus() or max(1, available_cores() // THREADS)
-
-
-THREADS = 1
-"""Of each process where the number of processes isn't given and there is no GPU."""
+    """One process a GPU, or else one a core, which was measured to be faster than one with all cores (README, Sweeps)."""
+    return gpus() or available_cores()
 
 
 def launcher_for(jobs: int | None) -> InProcess | Processes:
