@@ -1,7 +1,7 @@
 """How strategies look: one colour, dash and marker each, on every plot of a page and in W&B.
 
-Colours are Okabe and Ito's (2008), which people of every kind of colour vision tell apart; dashes and markers tell the same in
-gray print.
+Colours are Okabe and Ito's (2008), which people of every kind of colour vision tell apart; dashes and markers tell the same
+in gray print.
 """
 
 from __future__ import annotations
