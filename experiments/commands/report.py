@@ -12,11 +12,12 @@ from domaingap.paths import check_file
 from domaingap.progress import console
 from domaingap.study.by_face import ByFace
 from domaingap.study.compare import Strategies
-from domaingap.study.curve_tables import curves_tables, saved_tables, wide_curves_tables
+from domaingap.study.curve_tables import curves_tables, saved_families, saved_tables, wide_curves_tables
 from domaingap.study.original_study import original_study_table
 from domaingap.study.record import RunRecord, read_records
 from domaingap.study.report_tables import (
     adapters_tables,
+    compared_families,
     pairs_tables,
     runs_table,
     scored_sets,
@@ -80,9 +81,9 @@ def _tables(records: Sequence[RunRecord], style: Style, on: str, by_face: ByFace
     if style == "curves":
         return (wide_curves_tables if wide else curves_tables)(records, on, STRATEGIES)
     if style == "saved":
-        return saved_tables(records, on, STRATEGIES, by_face)
+        return saved_tables(saved_families(records, on, STRATEGIES, by_face), on, STRATEGIES, by_face)
     if style == "pairs":
-        return pairs_tables(records, on, STRATEGIES, by_face)
+        return pairs_tables(compared_families(records, on, STRATEGIES, by_face), on, STRATEGIES)
     if style == "adapters":
         return adapters_tables(records, STRATEGIES)
     return [runs_table(records, STRATEGIES) if style == "runs" else original_study_table(records, STRATEGIES)]
