@@ -364,9 +364,12 @@ class WandbConfig(Checked):
     preemptible: bool = False
 
 
-def _title(text: str) -> str | None:
-    """Of a W&B workspace, whose client takes no symbols, and of a report, which has it in its address."""
-    wrong = next((character for character in text if unicodedata.category(character) in ("So", "Sk", "Sm", "Sc", "Cs")), None)
+def title_problem(text: str) -> str | None:
+    """What is wrong with the title of a W&B workspace, whose client takes no symbols, and of a report, which has it in its
+    address; None where nothing is."""
+    wrong = next(
+        (character for character in text if unicodedata.category(character) in ("So", "Sk", "Sm", "Sc", "Cs")), None
+    )
     return f"is {text}; W&B takes no symbols such as {wrong} in it" if wrong else _in_addresses(text)
 
 
@@ -385,7 +388,7 @@ class DashboardConfig(Checked):
     project: str = checked_text("domaingap", _in_addresses)
     entity: str | None = checked_text(None, _in_addresses)
     group: str | None = checked_text(None, _longest)
-    name: str | None = checked_text(None, _title)
+    name: str | None = checked_text(None, title_problem)
     on: str = checked_text("common", _set_of_faces)
 
 

@@ -397,3 +397,19 @@ def close_all_lost(runs_dir: Path) -> int:
         finally:
             lock.release()
     return closed
+
+
+@dataclass(frozen=True)
+class Tracked:
+    """What a run's folder says of its W&B run; ``mode`` is online or offline."""
+
+    id: str
+    project: str | None
+    entity: str | None
+    mode: str
+
+
+def tracked_as(folder: Path) -> Tracked | None:
+    """A run's W&B run; None where it has none, or its folder doesn't say."""
+    entry = _ledger(folder)
+    return None if entry is None else Tracked(entry["id"], entry["project"], entry["entity"], entry["mode"])

@@ -1,0 +1,207 @@
+"""What a dashboard is about: which runs, which of their settings differ, which test sets they have."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from domaingap.config import DashboardConfig, title_problem
+from domaingap.errors import UserError
+from domaingap.study.compare import Group, Strategies
+from domaingap.study.page.palette import look
+from domaingap.study.record import RunRecord
+from domaingap.study.report_tables import scored_sets
+from domaingap.tracking import tracked_as
+
+SPLITS: dict[str, Callable[[RunRecord], Any]] = {
+    "n_real": lambda run: run.identity.get("n_real"),
+    "n_synthetic": lambda run: run.identity.get("n_synthetic"),
+    "selection": lambda run: run.selection,
+    "synthetic_source": lambda run: run.source or None,
+    "backbone": lambda run: run.identity["model"]["backbone"],
+    "crop_size": lambda run: run.identity["crop"]["size"],
+    "fit.steps": lambda run: run.identity["fit"].get("steps"),
+}
+"""Settings, by their keys in W&B's configuration of a run, in which runs of one strategy may differ. A mean over runs that
+differ in one of them would be a mean of nothing; only seeds are averaged over."""
+AXES = ("alpha", "n_real", "n_synthetic")
+PROTOCOL = ("n_real", "selection", "fit.steps")
+"""Of these the ones in which the protocol itself has runs of one strategy differ, for a study whose runs aren't known."""
+
+
+@dataclass(frozen=True)
+class About:
+    """What panels are made from.
+
+    Attributes:
+        name: title of workspace and report.
+        sets: test sets, the one that the panels are about first; ``val`` where nothing was tested.
+        splits: keys of the configuration that tell runs of one strategy apart, beside the seed.
+        axes: which of α, real and synthetic images the study goes along.
+        colours: ``#RRGGBB`` of run groups by the values of ``strategy`` and then of ``splits``, as far as they are known.
+        adapters: whether any run has a label adapter.
+        groups: W&B groups of the runs.
+        ids: the runs' own ids in W&B, to be shown where there is no group that they share.
+        runs: how many runs are known; 0 where none were looked at.
+    """
+
+    name: str
+    sets: tuple[str, ...] = ("common",)
+    splits: tuple[str, ...] = PROTOCOL
+    axes: tuple[str, ...] = AXES
+    colours: Mapping[tuple[str, ...], str] = field(default_factory=dict)
+    adapters: bool = True
+    groups: tuple[str, ...] = ()
+    ids: tuple[str, ...] = ()
+    runs: int = 0
+
+    @property
+    def on(self) -> str:
+        """The faces that the panels are about."""
+        return self.sets[0]
+
+
+def of_a_project(settings: DashboardConfig, recipes: Sequence[str]) -> About:
+    """What is asked for, where no run is looked at: every axis, and the test set by its usual name.
+
+    Args:
+        settings: project, group, name and test set.
+        recipes: names of all strategies; those without α have this label in W&B.
+    """
+    group = (settings.group,) if settings.group is not None else ()
+    name = settings.name or title(settings.group or settings.project)
+    colours = {(recipe,): look(recipe).colour for recipe in recipes}
+    return About(name, (settings.on,), colours=colours, groups=group)
+
+
+def of_runs(settings: DashboardConfig, folder: Path, records: Sequence[RunRecord], strategies: Strategies) -> About:
+    """What finished runs say.
+
+    Args:
+        settings: project, group, name and test set.
+        folder: where the runs lie.
+        records: of the runs, one at least.
+        strategies: their order.
+
+    Raises:
+        UserError: none of the runs was scored on the wanted test set, though some on others.
+    """
+    ordered = sorted(records, key=lambda run: (strategies.rank(run.recipe), run.alpha or 0, run.seed))
+    splits = tuple(key for key, of in SPLITS.items() if _differs(ordered, of))
+    given = {run.config.get("wandb", {}).get("group") for run in records}
+    groups = {settings.group} if settings.group is not None else given
+    named = tuple(sorted(group for group in groups if group))
+    whole = len(named) == len(groups)  # of runs without a group W&B's is their own recipe's, which others share
+    usual = named[0] if len(named) == 1 and whole else folder.resolve().name
+    axes = {"alpha": lambda run: run.alpha, "n_real": _budget, "n_synthetic": SPLITS["n_synthetic"]}
+    return About(
+        settings.name or title(usual),
+        _sets(records, settings.on),
+        splits,
+        tuple(name for name, of in axes.items() if len({of(run) for run in records} - {None}) > 1),
+        _colours(ordered, splits),
+        any(run.adapter is not None for run in records),
+        named if whole else (),
+        () if named and whole else tuple(sorted(_id(run) for run in records)),
+        len(records),
+    )
+
+
+def title(text: str) -> str:
+    """Text as a title that W&B takes, made from a group's or a folder's name."""
+    kept = "".join(character if title_problem(character + "x") is None else "-" for character in text.strip())
+    return kept[:128] if kept.strip() else "domaingap"
+
+
+def strategy(run: RunRecord) -> str:
+    """A run's ``strategy`` in W&B, as tables have it: the recipe, with α where it has one."""
+    return Group((run,)).label
+
+
+def _budget(run: RunRecord) -> int | None:
+    return run.n_real_train or None
+
+
+def _differs(records: Sequence[RunRecord], of: Callable[[RunRecord], Any]) -> bool:
+    """Whether runs of one strategy have several values of a setting."""
+    values: dict[str, set[Any]] = {}
+    for run in records:
+        values.setdefault(strategy(run), set()).add(of(run))
+    return any(len(seen) > 1 for seen in values.values())
+
+
+def _sets(records: Sequence[RunRecord], on: str) -> tuple[str, ...]:
+    sets = scored_sets(records)
+    if on == "val" or not sets:
+        return ("val", *sets)
+    if on not in sets:
+        if on != "common":
+            raise UserError(f"--on {on}: no run was scored on it; there are val, {', '.join(sets)}")
+        on = sets[0]
+    return (on, *(name for name in sets if name != on))
+
+
+def _colours(records: Sequence[RunRecord], splits: Sequence[str]) -> dict[tuple[str, ...], str]:
+    """Of each strategy, and of each of its groups; several α of one recipe are shades of its colour, the largest α full."""
+    alphas: dict[str, list[float | None]] = {}
+    for run in records:
+        known = alphas.setdefault(run.recipe, [])
+        known += [run.alpha] if run.alpha not in known else []
+    colours: dict[tuple[str, ...], str] = {}
+    for run in records:
+        several = alphas[run.recipe]
+        share = 1.0 if len(several) == 1 else 0.4 + 0.6 * several.index(run.alpha) / (len(several) - 1)
+        colour = _mixed(look(run.recipe).colour, share)
+        values = [SPLITS[key](run) for key in splits]
+        colours[strategy(run),] = colour
+        if None not in values:
+            colours[strategy(run), *(f"{value:g}" if isinstance(value, float) else str(value) for value in values)] = colour
+    return colours
+
+
+def _mixed(colour: str, share: float) -> str:
+    """A colour ``#RRGGBB`` mixed with white; ``share`` of it is left."""
+    parts = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return "#" + "".join(f"{round(255 + (part - 255) * share):02X}" for part in parts)
+
+
+def _id(run: RunRecord) -> str:
+    """The id of a run's W&B run; one of a W&B sweep has it from there."""
+    known = tracked_as(run.folder)
+    return known.id if known is not None else run.key
+
+
+def project_of(records: Sequence[RunRecord]) -> str | None:
+    """The W&B project that most runs are in, or were to be in."""
+    found: Counter[str] = Counter()
+    for run in records:
+        known = tracked_as(run.folder)
+        project = known.project if known is not None else run.config.get("wandb", {}).get("project")
+        found[project] += 1
+    del found[None]
+    return found.most_common(1)[0][0] if found else None
+
+
+def whereabouts(records: Sequence[RunRecord], project: str, entity: str) -> list[str]:
+    """Of which runs the panels may show nothing, and why, as far as the runs' folders tell."""
+    found: Counter[str] = Counter()
+    offline: list[Path] = []
+    for run in records:
+        known = tracked_as(run.folder)
+        if known is None:
+            found["without a W&B run (--wandb.mode off)"] += run.wandb == "off"
+        elif known.project != project or known.entity not in (entity, None):
+            found[f"in W&B's project {known.entity or 'of the login'}/{known.project}"] += 1
+        elif known.mode == "offline":
+            offline.append(run.folder)
+    lines = [f"{count} of {len(records)} runs {what}" for what, count in found.items() if count]
+    if offline:
+        where = shlex.quote(f"{offline[0].parent}") + "/*/wandb/offline-run-*"
+        lines.append(
+            f"{len(offline)} of {len(records)} runs were written offline; once uploaded they appear: wandb sync {where}"
+        )
+    return lines
