@@ -310,9 +310,10 @@ def build_parser() -> argparse.ArgumentParser:
     )
     dashboard.add_argument_group(
         "again, and what it stands on",
-        "Given again it updates the workspace and the report that it has made, and makes no second ones: their ids are kept\n"
-        "  in RUNS_DIR/dashboard.json, and where that is missing they are found by their title. What was changed by hand in\n"
-        "  them is lost. Needs 'wandb login'. Tested against a stand-in for W&B's service; never run against the service itself.",
+        "Given again it updates the workspace and the report that it has made, and makes no second ones: their ids are\n"
+        "  kept in RUNS_DIR/dashboard.json, and where that is missing they are found by their title. What was changed by\n"
+        "  hand in them is lost. Needs 'wandb login'. Tested against a stand-in for W&B's service, and never run against\n"
+        "  the service itself.",
     )
 
     bench = add(
