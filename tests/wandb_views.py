@@ -53,7 +53,7 @@ class Views(Server):
         projects: (entity, name) of those that are there.
         views: by id.
         page: views in an answer at most.
-        refuses: operations that are answered with an error, and what it says.
+        refuses: mutations that are answered with an error, and what it says.
     """
 
     projects: set[tuple[str, str]] = field(default_factory=lambda: {("us", "faces")})
@@ -70,10 +70,8 @@ class Views(Server):
         return [view for view in self.views.values() if view.type == {"workspace": "project-view", "report": "runs"}[kind]]
 
     def graphql(self, request: dict[str, Any]) -> dict[str, Any]:
-        answer = super().graphql(request)
-        if (said := self.refuses.get(self.operations[-1])) is not None:
-            return {"data": None, "errors": [{"message": said}]}
-        return answer
+        name = next((name for name in self.refuses if f"mutation {name}(" in " ".join(request["query"].split())), None)
+        return super().graphql(request) if name is None else {"data": None, "errors": [{"message": self.refuses[name]}]}
 
     def _upsertView(self, asked: dict[str, Any]) -> dict[str, Any]:
         known = self.views.get(asked.get("id") or "")
@@ -116,10 +114,13 @@ class Views(Server):
         return {"viewer": {"id": "VXNlcjox", "entity": "us"}}
 
     def _GetProjects(self, asked: dict[str, Any]) -> dict[str, Any]:
-        edges = [
-            {"node": {"__typename": "Project", "id": "p", "name": name, "entityName": entity, "isBenchmark": False, "user": None,
-                      "createdAt": "2026-11-28T00:00:00Z"}}
-            for entity, name in sorted(self.projects)
-        ]  # fmt: skip
+        common = {
+            "__typename": "Project",
+            "id": "p",
+            "isBenchmark": False,
+            "user": None,
+            "createdAt": "2026-11-28T00:00:00Z",
+        }
+        edges = [{"node": {**common, "name": name, "entityName": entity}} for entity, name in sorted(self.projects)]
         pages = {"__typename": "PageInfo", "endCursor": None, "hasNextPage": False}
         return {"models": {"edges": edges, "pageInfo": pages}}

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from domaingap.config import DashboardConfig, title_problem
 from domaingap.errors import UserError
@@ -15,7 +15,9 @@ from domaingap.study.compare import Group, Strategies
 from domaingap.study.page.palette import look
 from domaingap.study.record import RunRecord
 from domaingap.study.report_tables import scored_sets
-from domaingap.tracking import tracked_as
+
+if TYPE_CHECKING:
+    from domaingap.tracking import Tracked
 
 SPLITS: dict[str, Callable[[RunRecord], Any]] = {
     "n_real": lambda run: run.identity.get("n_real"),
@@ -169,9 +171,15 @@ def _mixed(colour: str, share: float) -> str:
     return "#" + "".join(f"{round(255 + (part - 255) * share):02X}" for part in parts)
 
 
+def _tracked(run: RunRecord) -> Tracked | None:
+    from domaingap.tracking import tracked_as
+
+    return tracked_as(run.folder)
+
+
 def _id(run: RunRecord) -> str:
     """The id of a run's W&B run; one of a W&B sweep has it from there."""
-    known = tracked_as(run.folder)
+    known = _tracked(run)
     return known.id if known is not None else run.key
 
 
@@ -179,7 +187,7 @@ def project_of(records: Sequence[RunRecord]) -> str | None:
     """The W&B project that most runs are in, or were to be in."""
     found: Counter[str] = Counter()
     for run in records:
-        known = tracked_as(run.folder)
+        known = _tracked(run)
         project = known.project if known is not None else run.config.get("wandb", {}).get("project")
         found[project] += 1
     del found[None]
@@ -191,7 +199,7 @@ def whereabouts(records: Sequence[RunRecord], project: str, entity: str) -> list
     found: Counter[str] = Counter()
     offline: list[Path] = []
     for run in records:
-        known = tracked_as(run.folder)
+        known = _tracked(run)
         if known is None:
             found["without a W&B run (--wandb.mode off)"] += run.wandb == "off"
         elif known.project != project or known.entity not in (entity, None):

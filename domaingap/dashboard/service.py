@@ -15,7 +15,6 @@ from domaingap.errors import UserError, trouble
 from domaingap.hashing import write_json
 from domaingap.progress import console
 from domaingap.study.page.blocks import Page
-from domaingap.tracking import logged_in
 
 MEMORY = "dashboard.json"
 """In the folder of runs: the ids of its dashboards."""
@@ -116,6 +115,8 @@ def _hint(found: View | None) -> str:
 
 def need_login() -> None:
     """UserError that says what to do where nobody is logged in to W&B."""
+    from domaingap.tracking import logged_in
+
     os.environ.setdefault("WANDB_SILENT", "true")  # what matters is printed by us
     mode = os.environ.get("WANDB_MODE")
     advice = "run 'wandb login', or look at the dashboard without W&B: --dry_run"
@@ -159,7 +160,7 @@ class Service:
         try:
             return how()
         except Exception as error:  # of W&B, of the network
-            text = " ".join(str(error).split())[:300].rstrip(".") or type(error).__name__
+            text = " ".join(str(error).split()).partition(" while retrying")[0][:300].rstrip(".") or type(error).__name__
             raise UserError(
                 f"Weights & Biases: can't {what} ({text}); look at the network, at --entity and --project and at your "
                 "rights there, or give --dry_run"

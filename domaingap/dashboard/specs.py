@@ -19,6 +19,8 @@ from domaingap.study.tables import Table, markdown
 
 MARK = "Made by `domaingap dashboard`"
 """What a workspace and a report have in them by which they are known as this command's; other people's aren't touched."""
+LAST = ("runs", "provenance")
+"""Sections of the page that are looked up rather than read: panels without a section stand before them."""
 KEPT = "it is written anew each time, so changes by hand are lost: copy it to keep them."
 
 
@@ -75,13 +77,16 @@ def report(about: About, page: Page | None, entity: str, project: str) -> wr.Rep
     left = parts(about)
     facts = f"{page.facts}. " if page is not None else ""
     blocks: list[Any] = [wr.P(text=[facts, _made(about)]), wr.TableOfContents()]
-    for section in page.sections if page is not None else ():
+    sections = page.sections if page is not None else ()
+    apart = [part for part in left if part.belongs not in {section.id for section in sections}]
+    for section in sections:
+        if section.id in LAST:
+            blocks += [block for part in apart for block in _panels(part, about, entity, project, 2)]
+            apart = []
         blocks += [wr.H2(text=section.title), *_in_words(section.blocks)]
-        for part in [part for part in left if part.belongs == section.id]:
-            blocks += _panels(part, about, entity, project, 3)
-            left.remove(part)
-    for part in left:
-        blocks += _panels(part, about, entity, project, 2)
+        own = (part for part in left if part.belongs == section.id)
+        blocks += [block for part in own for block in _panels(part, about, entity, project, 3)]
+    blocks += [block for part in apart for block in _panels(part, about, entity, project, 2)]
     made = wr.Report(
         entity=entity or "entity",
         project=project,

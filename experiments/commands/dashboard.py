@@ -37,10 +37,8 @@ def dashboard(
         dry_run: print the specification as JSON instead.
     """
     from domaingap.dashboard.service import Service, publish
-    from domaingap.dashboard.specs import as_json
-    from domaingap.study.page.study import Study
 
-    settings = DashboardConfig(project or DashboardConfig().project, entity, group, name, on)
+    settings = DashboardConfig(DashboardConfig().project if project is None else project, entity, group, name, on)
     service = None if dry_run else Service(settings.entity)
     records: list[RunRecord] = []
     page = None
@@ -54,9 +52,13 @@ def dashboard(
             raise UserError(f"{runs_dir}: no finished run (no result.json) in it; start with 'domaingap run real_only'")
         if project is None:
             settings = replace(settings, project=project_of(records) or settings.project)
+        from domaingap.study.page.study import Study
+
         about = of_runs(settings, runs_dir, records, STRATEGIES)
         page = Study(runs_dir, records, found.passed_over, about.on, STRATEGIES).page()
     if service is None:
+        from domaingap.dashboard.specs import as_json
+
         print(as_json(about, page, settings.entity, settings.project))
         return
     for line in whereabouts(records, settings.project, service.entity):
