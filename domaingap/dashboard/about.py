@@ -76,7 +76,7 @@ def of_a_project(settings: DashboardConfig, recipes: Sequence[str]) -> About:
     """
     group = (settings.group,) if settings.group is not None else ()
     name = settings.name or title(settings.group or settings.project)
-    colours = {(recipe,): look(recipe).colour for recipe in recipes}
+    colours: dict[tuple[str, ...], str] = {(recipe,): look(recipe).colour for recipe in recipes}
     return About(name, (settings.on,), colours=colours, groups=group)
 
 
@@ -189,8 +189,8 @@ def project_of(records: Sequence[RunRecord]) -> str | None:
     for run in records:
         known = _tracked(run)
         project = known.project if known is not None else run.config.get("wandb", {}).get("project")
-        found[project] += 1
-    del found[None]
+        if project:
+            found[project] += 1
     return found.most_common(1)[0][0] if found else None
 
 

@@ -181,7 +181,8 @@ class Service:
         if known is not None and (there := self.view(known, project)) is not None:
             return there[0]
         alike = [view for view in self.views(kind, project) if view.title == title]
-        ours, others = [], []
+        ours: list[View] = []
+        others: list[View] = []
         for view in sorted(alike, key=lambda view: view.updated, reverse=True):
             there = self.view(view.id, project)
             if there is not None:

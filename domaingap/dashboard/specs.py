@@ -21,7 +21,7 @@ MARK = "Made by `domaingap dashboard`"
 """What a workspace and a report have in them by which they are known as this command's; other people's aren't touched."""
 LAST = ("runs", "provenance")
 """Sections of the page that are looked up rather than read: panels without a section stand before them."""
-KEPT = "it is written anew each time, so changes by hand are lost: copy it to keep them."
+KEPT = "it is written anew each time, so changes by hand are lost: copy it under another title to keep them."
 
 
 def workspace(about: About, entity: str, project: str) -> ws.Workspace:
@@ -163,7 +163,7 @@ def _filters(about: About) -> dict[str, Any]:
         chosen = expr.Metric("ID").isin(list(about.ids))
     else:
         return {"filterFormat": expr.FILTER_FORMAT_V2, "filters": []}
-    return expr.filters_tree_to_v2(expr.And(chosen).to_model())
+    return dict(expr.filters_tree_to_v2(expr.And(chosen).to_model()))
 
 
 def _runset(about: About, part: str, entity: str, project: str) -> Any:

@@ -64,6 +64,13 @@ def study(root: Path, group: str | None = "alpha", on: str = "common") -> Path:
     return root
 
 
+def few(root: Path, group: str | None = "alpha") -> Path:
+    """Two runs."""
+    config = {"wandb": {"project": "faces", "group": group}}
+    write(root, [run_record("real_only", seed, 6.0 + seed, config=config) for seed in range(2)])
+    return root
+
+
 def addresses(answer: Answer) -> dict[str, str]:
     """Where workspace and report are, as the command prints it; and that it prints nothing else."""
     assert answer.code == 0, answer.err
@@ -78,7 +85,7 @@ def panels(of: Any, kind: type) -> list[Any]:
 
 
 def test_two_calls_leave_one_workspace_and_one_report(cli: Cli, server: Views, tmp_path: Path) -> None:
-    runs = study(tmp_path / "alpha")
+    runs = few(tmp_path / "alpha")
     made = addresses(cli("dashboard", runs))
     assert set(made) == {"workspace made", "report made"}
     before = {view.id: view.content for view in server.views.values()}
@@ -183,7 +190,7 @@ def test_the_report_as_wandbs_classes_read_it(cli: Cli, server: Views, tmp_path:
 
 
 def test_a_forgotten_a_deleted_and_a_renamed_one(cli: Cli, server: Views, tmp_path: Path) -> None:
-    runs = study(tmp_path / "alpha")
+    runs = few(tmp_path / "alpha")
     first = addresses(cli("dashboard", runs, "--project=faces"))
     memory = runs / "dashboard.json"
     (entry,) = json.loads(memory.read_text())
@@ -215,7 +222,7 @@ def test_a_forgotten_a_deleted_and_a_renamed_one(cli: Cli, server: Views, tmp_pa
 def test_a_moved_folder_keeps_its_dashboard_and_another_title_is_another_one(
     cli: Cli, server: Views, tmp_path: Path
 ) -> None:
-    runs = study(tmp_path / "alpha", group=None)
+    runs = few(tmp_path / "alpha", group=None)
     first = addresses(cli("dashboard", runs, "--project=faces"))
     moved = runs.rename(tmp_path / "archive = old")
     again = addresses(cli("dashboard", moved, "--project=faces"))
@@ -231,7 +238,7 @@ def test_other_peoples_views_are_not_touched(cli: Cli, server: Views, tmp_path: 
     for kind in ("project-view", "runs"):
         own = {"id": "", "type": kind, "entityName": "us", "projectName": "faces", "name": "x", "displayName": "alpha"}
         server._upsertView({**own, "spec": "{}"})
-    fails(cli("dashboard", study(tmp_path / "alpha"), "--project=faces"), "us/faces", "'alpha'", "--name")
+    fails(cli("dashboard", few(tmp_path / "alpha"), "--project=faces"), "us/faces", "'alpha'", "--name")
     assert [view.saved for view in server.views.values()] == [1, 1]
 
 
@@ -241,7 +248,7 @@ def test_the_newest_of_several_is_updated_and_pages_are_read_to_their_end(cli: C
         asked = {"type": "project-view", "entityName": "us", "projectName": "faces", "name": f"nw-{number}-v"}
         spec = '{"a": "Made by `domaingap dashboard`"}'
         server._upsertView({**asked, "displayName": "alpha" if number in (2, 4) else "other", "spec": spec})
-    answer = cli("dashboard", study(tmp_path / "alpha"), "--project=faces")
+    answer = cli("dashboard", few(tmp_path / "alpha"), "--project=faces")
     assert addresses(answer)["workspace updated"].endswith("?nw=4") and "2 workspaces are called 'alpha'" in answer.err
     assert [view.saved for view in server.of("workspace")] == [1, 1, 1, 1, 2]
 
@@ -320,7 +327,7 @@ def test_a_dry_run_needs_neither_login_nor_network(cli: Cli, monkeypatch: pytest
 
 
 def test_what_stands_in_the_way_is_a_line(cli: Cli, server: Views, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    runs = study(tmp_path / "alpha")
+    runs = few(tmp_path / "alpha")
     fails(cli("dashboard", runs, "--project=face"), "no project us/face", "--entity", "--project")
     fails(cli("dashboard", runs, "--entity=them"), "no project them/faces")
     server.refuses = {"upsertView": "permission denied"}
