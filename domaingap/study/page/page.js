@@ -6,11 +6,7 @@ const say = (text) => { said.textContent = ""; setTimeout(() => { said.textConte
 
 // Plots. They are drawn when they come near the screen, and all of them before printing.
 const NARROW = 560, PRINTED = 680;
-const light = { ink: "#1b1f24", muted: "#57606b", line: "#d8dde3", paper: "#fff" };
-const colours = () => {
-  const style = getComputedStyle(document.documentElement);
-  return Object.fromEntries(Object.keys(light).map((name) => [name, style.getPropertyValue("--" + name).trim()]));
-};
+const paint = { ink: "#1b1f24", muted: "#57606b", line: "#d8dde3" };
 const merge = (base, over) => {  // over wins; arrays and plain values as a whole
   const out = { ...base };
   for (const [key, value] of Object.entries(over || {})) {
@@ -22,12 +18,11 @@ const merge = (base, over) => {  // over wins; arrays and plain values as a whol
 const axes = (layout) => Object.keys(layout).filter((key) => /^[xy]axis\d*$/.test(key));
 
 // What a figure looks like unless it says otherwise.
-const house = (paint) => {
-  const axis = {
+const axis = {
     gridcolor: paint.line, linecolor: paint.muted, zerolinecolor: paint.muted, zerolinewidth: 1, showline: true, ticks: "outside",
     ticklen: 4, tickcolor: paint.muted, automargin: true, title: { standoff: 10 },
-  };
-  return {
+};
+const house = {
     layout: {
       font: { family: 'system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "Liberation Sans", sans-serif', size: 14, color: paint.ink },
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
@@ -35,11 +30,10 @@ const house = (paint) => {
       xaxis: axis, yaxis: axis, hovermode: "closest", hoverlabel: { font: { size: 13 }, namelength: -1 },
       legend: { bgcolor: "rgba(0,0,0,0)", itemsizing: "constant" }, margin: { l: 60, r: 16, t: 24, b: 48 },
     },
-  };
 };
 
-const shape = (spec, width, height, paint) => {
-  const layout = merge({ template: house(paint) }, spec.layout || {});
+const shape = (spec, width, height) => {
+  const layout = merge({ template: house }, spec.layout || {});
   Object.assign(layout, { autosize: false, width, height });
   if (width >= NARROW) return layout;
   const named = new Set(spec.data.filter((t) => t.name && t.showlegend !== false).map((t) => t.legendgroup || t.name));
@@ -66,10 +60,10 @@ const plots = all("figure.plot").map((figure) => ({
   words: figure.querySelector("figcaption").textContent, spec: null, width: 0,
 }));
 
-const draw = (plot, width, paint) => {
+const draw = (plot, width) => {
   plot.spec ??= JSON.parse(figureText(plot.figure));
   plot.width = width;
-  const layout = shape(plot.spec, width, Number(plot.div.dataset.height), paint);
+  const layout = shape(plot.spec, width, Number(plot.div.dataset.height));
   if (coarse) layout.dragmode = false;  // a finger on a plot scrolls the page
   plot.div.style.height = layout.height + "px";
   const done = () => {
@@ -84,7 +78,7 @@ const draw = (plot, width, paint) => {
   promise.then(done);
 };
 const figureText = (figure) => figure.querySelector("script.figure").textContent;
-const fit = (plot) => draw(plot, plot.div.clientWidth, colours());
+const fit = (plot) => draw(plot, plot.div.clientWidth);
 
 if (plots.length) {
   const near = new IntersectionObserver((entries) => {
@@ -103,8 +97,7 @@ if (plots.length) {
     }
   });
   plots.forEach((plot) => sizes.observe(plot.div));
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => plots.filter((plot) => plot.spec).forEach(fit));
-  addEventListener("beforeprint", () => { printing = true; plots.forEach((plot) => draw(plot, PRINTED, light)); });
+  addEventListener("beforeprint", () => { printing = true; plots.forEach((plot) => draw(plot, PRINTED)); });
   addEventListener("afterprint", () => { printing = false; plots.forEach(fit); });
   for (const plot of plots) {
     plot.figure.querySelector(".picture").addEventListener("click", () => {
