@@ -19,8 +19,8 @@ const axes = (layout) => Object.keys(layout).filter((key) => /^[xy]axis\d*$/.tes
 
 // What a figure looks like unless it says otherwise.
 const axis = {
-    gridcolor: paint.line, linecolor: paint.muted, zerolinecolor: paint.muted, zerolinewidth: 1, showline: true, ticks: "outside",
-    ticklen: 4, tickcolor: paint.muted, automargin: true, title: { standoff: 10 },
+  gridcolor: paint.line, linecolor: paint.muted, zerolinecolor: paint.muted, zerolinewidth: 1, showline: true, ticks: "outside",
+  ticklen: 4, tickcolor: paint.muted, automargin: true, title: { standoff: 10 },
 };
 const house = {
     layout: {
@@ -57,13 +57,13 @@ const config = {
 };
 const plots = all("figure.plot").map((figure) => ({
   figure, div: figure.querySelector(".drawing"), title: figure.querySelector("h3").textContent,
-  words: figure.querySelector("figcaption").textContent, spec: null, width: 0,
+  words: figure.querySelector("figcaption").textContent, width: 0,
 }));
 
 const draw = (plot, width) => {
-  plot.spec ??= JSON.parse(figureText(plot.figure));
+  const spec = JSON.parse(plot.figure.querySelector("script.figure").textContent);  // anew: plotly.js writes into what it draws
+  const layout = shape(spec, width, Number(plot.div.dataset.height));
   plot.width = width;
-  const layout = shape(plot.spec, width, Number(plot.div.dataset.height));
   if (coarse) layout.dragmode = false;  // a finger on a plot scrolls the page
   plot.div.style.height = layout.height + "px";
   const done = () => {
@@ -73,11 +73,10 @@ const draw = (plot, width) => {
     });
     plot.div.dataset.drawn = "";
   };
-  const promise = Plotly.react(plot.div, plot.spec.data, layout, config);
+  const promise = Plotly.react(plot.div, spec.data, layout, config);
   done();
   promise.then(done);
 };
-const figureText = (figure) => figure.querySelector("script.figure").textContent;
 const fit = (plot) => draw(plot, plot.div.clientWidth);
 
 if (plots.length) {
@@ -93,7 +92,7 @@ if (plots.length) {
   const sizes = new ResizeObserver((entries) => {
     for (const entry of entries) {
       const plot = plots.find((one) => one.div === entry.target);
-      if (!printing && plot.spec && plot.div.clientWidth && plot.div.clientWidth !== plot.width) fit(plot);
+      if (!printing && plot.width && plot.div.clientWidth && plot.div.clientWidth !== plot.width) fit(plot);
     }
   });
   plots.forEach((plot) => sizes.observe(plot.div));
@@ -101,7 +100,7 @@ if (plots.length) {
   addEventListener("afterprint", () => { printing = false; plots.forEach(fit); });
   for (const plot of plots) {
     plot.figure.querySelector(".picture").addEventListener("click", () => {
-      if (!plot.spec) fit(plot);
+      if (!plot.width) fit(plot);
       Plotly.downloadImage(plot.div, { format: "svg", filename: plot.figure.id });
     });
   }

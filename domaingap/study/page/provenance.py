@@ -207,7 +207,9 @@ def _time(name: str, records: Sequence[RunRecord]) -> list[Any]:
 
 
 def _duration(seconds: float) -> str:
-    return f"{seconds / 3600:.1f} h" if seconds >= 3600 else f"{seconds / 60:.1f} min" if seconds >= 60 else f"{seconds:.0f} s"
+    return (
+        f"{seconds / 3600:.1f} h" if seconds >= 3600 else f"{seconds / 60:.1f} min" if seconds >= 60 else f"{seconds:.0f} s"
+    )
 
 
 def software_table(records: Sequence[RunRecord]) -> Table:
