@@ -40,7 +40,8 @@ def saved(records: Sequence[RunRecord]) -> dict[tuple[str, str, int], Saved]:
 
 
 def table(records: Sequence[RunRecord]) -> Table:
-    (one,) = saved_tables(saved_families(records, "common", STRATEGIES), "common", STRATEGIES)
+    by_face = ByFace("common")
+    (one,) = saved_tables(saved_families(records, "common", STRATEGIES, by_face), "common", STRATEGIES, by_face)
     return one
 
 

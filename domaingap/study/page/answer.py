@@ -70,9 +70,8 @@ class Answer:
     fewest_seeds: int
 
     def sentences(self) -> list[str]:
-        """The answer in words."""
-        said = [self._gap(), self._closed(), *self._price()]
-        return [sentence for sentence in said if sentence]
+        """The answer in words: how large the gap is, and what closes how much of it."""
+        return [sentence for sentence in (self._gap(), self._closed()) if sentence]
 
     def cautions(self) -> list[str]:
         """What to keep in mind."""
@@ -134,7 +133,8 @@ class Answer:
             text += f": {_beside(best.ceiling)} real faces alone"
         return text + "."
 
-    def _price(self) -> list[str]:
+    def price(self) -> list[str]:
+        """At what price in real images, a sentence for each number of them."""
         said = []
         for name, row in self.saved:
             reached, low, high = row.reached
@@ -145,7 +145,8 @@ class Answer:
                 as_good = f"no better than real faces alone with {row.curve.smallest:,}, the fewest that were tried"
             else:
                 as_good = f"as good as {reached:,.0f} real faces alone"
-            ends = "" if math.isnan(low) else f" [{_end(low, row)}, {_end(high, row)}]"
+            open_ = math.isnan(low) or low == high  # both ends lie beyond what was tried
+            ends = "" if open_ else f" [{_end(low, row)}, {_end(high, row)}]"
             said.append(f"With {row.n:,} real faces {name} is {as_good}{ends}.")
         return said
 
@@ -187,7 +188,7 @@ def answer(
     """
     floor, ceiling = ends(family, on, strategies)
     valued = [group for group in family.groups if group.values(on)]
-    names = labels(valued, lambda g: (g.budget, g.first.selection, g.first.steps_answering))
+    names = labels(valued, lambda g: (g.budget, g.first.selection))
     most = ceiling.budget if ceiling is not None else max((g.budget for g in valued), default=Budget(0, False))
     rule = _rule(family, strategies)
     alike = [group for group in valued if group.first.selection == rule and group.first.recipe != strategies.floor]

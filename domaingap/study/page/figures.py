@@ -83,7 +83,10 @@ def _bars(intervals: Sequence[Interval]) -> dict[str, Any]:
     """Error bars; none where an interval has no ends."""
     above = [high - mean if math.isfinite(high) else 0 for mean, _, high in intervals]
     below = [mean - low if math.isfinite(low) else 0 for mean, low, _ in intervals]
-    return {"type": "data", "symmetric": False, "array": above, "arrayminus": below, "thickness": 1.5, "width": 4}
+    return {
+        "type": "data", "symmetric": False, "array": above, "arrayminus": below, "thickness": 1.5, "width": 4,
+        "color": "#404040",
+    }  # fmt: skip
 
 
 def _hover(interval: Interval, digits: int = 2) -> str:
@@ -203,7 +206,7 @@ def curves_figure(curves: Curves, names: Sequence[Line]) -> go.Figure:
             go.Scatter(
                 x=x, y=[i.mean for _, i in points], mode="lines+markers", name=line.name, legendgroup=line.name,
                 line=stroke(line), marker=marker(line), text=[_hover(i) for _, i in points],
-                error_y=_bars([i for _, i in points]) | {"thickness": 1, "width": 3},
+                error_y=_bars([i for _, i in points]) | {"thickness": 1, "width": 3, "color": look(line.recipe).colour},
                 hovertemplate=f"{line.name}, %{{x}}: %{{text}} %<extra></extra>",
             )
         )  # fmt: skip
@@ -235,7 +238,7 @@ def saved_figure(rows: Sequence[tuple[Line, Saved]]) -> go.Figure:
                 # Side by side rather than over each other.
                 x=[row.n * (largest / diagonal[0]) ** shift for row in own], y=[v[0] for v in values], mode="lines+markers",
                 name=line.name, line=stroke(line, 1), marker=marker(line),
-                error_y=_bars([Interval(*v) for v in values]) | {"thickness": 1.5},
+                error_y=_bars([Interval(*v) for v in values]) | {"color": look(line.recipe).colour},
                 text=[_reached(row) for row in own], customdata=[row.n for row in own],
                 hovertemplate=f"{line.name} with %{{customdata}}: %{{text}}<extra></extra>",
             )
@@ -368,7 +371,8 @@ def bins_figure(
         figure.add_trace(
             go.Scatter(
                 x=list(range(len(names))), y=[i.mean for i in own], mode="lines+markers", name=line.name, line=stroke(line),
-                marker=marker(line), error_y=_bars(own) | {"thickness": 1, "width": 3}, text=[_hover(i) for i in own],
+                marker=marker(line), text=[_hover(i) for i in own],
+                error_y=_bars(own) | {"thickness": 1, "width": 3, "color": look(line.recipe).colour},
                 hovertemplate=f"{line.name}: %{{text}} %<extra></extra>",
             )
         )  # fmt: skip

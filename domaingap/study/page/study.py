@@ -118,7 +118,8 @@ class Study:
         for number_, found in enumerate(self.answers):
             if several:
                 blocks.append(Words(f"{found.family.name}:"))
-            blocks += [Words(sentence, emphasis=True) for sentence in found.sentences()]
+            blocks += [Words(sentence, emphasis=not number_) for sentence in found.sentences()]
+            blocks += [Words(sentence) for sentence in found.price()]
             if found.floor is not None or found.ways:
                 blocks.append(self._gap_plot(found, number_))
             blocks += [Words(caution) for caution in found.cautions()]
@@ -130,8 +131,8 @@ class Study:
         rows = len({way.name for way in (*found.ways, *found.few)}) + 2
         return Plot(
             f"gap-{number_}", f"NME on {found.on}: from synthetic faces alone to real faces alone", gap_figure(found),
-            "Each mark is a strategy's error with its 95% interval; lower is better. The shaded band is the gap between "
-            "training on synthetic faces alone and on real faces alone."
+            "Each mark is a strategy's error with its 95% interval; lower is better."
+            + (" The shaded band is the gap between synthetic faces alone and real faces alone." if found.gap else "")
             + (" Hollow marks: with few real images." if found.few else ""),
             height=120 + 46 * rows,
         )  # fmt: skip
@@ -142,14 +143,9 @@ class Study:
         for number_, (family, compared, _) in enumerate(self.compared):
             if not compared:
                 continue
-            groups = list(dict.fromkeys(group for c in compared for group in (c.group, c.baseline)))
-            names = labels(groups, lambda g: (g.budget, g.first.selection, g.first.steps_answering))
-            rows = [
-                (f"{names[c.group]}, {c.group.budget} real, {c.group.first.selection} – {names[c.baseline]}", c)
-                for c in compared
-            ]
-            against_real = [row for row in rows if row[1].baseline.first.recipe == self.strategies.ceiling] or rows
-            shown = against_real[:40]
+            against_real = [c for c in compared if c.baseline.first.recipe == self.strategies.ceiling] or compared
+            names = labels(list(dict.fromkeys(c.group for c in against_real)), lambda g: g.budget)
+            shown = [(f"{names[c.group]}, {c.group.budget} real", c) for c in against_real[:40]]
             left = f" The first 40 of {len(against_real)}." if len(against_real) > 40 else ""
             blocks.append(
                 Plot(
@@ -184,8 +180,8 @@ class Study:
                         f"saved-{number_}", f"Real images saved, {family.name}",
                         saved_figure([(by_name[names[row.group]], row) for row in rows]),
                         "How many real images real data alone needs to be as good as a strategy with fewer. Above the "
-                        "dotted line images are saved, below it real data alone is better. Points on the upper edge are open: real "
-                        "data alone wasn't as good with the most images that it was tried with.",
+                        "dotted line images are saved, below it real data alone is better. Points on the upper edge are "
+                        "open: real data alone wasn't as good with the most images that it was tried with.",
                         height=460,
                     )
                 )  # fmt: skip
@@ -220,7 +216,7 @@ class Study:
                 Plot(
                     f"regions-{number_}", f"Errors by region on {where}",
                     regions_figure([(names[g], by_region) for g, by_region in regions.items()]),
-                    "NME of each part of the face, with 95% intervals. The jaw is the part that annotators agree on least.",
+                    "NME of each part of the face, with 95% intervals.",
                 )
             )  # fmt: skip
             errors = {g: e for g in groups if (e := self._landmarks(g)) is not None}
