@@ -229,9 +229,9 @@ def unprivileged(folder: Path) -> Iterator[None]:
         os.seteuid(0)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """A headless Chromium; skipped where there is none."""
+    """A headless Chromium; skipped where there is none. Not for the session: Playwright keeps an event loop running."""
     from tests.browser import ARGUMENTS, CHROMIUM
 
     if CHROMIUM is None:

@@ -91,17 +91,15 @@ def awkward_page() -> Page:
         for i in range(3)
     ]
     own = [FaceRow(name, [(LONG, face(i, 1 + i, k)) for i in range(3)]) for k, name in enumerate(STRATEGIES[:2])]
-    plots: list[Block] = [
-        Plot(f"plot-{i}", f"NME against real images, {i}", curves(i), "Each line falls with more real images.")
-        for i in range(PLOTS - 2)
-    ]
+    words = "Each line falls with more real images."
+    plots: list[Block] = [Plot(f"plot-{i}", f"NME against real images, {i}", curves(i), words) for i in range(PLOTS - 2)]
     return Page(
         f"A study of faces {AWKWARD}",
         "200 runs of 6 strategies, resnet18 at 128 px, 28 November 2026",
         [
             Section("answer", "The answer", [
-                Words("On 554 faces a network trained on synthetic faces alone is off by 5.9%, one trained on 3,148 real faces "
-                      "by 3.5%: a gap of 2.4 points.", emphasis=True),
+                Words("On 554 faces a network trained on synthetic faces alone is off by 5.9%, one trained on 3,148 real "
+                      "faces by 3.5%: a gap of 2.4 points.", emphasis=True),
                 Words("With 50 real faces fine_tuning is as good as 420 real faces alone.", emphasis=True),
                 Plot("gap", "What closes how much of the gap", curves(0), AWKWARD, data=table),
                 Words(f"What to keep in mind: {AWKWARD} {LONG}"),

@@ -98,7 +98,10 @@ def test_cautions() -> None:
 
 def test_the_ends_are_picked_by_one_rule() -> None:
     picked = [*real_only(), *around("synthetic_only", 12.0, n_real=None)]
-    others = [*around("synthetic_only", 11.0, n_real=None, selection="source_val"), *real_only({10: 7.0}, selection="budget")]
+    others = [
+        *around("synthetic_only", 11.0, n_real=None, selection="source_val"),
+        *real_only({10: 7.0}, selection="budget"),
+    ]
     found = said([*picked, *others])
     assert found.floor is not None and found.floor.first.selection == "real_val"
     assert found.ceiling is not None and found.ceiling.first.selection == "real_val"

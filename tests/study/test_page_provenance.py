@@ -153,7 +153,7 @@ GIVEN = [
     ("mixing", "--alpha 0.25 --n_real 9"),
     ("mixing", "--alpha 0.5 --seed 1"),
     ("mixing", "--alpha 0.5 --adapter.kind linear --fit.lr 1e-05 --augment.mirror false"),
-    ("real_only", "--fit.steps 75 --crop.size 32 --real.parts 'helen/trainset' --init_from 'my start/α.ckpt'"),
+    ("real_only", "--fit.steps 75 --crop.size 32 --real.parts 'helen/trainset' --model.init_from 'my start/α.ckpt'"),
     ("synthetic_only", "--selection source_val --synthetic.source generated --synthetic.generated.n 50 --n_synthetic 30"),
 ]
 
@@ -162,7 +162,6 @@ def test_the_commands_repeat_the_runs(tmp_path: Path, monkeypatch: pytest.Monkey
     """Read by the command line, with the files of settings beside them, they ask for the same."""
     records, asked = [], []
     for recipe, options in GIVEN:
-        options = options.replace("--init_from", "--model.init_from")
         settings = parse_settings(
             RECIPES[recipe], [*shlex.split(options), "--data_root", "/elsewhere", "--wandb.mode", "off"]
         )

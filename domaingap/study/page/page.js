@@ -32,6 +32,30 @@ const house = {
     },
 };
 
+// Subplots side by side: on a narrow screen in one column, or in two where their axes have no labels; gives the height.
+const restacked = (layout, width, height) => {
+  const cells = axes(layout).filter((key) => key[0] === "x").map((x) => [x, x.replace("x", "y")]);
+  if (cells.length < 2 || cells.some(([x, y]) => !layout[x].domain || !layout[y]?.domain)) return height;
+  if (new Set(cells.map(([x]) => layout[x].domain[0])).size < 2) return height;
+  const bare = cells.every(([x]) => layout[x].visible === false || layout[x].showticklabels === false);
+  const columns = bare ? 2 : 1, rows = Math.ceil(cells.length / columns);
+  const above = 30, below = bare ? 6 : 44, cell = Math.round(width / columns * (bare ? 1 : 0.7)), total = rows * (above + cell + below);
+  const titles = (layout.annotations || []).map((note) => ({ ...note }));
+  cells.forEach(([x, y], i) => {
+    const row = Math.floor(i / columns), column = i % columns, top = 1 - (row * (above + cell + below) + above) / total;
+    const [left, right] = layout[x].domain, upper = layout[y].domain[1];
+    const across = [(column + (column ? 0.03 : 0)) / columns, (column + (column < columns - 1 ? 0.97 : 1)) / columns];
+    layout[x] = { ...layout[x], domain: across };
+    layout[y] = { ...layout[y], domain: [Math.max(top - cell / total, 0), top] };
+    for (const [k, note] of (layout.annotations || []).entries()) {
+      const own = note.xref === "paper" && note.yref === "paper" && Math.abs(note.x - (left + right) / 2) < 0.01;
+      if (own && Math.abs(note.y - upper) < 0.01) Object.assign(titles[k], { x: (across[0] + across[1]) / 2, y: top });
+    }
+  });
+  layout.annotations = titles;
+  return total + 40;
+};
+
 const shape = (spec, width, height) => {
   const layout = merge({ template: house }, spec.layout || {});
   Object.assign(layout, { autosize: false, width, height });
@@ -41,11 +65,18 @@ const shape = (spec, width, height) => {
   layout.font = merge(layout.font || {}, { size: 12 });
   layout.margin = merge(layout.margin || {}, { l: 44, r: 8, b: 40 });
   for (const key of axes(layout)) layout[key] = merge(layout[key], layout[key].tickvals ? {} : { nticks: 5 });
+  layout.height = restacked(layout, width, height);
+  for (const trace of spec.data) {
+    if (trace.marker?.colorbar) {
+      Object.assign(trace.marker.colorbar, { orientation: "h", x: 0.5, xanchor: "center", y: 0, yanchor: "top", len: 0.9 });
+      layout.margin.b = 60;
+    }
+  }
   if (legend) {
     layout.legend = merge(layout.legend || {}, {
       orientation: "h", x: 0, xanchor: "left", xref: "container", y: 0, yanchor: "bottom", yref: "container", title: { side: "top" },
     });
-    layout.height = Math.round(height * 0.85) + 22 * Math.ceil(named.size / 2);
+    layout.height = (layout.height === height ? Math.round(height * 0.85) : layout.height) + 22 * Math.ceil(named.size / 2);
   }
   return layout;
 };
