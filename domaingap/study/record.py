@@ -25,7 +25,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class SetRecord:
-    """A scored set of faces. ``published`` is what the whole of it would count, absent parts included."""
+    """A scored set of faces.
+
+    ``published`` is what the whole of it would count, absent parts included; ``fingerprint`` the faces' identity by content;
+    ``pictures`` the key of their small pictures (:mod:`domaingap.study.thumbnails`). The last two are empty where the run
+    kept none, as earlier versions.
+    """
 
     images: int
     photographs: int
@@ -34,6 +39,8 @@ class SetRecord:
     parts: dict[str, int]
     published: int | None
     boxes: str
+    fingerprint: str = ""
+    pictures: str = ""
 
 
 @dataclass(frozen=True)
