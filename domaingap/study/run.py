@@ -17,6 +17,7 @@ from domaingap.config import FitConfig, Precision, RealConfig, RunSettings, dete
 from domaingap.data.datamodules import MixedDataModule, RealDataModule, SyntheticDataModule
 from domaingap.data.faces import FaceDataset
 from domaingap.data.prepare import FORMAT as PARTS_FORMAT
+from domaingap.domain_distance import domain_distance
 from domaingap.errors import UserError
 from domaingap.hashing import content_key, finite, link, plain, remove_temporary, write_atomically, write_json
 from domaingap.models.adapter_diagnosis import mean_movement
@@ -328,6 +329,7 @@ class Run:
             hardware=hardware(),
             versions=versions(),
             files={},
+            domain_distance=domain_distance(network, sets["source_val"], sets["val"]) if "source_val" in sets else None,
             folder=self.folder,
         )
         record = self._write(record, scored, sets)
@@ -362,6 +364,8 @@ class Run:
     def _write(self, record: RunRecord, scored: Mapping[str, Predictions], sets: Mapping[str, FaceDataset]) -> RunRecord:
         """Add scored sets to a record and write both, the record last."""
         path = self.folder / "predictions.npz"
+        modules = {name: self.synthetic if name == "source_val" else self.real for name in scored}
+        scored = {name: replace(p, conditions=modules[name].conditions(sets[name].positions)) for name, p in scored.items()}
         # npz members are named by set alone; "test/" only tells metrics apart.
         known = load_predictions(path) if record.counts else {}
         save_predictions(path, known | {name.removeprefix("test/"): p for name, p in scored.items()})
@@ -370,9 +374,8 @@ class Run:
             values, ranges = predictions.metrics()
             metrics |= {f"{name}/{key}": finite(value) for key, value in values.items()}
             intervals |= {f"{name}/{key}": value for key, value in ranges.items()}
-            synthetic = name == "source_val"
             pictures = keep_pictures(Path(self.settings.runs_dir), name, sets[name]) if self._pictured(name) else ""
-            counts[name] = describe_set(name, sets[name], self.synthetic if synthetic else self.real, pictures)
+            counts[name] = describe_set(name, sets[name], modules[name], pictures)
         files = {str(p.relative_to(self.folder)): file_digest(p) for p in [path, *self.folder.glob("checkpoints/*.ckpt")]}
         record = replace(record, metrics=metrics, intervals=intervals, counts=counts, files=files, folder=self.folder)
         record.write()

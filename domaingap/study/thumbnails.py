@@ -78,7 +78,7 @@ class Thumbnails:
         return {name: i for i, name in enumerate(self.names.tolist())}
 
 
-def chosen(names: NDArray[np.str_], most: int = MOST_FACES) -> NDArray[np.int64]:
+def chosen(names: NDArray[np.str_], most: int) -> NDArray[np.int64]:
     """Which of the faces named [N] have pictures: all, or ``most`` of them in their order, the same ones every time and on
     every machine (those whose names have the lowest hashes)."""
     if len(names) <= most:
@@ -122,7 +122,7 @@ def _pictures(dataset: FaceDataset) -> dict[str, NDArray[Any]]:
     from PIL import Image
 
     faces, crop = dataset.faces, dataset.faces.crop
-    positions = dataset.positions[chosen(faces.names[dataset.positions])]
+    positions = dataset.positions[chosen(faces.names[dataset.positions], MOST_FACES)]
     side, inner = min(crop.size, LARGEST_SIDE), slice(crop.pad, crop.pad + crop.size)
     files = []
     for position in positions.tolist():

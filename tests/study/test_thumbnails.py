@@ -80,7 +80,7 @@ def test_large_crops_are_reduced_and_points_with_them(tmp_path: Path, data_root:
 
 
 def test_of_many_faces_a_fixed_choice_has_pictures(
-    tmp_path: Path, data_root: Path, prepared_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, data_root: Path, prepared_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = np.array([f"face{i}" for i in range(50)])
     some = chosen(names, 20)
@@ -89,7 +89,6 @@ def test_of_many_faces_a_fixed_choice_has_pictures(
     assert set(names[::-1][chosen(names[::-1], 20)]) == set(lowest), "whatever the order"
     assert chosen(names, 50).tolist() == list(range(50))
     monkeypatch.setattr(module, "MOST_FACES", 3)
-    monkeypatch.setattr(module.chosen, "__defaults__", (3,))
     data = RealDataModule(data_root=data_root, prepared_dir=prepared_dir, n_val=6, crop=CropConfig(size=32, box="landmarks"))
     kept = read_pictures(tmp_path, keep_pictures(tmp_path, "val", data.val_set()))
     assert kept is not None and (len(kept), kept.total) == (3, 6)
