@@ -61,10 +61,10 @@ def gaussian_kernel(faces: Features) -> Features:
     doesn't depend on the features' scale."""
     lengths = (faces**2).sum(axis=1)
     squared = np.maximum(lengths[:, None] + lengths[None] - 2 * faces @ faces.T, 0)  # rounding
-    among = squared[np.triu_indices(len(faces), 1)]
+    among = np.sqrt(squared[np.triu_indices(len(faces), 1)])
     # Faces that are mostly alike have a median of zero; faces that all are alike lie nowhere apart.
     scale = float(np.median(among)) or float(among.mean()) or 1.0
-    return np.asarray(np.exp(-squared / (2 * scale)))
+    return np.asarray(np.exp(-squared / (2 * scale**2)))
 
 
 class MMD:
