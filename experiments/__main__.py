@@ -38,7 +38,7 @@ examples:
   domaingap run real_only --config configs/300w.yaml --data_root data
   domaingap run mixing --config configs/300w.yaml --data_root data --n_real 200 --alpha 0.5
   domaingap sweep configs/sweeps/strategies.yaml --data_root data
-  domaingap report runs
+  domaingap report runs --html report.html
 """
 
 LABORATORY = "configs/laboratory.yaml"
@@ -259,8 +259,9 @@ def build_parser() -> argparse.ArgumentParser:
 
     report = add(
         "report", "experiments.commands.report:report",
-        "Print what each strategy is worth: tables of the runs in a folder, with intervals and paired differences.",
-        "domaingap report runs/strategies",
+        "Print what each strategy is worth: tables of the runs in a folder, with intervals and paired differences; or write "
+        "them to one page with plots and faces.",
+        "domaingap report runs/strategies --html report.html",
     )  # fmt: skip
     report.add_argument(
         "runs_dir", type=expand, metavar="DIR", nargs="?", default=Path("runs"), help="folder of runs (runs)"
@@ -295,6 +296,9 @@ def build_parser() -> argparse.ArgumentParser:
         help="the faces that strategies, curves, saved images and pairs are about (common, or the test set there is)",
     )
     report.add_argument("--out", type=expand, help="write it to this file instead")
+    report.add_argument(
+        "--html", type=expand, help="write a page to this file instead: words, plots, all tables, faces; it needs no network"
+    )
 
     bench = add(
         "bench",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any, get_args, get_type_hints
+from typing import Any, NamedTuple, get_args, get_type_hints
 
 from domaingap.config import AdapterConfig
 from domaingap.provenance import licence_line
@@ -206,15 +206,27 @@ def tails_tables(records: Sequence[RunRecord], on: str, strategies: Strategies) 
     return tables
 
 
-def pairs_tables(
+class Compared(NamedTuple):
+    """A family with its comparisons, and what couldn't be compared."""
+
+    family: Family
+    comparisons: list[Comparison]
+    problems: list[str]
+
+
+def compared_families(
     records: Sequence[RunRecord], on: str, strategies: Strategies, by_face: ByFace | None = None
-) -> list[Table]:
+) -> list[Compared]:
+    """Every family with its comparisons; of several α the runs that validation picked, and not each α."""
+    found = families(compared_groups(records, strategies))
+    return [Compared(family, *comparisons(family.groups, on, strategies, by_face)) for family in found]
+
+
+def pairs_tables(found: Sequence[Compared], on: str, strategies: Strategies) -> list[Table]:
     """Differences in pairs: every strategy against synthetic data alone, and against real data alone at the same budget;
     a table, and a family of comparisons for Holm's correction, for each family."""
-    found = families(compared_groups(records, strategies))
     tables = []
-    for family in found:
-        compared, problems = comparisons(family.groups, on, strategies, by_face)
+    for family, compared, problems in found:
         title = f"Differences in pairs, NME % on {on}" + (f", {family.name}" if len(found) > 1 else "")
         notes = [*left_out_notes(family.groups, on), *problems]
         if compared or problems:

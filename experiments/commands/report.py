@@ -13,13 +13,15 @@ from domaingap.progress import console
 from domaingap.study.by_face import ByFace
 from domaingap.study.compare import Strategies
 from domaingap.study.conditions import conditions_tables
-from domaingap.study.curve_tables import curves_tables, saved_tables, wide_curves_tables
+from domaingap.study.curve_tables import curves_tables, saved_families, saved_tables, wide_curves_tables
 from domaingap.study.gap_tables import gap_parts_tables
 from domaingap.study.original_study import original_study_table
-from domaingap.study.record import RunRecord, read_records
+from domaingap.study.record import Found, RunRecord, read_records
 from domaingap.study.report_tables import (
     adapters_tables,
+    compared_families,
     pairs_tables,
+    plural,
     runs_table,
     scored_sets,
     strategies_tables,
@@ -42,8 +44,10 @@ NOTHING = {
 }
 
 
-def report(runs_dir: Path, format: Format, style: Style, out: Path | None, on: str = "common") -> None:
-    """Print the tables of all finished runs below a folder, or write them to a file.
+def report(
+    runs_dir: Path, format: Format, style: Style, out: Path | None, on: str = "common", html: Path | None = None
+) -> None:
+    """Print the tables of all finished runs below a folder, or write them, or a page, to a file.
 
     Args:
         runs_dir: folder of runs.
@@ -52,13 +56,21 @@ def report(runs_dir: Path, format: Format, style: Style, out: Path | None, on: s
             strategies and the other curves a line each, where ``curves`` has every curve in long form.
         out: the file to write instead.
         on: the faces whose NME the tables are about, but for those of adapters and of all runs.
+        html: the file of a page with words, plots, tables and faces, to write instead.
     """
+    if html is not None:
+        if (format, style, out) != ("table", "gap", None):
+            raise UserError("--html has every table; leave out --format, --style and --out, or --html")
+        check_file(html, "--html")
     if out is not None:
         check_file(out, "--out")
     found = read_records(runs_dir)
     found.say()
     if not found.records:
         raise UserError(f"{runs_dir}: no finished run (no result.json) in it; start with 'domaingap run real_only'")
+    if html is not None:
+        write_page(runs_dir, found, html, on)
+        return
     wanted = ("runs",) if style == "gap" and format == "csv" else GAP if style == "gap" else (style,)
     if style not in ("runs", "original_study"):
         on = _scored(found.records, on)
@@ -80,21 +92,43 @@ def report(runs_dir: Path, format: Format, style: Style, out: Path | None, on: s
     console.print(f"{sum(len(table.rows) for table in tables)} rows written to {out}", markup=False)
 
 
+def write_page(runs_dir: Path, found: Found, html: Path, on: str = "common") -> None:
+    """Write the page of the runs below a folder, and say so.
+
+    Args:
+        runs_dir: the folder.
+        found: its runs.
+        html: the file.
+        on: the faces that the page is about.
+    """
+    from domaingap.study.page.html import to_html
+    from domaingap.study.page.study import Study
+
+    study = Study(runs_dir, found.records, found.passed_over, _scored(found.records, on), STRATEGIES)
+    text = to_html(study.page())
+    try:
+        write_atomically(html, text)
+    except OSError as error:
+        raise UserError(trouble(error, "can't be written", "--html", html)) from error
+    size = len(text.encode()) / 1e6
+    console.print(
+        f"{html}: the page of {len(found.records)} run{plural(len(found.records))} ({size:.1f} MB, needs no network); "
+        "open it in a browser",
+        markup=False,
+    )
+
+
 def _tables(records: Sequence[RunRecord], style: Style, on: str, by_face: ByFace, wide: bool) -> list[Table]:
     if style == "strategies":
         return strategies_tables(records, on, STRATEGIES)
     if style == "curves":
         return (wide_curves_tables if wide else curves_tables)(records, on, STRATEGIES)
     if style == "saved":
-        return saved_tables(records, on, STRATEGIES, by_face)
+        return saved_tables(saved_families(records, on, STRATEGIES, by_face), on, STRATEGIES, by_face)
     if style == "pairs":
-        return pairs_tables(records, on, STRATEGIES, by_face)
-    if style == "gap_parts":
-        return gap_parts_tables(records, on, STRATEGIES, by_face)
-    if style == "conditions":
-        return conditions_tables(records, on, STRATEGIES, by_face)
-    if style == "tails":
-        return tails_tables(records, on, STRATEGIES)
+from domaingap.study.conditions import conditions_tables
+        return pairs_tables(compared_families(records, on, STRATEGIES, by_face), on, STRATEGIES)
+from domaingap.study.gap_tables import gap_parts_tables
     if style == "adapters":
         return adapters_tables(records, STRATEGIES)
     return [runs_table(records, STRATEGIES) if style == "runs" else original_study_table(records, STRATEGIES)]
