@@ -30,7 +30,9 @@ from domaingap.study.report_tables import (
 from domaingap.study.tables import Format, Table, print_tables, render
 from experiments.recipes import RECIPES
 
-Style = Literal["gap", "strategies", "tails", "curves", "saved", "pairs", "gap_parts", "adapters", "runs", "original_study"]
+Style = Literal[
+    "gap", "strategies", "tails", "curves", "saved", "pairs", "gap_parts", "adapters", "runs", "conditions", "original_study"
+]
 STRATEGIES = Strategies.of(RECIPES)
 GAP: tuple[Style, ...] = ("strategies", "tails", "curves", "saved", "pairs", "gap_parts", "adapters", "runs")
 NOTHING = {
@@ -126,9 +128,13 @@ def _tables(records: Sequence[RunRecord], style: Style, on: str, by_face: ByFace
     if style == "saved":
         return saved_tables(saved_families(records, on, STRATEGIES, by_face), on, STRATEGIES, by_face)
     if style == "pairs":
-from domaingap.study.conditions import conditions_tables
         return pairs_tables(compared_families(records, on, STRATEGIES, by_face), on, STRATEGIES)
-from domaingap.study.gap_tables import gap_parts_tables
+    if style == "gap_parts":
+        return gap_parts_tables(records, on, STRATEGIES, by_face)
+    if style == "conditions":
+        return conditions_tables(records, on, STRATEGIES, by_face)
+    if style == "tails":
+        return tails_tables(records, on, STRATEGIES)
     if style == "adapters":
         return adapters_tables(records, STRATEGIES)
     return [runs_table(records, STRATEGIES) if style == "runs" else original_study_table(records, STRATEGIES)]
