@@ -64,12 +64,41 @@ POSE = ("yaw", "pitch", "roll")
 
 # Pose from landmarks.
 
-MEAN_HEAD: NDArray[np.float64] = np.zeros((68, 3))
-FITTED = list(range(17, 68))
+MEAN_HEAD: NDArray[np.float64] = np.array([
+    [-73.3, -2, 3.9], [-72.5, -20, 5.1], [-70.3, -37, 7.4], [-65.9, -54, 12.8], [-58, -71, 23.2], [-50.1, -84.5, 36.3],
+    [-40.5, -96.5, 51.8], [-25.7, -105, 71.1], [0, -109, 81.3], [25.7, -105, 71.1], [40.5, -96.5, 51.8],
+    [50.1, -84.5, 36.3], [58, -71, 23.2], [65.9, -54, 12.8], [70.3, -37, 7.4], [72.5, -20, 5.1], [73.3, -2, 3.9],
+    [-58.9, 13.5, 63.9], [-50.7, 21, 78.2], [-38, 24, 88.9], [-24.5, 22, 94.7], [-12, 18, 95.5], [12, 18, 95.5],
+    [24.5, 22, 94.7], [38, 24, 88.9], [50.7, 21, 78.2], [58.9, 13.5, 63.9], [0, 3, 92.2], [0, -10, 98.2],
+    [0, -21.5, 104.7], [0, -33, 113.2], [-15, -42, 98.5], [-8, -45, 93.6], [0, -46.5, 95.5], [8, -45, 93.6],
+    [15, -42, 98.5], [-45, -0.5, 74.5], [-37.5, 4.6, 83], [-26.8, 4.9, 83.9], [-18.5, -1.7, 76.1], [-26.8, -4.1, 83.9],
+    [-37.2, -4.4, 82.8], [18.5, -1.7, 76.1], [26.8, 4.9, 83.9], [37.5, 4.6, 83], [45, -0.5, 74.5], [37.2, -4.4, 82.8],
+    [26.8, -4.1, 83.9], [-25.5, -66, 90.5], [-15, -61, 97.3], [-5.5, -58, 99.7], [0, -59.2, 99.5], [5.5, -58, 99.7],
+    [15, -61, 97.3], [25.5, -66, 90.5], [16.5, -72, 95.5], [7.5, -74.6, 97.3], [0, -75.2, 97.7], [-7.5, -74.6, 97.3],
+    [-16.5, -72, 95.5], [-22.5, -66, 92.5], [-9.2, -65.9, 97.1], [0, -65.9, 97.9], [9.2, -65.9, 97.1],
+    [22.5, -66, 92.5], [9.2, -66.1, 97.2], [0, -66.1, 98], [-9.2, -66.1, 97.2],
+])  # fmt: skip
+"""Landmarks [68, 3] of the built-in head without identity and expression, in mm: x to the image's right, y up, z to the
+camera. Written down, since a report makes no faces; a test holds it against the head."""
+
+FITTED = [*range(27, 49), 54, 0, 16]
+"""Points that pose is fitted to: nose, eyes, corners of the mouth and ends of the jaw. They hardly move with expression, the
+ends lie far behind the nose, which is what tells a turn, and people set them where they are (the rest of the jaw follows the
+visible outline)."""
+
+ROUNDS = 30
+"""After which nothing moves any more, on generated faces."""
 
 
 def estimated_pose(landmarks: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Yaw, pitch and roll [N, 3] in degrees of faces with landmarks [N, 68, 2] in pixels."""
+    """Yaw, pitch and roll [N, 3] in degrees of faces with landmarks [N, 68, 2] in pixels of any picture.
+
+    The turn, size and place under which :data:`MEAN_HEAD` is closest to the landmarks (least squares under scaled
+    orthographic projection). Of 200 generated faces of the target population the mean absolute error was 1.5 (yaw), 1.3
+    (pitch) and 0.5 degrees (roll) with rendered labels and 1.3, 2.1 and 0.7 with people's; a face's own shape and expression
+    and the near camera make it. Those faces vary around this very head. On photographs it isn't known: heads differ more,
+    and what counts as a pitch of zero is a convention.
+    """
     points = np.asarray(landmarks, dtype=np.float64)[:, FITTED] * np.array([1.0, -1.0])
     head = MEAN_HEAD[FITTED] - MEAN_HEAD[FITTED].mean(axis=0)
     seen = points - points.mean(axis=1, keepdims=True)
@@ -89,9 +118,6 @@ def estimated_pose(landmarks: NDArray[np.float64]) -> NDArray[np.float64]:
     pitch = -np.arcsin(np.clip(turn[:, 2, 1], -1, 1))
     roll = np.arctan2(-turn[:, 0, 1], turn[:, 1, 1])
     return np.degrees(np.stack([yaw, pitch, roll], axis=1))
-
-
-ROUNDS = 30
 
 
 # Errors by condition.
