@@ -205,8 +205,11 @@ class StageStore:
             "train": faces.fingerprint(),
         }
         seen = (before | faces.seen()).trained(fit.steps)
+        fresh = False
 
         def build(folder: Path, known: dict[str, Any] | None) -> dict[str, Any]:
+            nonlocal fresh
+            fresh = known is None
             modules, keys = dict(validation), dict(sets)
             for module in also():
                 if (key := _set_key(module, fit.monitor)) not in keys.values():
@@ -230,9 +233,10 @@ class StageStore:
                 fit,
                 seed,
                 work,
-                (lambda point: on_point(_own(point))) if on_point is not None else None,
+                # Of one that is trained once more the rows lack what was known of it before; they are told at its end.
+                (lambda point: on_point(_own(point))) if on_point is not None and fresh else None,
                 {name: seen | more for name, more in {**selected, LAST: Seen()}.items()},
-                on_look,
+                on_look if fresh else None,
             )
             for name, key in needed.items():
                 link(work / f"best-{name}.ckpt", folder / _file(key))
@@ -273,6 +277,7 @@ class StageStore:
         stage = Stage(title, entry, sets)
         if entry.reused:
             detail(f"  {title}: trained before ({stage.seen('budget').steps} steps), taken from {entry.folder}")
+        if not fresh:
             stage.told(on_point, on_look)
         return stage
 

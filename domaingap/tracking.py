@@ -151,7 +151,7 @@ class Tracker:
                 except Exception as error:
                     raise _not_started(error, self.mode, folder) from error
         supersede(folder, place)
-        self._note("running")
+        self._note(self._run, "running")
         # Every curve over the steps of all stages, not over the number of log calls.
         self._tell(lambda run: run.define_metric("*", step_metric=AXIS))
         if self.mode == "offline":
@@ -166,11 +166,11 @@ class Tracker:
         """The folder of W&B's own files of this run."""
         return Path(self._run.dir).parent
 
-    def _note(self, state: str) -> None:
+    def _note(self, run: Any, state: str) -> None:
         """Write down what has become of the W&B run; see :func:`close_lost`."""
-        run, place = self._run, self.place
+        place = self.place
         own = replace(place, id=run.id, project=run.project or place.project, entity=run.entity or place.entity)
-        note(self._folder, Entry(own, self.mode, self._files().name, state))
+        note(self._folder, Entry(own, self.mode, Path(run.dir).parent.name, state))
 
     def __enter__(self) -> Tracker:
         return self
@@ -241,7 +241,7 @@ class Tracker:
         """Close the W&B run with an exit code; 0 is success."""
 
         def end(run: Any) -> None:
-            self._note(_state(code))
+            self._note(run, _state(code))
             run.finish(exit_code=code)
 
         self._tell(end)
@@ -257,7 +257,7 @@ class Tracker:
         """What goes wrong in W&B, whose files may find a full disk, or in what is made for it, ends the tracking and not the
         training."""
         try:
-            with _staged(self._folder):
+            with _staged(self._files()) if self._run is not None else contextlib.nullcontext():
                 yield
         except Exception as error:
             run, self._run = self._run, None
@@ -265,6 +265,7 @@ class Tracker:
             if run is not None and not isinstance(error, OSError):
                 # W&B itself may still be there, to be told that this was not all.
                 with contextlib.suppress(Exception):
+                    self._note(run, _state(1))
                     run.finish(exit_code=1)
 
 
@@ -274,7 +275,7 @@ def _staged(folder: Path) -> Iterator[None]:
     if "WANDB_DATA_DIR" in os.environ:
         yield
         return
-    os.environ["WANDB_DATA_DIR"] = str(folder / "wandb")
+    os.environ["WANDB_DATA_DIR"] = str(folder)
     try:
         yield
     finally:

@@ -348,7 +348,7 @@ class Run:
         return self._write(record, scored, sets)
 
     def _show_again(self, record: RunRecord, showing: Showing) -> None:
-        """Log a run that was finished before to a W&B run that lacks it, or lacks its tests: all that one of a training has."""
+        """Log a run that was finished before to a W&B run that lacks it, or lacks its tests: as while it trained."""
         if not showing.tracker.on:
             return
         agent, group = "the run of W&B's agent", f"Weights & Biases, group {showing.tracker.place.group}"

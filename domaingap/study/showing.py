@@ -30,7 +30,7 @@ FACES, MOVEMENT = "val_faces.png", "adapter.png"
 """Pictures in a run's folder: validation faces from the best to the worst, and what its adapter does."""
 FACES_CAPTION = "truth green, prediction red, NME in %"
 MOVEMENT_CAPTION = "mean face before (grey) and after (red) the label adapter"
-WATCHED_SIDE, WORST_SIDE = 128, 160
+WATCHED_SIDE, WORST_SIDE = 112, 144
 """Pixels of a face on the sheet of every validation, and in the table of the worst ones."""
 N_WORST = 16
 EVERY_SHEET = 32
@@ -103,7 +103,7 @@ class Showing:
         n, self._points[stage] = self._points[stage], self._points[stage] + 1
         answer, self._looks = self._looks.get("val"), {}
         step = before + int(point["step"])
-        if answer is not None and self.tracker.lacks(step) and n % (1 << (n // EVERY_SHEET).bit_length()) == 0:
+        if answer is not None and self.tracker.lacks(step) and has_sheet(n):
             values["val/faces"] = self._sheet(answer, f"{self._stages[stage]}, step {int(point['step'])}")
         self.tracker.point(step, values)
 
@@ -163,6 +163,11 @@ class Showing:
         if predictions.names[places].tolist() != dataset.faces.names[positions].tolist():
             return None
         return np.asarray(apply_transform(dataset.faces.image_to_crop[positions], predictions.prediction[places]))
+
+
+def has_sheet(n: int) -> bool:
+    """Whether the n-th validation of a stage, counted from 0, has a sheet of faces."""
+    return n % (1 << (n // EVERY_SHEET).bit_length()) == 0
 
 
 def _of_set(name: str, predictions: Predictions, dataset: FaceDataset, record: RunRecord) -> dict[str, Any]:
