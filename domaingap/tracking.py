@@ -111,6 +111,7 @@ class Tracker:
         self.mode = effective_mode(settings.mode)
         self._run: Any = None
         self._folder, self._requeued = folder, False
+        self._points = self._before = self._since = 0
         if self.mode == "off":
             return
         import wandb
@@ -152,6 +153,7 @@ class Tracker:
                     raise _not_started(error, self.mode, folder) from error
         supersede(folder, place)
         self._note(self._run, "running")
+        self._before, self._since = _told_before(self._run)
         # Every curve over the steps of all stages, not over the number of log calls.
         self._tell(lambda run: run.define_metric("*", step_metric=AXIS))
         if self.mode == "offline":
@@ -186,19 +188,17 @@ class Tracker:
         for name in names:
             self._tell(lambda run, name=name: run.define_metric(name, step_metric=AXIS, summary="min"))
 
-    def point(self, step: int, values: Mapping[str, Any]) -> None:
-        """One row of the history, at a step of the axis; rows come in the order of steps.
-
-        A row that the W&B run was told before it was killed is not told again. That is judged by its history: its summary
-        may be ahead of it, since W&B sends the two apart.
-        """
-
-        if self.lacks(step):
-            self._tell(lambda run: run.log({AXIS: step, **_made(values)}, step=step, commit=True))
-
     def lacks(self, step: int) -> bool:
-        """Whether a row at this step is still to be told."""
-        return self._run is not None and step >= self._run.starting_step
+        """Whether the next point, at this step, is still to be told: of a W&B run that goes on the first ones are in its
+        history."""
+        return self._run is not None and self._points >= self._before and step >= self._since
+
+    def point(self, step: int, values: Mapping[str, Any]) -> None:
+        """One row of the history, at a step of the axis. Points come in the order of steps, after a kill from the first one
+        on; those that the W&B run has are not told again."""
+        if self.lacks(step):
+            self._tell(lambda run: run.log({AXIS: step, **_made(values)}, step=max(step, run.step), commit=True))
+        self._points += 1
 
     def end(self, step: int, values: Mapping[str, Any]) -> None:
         """The last row of the history; where there is one from before, it counts no longer."""
@@ -267,6 +267,23 @@ class Tracker:
                 with contextlib.suppress(Exception):
                     self._note(run, _state(1))
                     run.finish(exit_code=1)
+
+
+def _told_before(run: Any) -> tuple[int, int]:
+    """Of a W&B run that goes on: how many rows its history has, or else the step up to which it seems to have them.
+
+    The rows are counted by the service. The step that W&B itself goes on from is the later one of history and summary: the
+    two are sent apart, and a kill in between leaves a point in the summary alone.
+    """
+    if not run.resumed:
+        return 0, 0
+    import wandb
+
+    try:
+        return int(wandb.Api(timeout=20).run(f"{run.entity}/{run.project}/{run.id}").historyLineCount), 0
+    except Exception as error:
+        console.print(f"Weights & Biases: can't say how many points it has ({reason(error)})", markup=False)
+        return 0, run.starting_step
 
 
 @contextlib.contextmanager

@@ -182,6 +182,14 @@ class Server:
             }
         }  # fmt: skip
 
+    def _GetDefaultEntity(self, _: dict[str, Any]) -> dict[str, Any]:
+        return {"viewer": {"id": "VXNlcjox", "entity": "us"}}
+
+    def _ArtifactType(self, variables: dict[str, Any]) -> dict[str, Any]:
+        name = variables["name"].partition(":")[0]
+        known = next((of for of in self.artifacts.values() if of.name == name), None)
+        return {"project": {"artifact": None if known is None else {"artifactType": {"name": known.type}}}}
+
     def _UpsertSweep(self, variables: dict[str, Any]) -> dict[str, Any]:
         name = f"sweep{len(self.sweeps)}"
         self.sweeps[name] = yaml.safe_load(variables["config"])
@@ -243,6 +251,17 @@ class Server:
         }  # fmt: skip
         return {"model": {"id": "p", "name": project["name"], "entity": project["entity"], "bucket": bucket}}
 
+    def _Run(self, variables: dict[str, Any]) -> dict[str, Any]:
+        run = self.runs[variables["name"]]
+        told = {
+            "id": run.id, "projectId": 1, "tags": [], "name": run.id, "displayName": run.fields.get("displayName"),
+            "sweepName": None, "state": run.state, "config": run.fields.get("config", "{}"), "group": None, "jobType": None,
+            "commit": None, "readOnly": False, "createdAt": "2026-01-01T00:00:00", "heartbeatAt": None, "description": None,
+            "notes": None, "systemMetrics": "{}", "summaryMetrics": json.dumps(run.summary), "user": None,
+            "historyLineCount": len(run.history), "historyKeys": None,
+        }  # fmt: skip
+        return {"project": {"internalId": "1", "run": told}}
+
     def _UpsertBucket(self, variables: dict[str, Any]) -> dict[str, Any]:
         run = self.runs.setdefault(variables["name"], Run(variables["name"]))
         new = not run.fields
@@ -270,7 +289,7 @@ class Server:
         number = f"a{len(self.artifacts)}"
         artifact = known[0] if known else Artifact(number, name, given["artifactTypeName"], digest)
         self.artifacts[artifact.id] = artifact
-        artifact.made_by.append(given["runName"])
+        artifact.made_by += [given["runName"]] if given["runName"] else []  # of one that goes into a run nothing
         sequence = {"id": "q", "latestArtifact": None}
         return {"createArtifact": {"artifact": {"id": artifact.id, "state": artifact.state, "artifactSequence": sequence}}}
 

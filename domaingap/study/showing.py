@@ -116,12 +116,12 @@ class Showing:
                 name: {key: value for key, value in part.items() if key != "left_out"} | {"left_out": len(part["left_out"])}
                 for name, part in content["parts"].items()
             }
-            self.tracker.uses(record.source, "dataset", content)
+            self.tracker.uses(f"data-{record.source}", "dataset", content)
         sides = {
             domain: {side: {key: of[key] for key in ("fingerprint", "n")} for side, of in sides.items()}
             for domain, sides in split.items()
         }
-        self.tracker.uses("split", "split", sides)
+        self.tracker.uses("data-split", "split", sides)
 
     @_shown
     def result(

@@ -169,7 +169,7 @@ def test_faces_and_plots(cli: Callable[..., Answer], quick: list[str], tmp_path:
         assert [row[1] for row in table["data"]] == sets[name].names[order].tolist()
         assert [row[2] for row in table["data"]] == pytest.approx(nme[order], abs=1e-3)
         assert {row[3] for row in table["data"]} == {"landmarks"}
-        (pictures,) = [of for of in artifacts if of["type"] == "run_table" and of["name"].endswith(f"worst_faces{name}")]
+        (pictures,) = [of for of in artifacts if f"worst_faces{name}-" in of["name"]]
         content = {path.rpartition(".")[2]: data for path, data in _contents(pictures).items()}
         assert content.keys() == {"jpg", "json"} and Image.open(io.BytesIO(content["jpg"])).size == (144, 144)
         assert len(pictures["manifest"]["contents"]) == 1 + len(order)
@@ -204,12 +204,12 @@ def test_what_goes_in_and_what_comes_out(
         artifacts = [of["artifact"] for of in records(folder) if of["type"] == "artifact"]
         found[n] = {of["name"]: of for of in artifacts if of["type"] != "run_table"}
         used = {name for name, of in found[n].items() if of.get("use_after_commit")}
-        assert used == {"300w", "face_synthetics", "split"}
+        assert used == {"data-300w", "data-face_synthetics", "data-split"}
         record = json.loads((run / "result.json").read_text())
         contents = {name: _contents(of) for name, of in found[n].items()}
-        data = json.loads(contents["300w"]["dataset.json"])
+        data = json.loads(contents["data-300w"]["dataset.json"])
         assert data["fingerprint"] == record["data"]["real"]["fingerprint"] and data["parts"]["afw"]["n_faces"] == 12
-        split = json.loads(contents["split"]["split.json"])
+        split = json.loads(contents["data-split"]["split.json"])
         assert split["real"]["train"]["n"] == n and split == {
             domain: {side: {"fingerprint": of["fingerprint"], "n": of["n"]} for side, of in sides.items()}
             for domain, sides in json.loads((run / "split.json").read_text()).items()
@@ -222,8 +222,8 @@ def test_what_goes_in_and_what_comes_out(
         assert [sorted(of) for of in networks] == [
             ["checkpoints/adapter_predictions.ckpt", "checkpoints/answering.ckpt"]
         ] * (n == 5)
-    assert all(found[5][name]["digest"] == found[6][name]["digest"] for name in ("300w", "face_synthetics"))
-    assert found[5]["split"]["digest"] != found[6]["split"]["digest"]
+    assert all(found[5][name]["digest"] == found[6][name]["digest"] for name in ("data-300w", "data-face_synthetics"))
+    assert found[5]["data-split"]["digest"] != found[6]["data-split"]["digest"]
 
 
 def _contents(artifact: dict[str, Any]) -> dict[str, bytes]:

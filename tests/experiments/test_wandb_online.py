@@ -79,7 +79,7 @@ def test_online_and_offline_say_the_same(
     assert all(run.summary[name] == pytest.approx(value) for run in (synced, other) for name, value in figures.items())
     _whole(server, other.id, runs)
     assert {of.name for of in server.artifacts.values() if set(of.used_by) == {synced.id, other.id}} == {
-        "300w", "face_synthetics", "split",
+        "data-300w", "data-face_synthetics", "data-split",
     }, "one version of both"  # fmt: skip
     again = cli(*options, "--wandb.mode=online", "--wandb.group=other")
     assert again.code == 0 and "logged" not in again.err and other.starts == 1
@@ -88,10 +88,14 @@ def test_online_and_offline_say_the_same(
 
 def _whole(server: Server, run: str, runs: Path) -> None:
     """All artifacts of a run have come, with their files."""
-    made = {of.name.partition("-")[0]: of for of in server.artifacts.values() if run in of.made_by}
-    assert {"300w", "face_synthetics", "split", "result", "model"} <= made.keys()
+    made = {
+        of.name if of.name.startswith("data-") else of.name.partition("-")[0]: of
+        for of in server.artifacts.values()
+        if run in (*of.made_by, *of.used_by)
+    }
+    assert {"data-300w", "data-face_synthetics", "data-split", "result", "model"} <= made.keys()
     assert {of.state for of in made.values()} == {"COMMITTED"}
-    assert {name for name, of in made.items() if run in of.used_by} == {"300w", "face_synthetics", "split"}
+    assert {name for name, of in made.items() if run in of.used_by} == {"data-300w", "data-face_synthetics", "data-split"}
     (folder,) = [path.parent for path in runs.glob("*/result.json")]
     for name in ("result.json", "predictions.npz"):
         assert made["result"].files[name] == (folder / name).read_bytes()
