@@ -7,17 +7,15 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from domaingap.config import DashboardConfig, title_problem
 from domaingap.errors import UserError
-from domaingap.study.compare import Group, Strategies
+from domaingap.study.compare import Strategies
 from domaingap.study.page.palette import look
-from domaingap.study.record import RunRecord
+from domaingap.study.record import RunRecord, strategy
 from domaingap.study.report_tables import scored_sets
-
-if TYPE_CHECKING:
-    from domaingap.tracking import Tracked
+from domaingap.tracking_places import Entry, entries
 
 SPLITS: dict[str, Callable[[RunRecord], Any]] = {
     "n_real": lambda run: run.identity.get("n_real"),
@@ -94,11 +92,10 @@ def of_runs(settings: DashboardConfig, folder: Path, records: Sequence[RunRecord
     """
     ordered = sorted(records, key=lambda run: (strategies.rank(run.recipe), run.alpha or 0, run.seed))
     splits = tuple(key for key, of in SPLITS.items() if _differs(ordered, of))
-    given = {run.config.get("wandb", {}).get("group") for run in records}
-    groups = {settings.group} if settings.group is not None else given
-    named = tuple(sorted(group for group in groups if group))
-    whole = len(named) == len(groups)  # of runs without a group W&B's is their own recipe's, which others share
-    usual = named[0] if len(named) == 1 and whole else folder.resolve().name
+    told = {run.key: _told(run, settings.project, settings.entity) for run in records}
+    groups = {settings.group} if settings.group is not None else {_group(run, told[run.key], folder) for run in records}
+    named = tuple(sorted(group for group in groups if group)) if all(groups) else ()
+    usual = named[0] if len(named) == 1 else folder.resolve().name
     axes = {"alpha": lambda run: run.alpha, "n_real": _budget, "n_synthetic": SPLITS["n_synthetic"]}
     return About(
         settings.name or title(usual),
@@ -107,8 +104,8 @@ def of_runs(settings: DashboardConfig, folder: Path, records: Sequence[RunRecord
         tuple(name for name, of in axes.items() if len({of(run) for run in records} - {None}) > 1),
         _colours(ordered, splits),
         any(run.adapter is not None for run in records),
-        named if whole else (),
-        () if named and whole else tuple(sorted(_id(run) for run in records)),
+        named,
+        () if named else tuple(sorted(_id(run, told[run.key]) for run in records)),
         len(records),
     )
 
@@ -119,9 +116,8 @@ def title(text: str) -> str:
     return kept[:128] if kept.strip() else "domaingap"
 
 
-def strategy(run: RunRecord) -> str:
-    """A run's ``strategy`` in W&B, as tables have it: the recipe, with α where it has one."""
-    return Group((run,)).label
+def _strategy(run: RunRecord) -> str:
+    return strategy(run.recipe, run.alpha)
 
 
 def _budget(run: RunRecord) -> int | None:
@@ -132,7 +128,7 @@ def _differs(records: Sequence[RunRecord], of: Callable[[RunRecord], Any]) -> bo
     """Whether runs of one strategy have several values of a setting."""
     values: dict[str, set[Any]] = {}
     for run in records:
-        values.setdefault(strategy(run), set()).add(of(run))
+        values.setdefault(_strategy(run), set()).add(of(run))
     return any(len(seen) > 1 for seen in values.values())
 
 
@@ -159,9 +155,9 @@ def _colours(records: Sequence[RunRecord], splits: Sequence[str]) -> dict[tuple[
         share = 1.0 if len(several) == 1 else 0.4 + 0.6 * several.index(run.alpha) / (len(several) - 1)
         colour = _mixed(look(run.recipe).colour, share)
         values = [SPLITS[key](run) for key in splits]
-        colours[strategy(run),] = colour
+        colours[_strategy(run),] = colour
         if None not in values:
-            colours[strategy(run), *(f"{value:g}" if isinstance(value, float) else str(value) for value in values)] = colour
+            colours[_strategy(run), *(f"{value:g}" if isinstance(value, float) else str(value) for value in values)] = colour
     return colours
 
 
@@ -171,26 +167,29 @@ def _mixed(colour: str, share: float) -> str:
     return "#" + "".join(f"{round(255 + (part - 255) * share):02X}" for part in parts)
 
 
-def _tracked(run: RunRecord) -> Tracked | None:
-    from domaingap.tracking import tracked_as
+def _told(run: RunRecord, project: str, entity: str | None) -> Entry | None:
+    """A run's W&B run in a project, the last one that was told; None where its folder knows of none."""
+    found = (e for e in reversed(entries(run.folder)) if e.place.project == project)
+    return next((e for e in found if entity is None or e.place.entity in (entity, None)), None)
 
-    return tracked_as(run.folder)
+
+def _group(run: RunRecord, told: Entry | None, folder: Path) -> str:
+    """A run's W&B group: as it was told, else as it would be; empty where it was told before groups were written down."""
+    if told is not None:
+        return told.place.group
+    return str(run.config.get("wandb", {}).get("group") or folder.resolve().name[:128])
 
 
-def _id(run: RunRecord) -> str:
-    """The id of a run's W&B run; one of a W&B sweep has it from there."""
-    known = _tracked(run)
-    return known.id if known is not None else run.key
+def _id(run: RunRecord, told: Entry | None) -> str:
+    return told.place.id if told is not None else run.key
 
 
 def project_of(records: Sequence[RunRecord]) -> str | None:
     """The W&B project that most runs are in, or were to be in."""
     found: Counter[str] = Counter()
     for run in records:
-        known = _tracked(run)
-        project = known.project if known is not None else run.config.get("wandb", {}).get("project")
-        if project:
-            found[project] += 1
+        own = {entry.place.project for entry in entries(run.folder)} or {run.config.get("wandb", {}).get("project")}
+        found.update(project for project in own if project)
     return found.most_common(1)[0][0] if found else None
 
 
@@ -199,13 +198,14 @@ def whereabouts(records: Sequence[RunRecord], project: str, entity: str) -> list
     found: Counter[str] = Counter()
     offline: list[Path] = []
     for run in records:
-        known = _tracked(run)
-        if known is None:
+        told = _told(run, project, entity)
+        if told is not None:
+            offline += [run.folder] if told.mode == "offline" else []
+        elif own := entries(run.folder):
+            place = own[-1].place
+            found[f"in W&B's project {place.entity or 'of the login'}/{place.project}"] += 1
+        else:
             found["without a W&B run (--wandb.mode off)"] += run.wandb == "off"
-        elif known.project != project or known.entity not in (entity, None):
-            found[f"in W&B's project {known.entity or 'of the login'}/{known.project}"] += 1
-        elif known.mode == "offline":
-            offline.append(run.folder)
     lines = [f"{count} of {len(records)} runs {what}" for what, count in found.items() if count]
     if offline:
         where = shlex.quote(f"{offline[0].parent}") + "/*/wandb/offline-run-*"
