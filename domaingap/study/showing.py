@@ -98,6 +98,7 @@ class Showing:
         values: dict[str, Any] = {key: value for key, value in point.items() if key not in ("step", "seconds")}
         values["phase"] = stage + 1
         if stage == self._answering:
+            # The least so far: when a run goes on, W&B's own minimum forgets what it was told before.
             for key in [key for key in point if key.endswith("/nme")]:
                 values[f"best/{key}"] = self._least[key] = min(point[key], self._least.get(key, point[key]))
         n, self._points[stage] = self._points[stage], self._points[stage] + 1
