@@ -38,7 +38,7 @@ examples:
   domaingap run real_only --config configs/300w.yaml --data_root data
   domaingap run mixing --config configs/300w.yaml --data_root data --n_real 200 --alpha 0.5
   domaingap sweep configs/sweeps/strategies.yaml --data_root data
-  domaingap report runs
+  domaingap report runs --html report.html
 """
 
 LABORATORY = "configs/laboratory.yaml"
@@ -259,8 +259,9 @@ def build_parser() -> argparse.ArgumentParser:
 
     report = add(
         "report", "experiments.commands.report:report",
-        "Print what each strategy is worth: tables of the runs in a folder, with intervals and paired differences.",
-        "domaingap report runs/strategies",
+        "Print what each strategy is worth: tables of the runs in a folder, with intervals and paired differences; or write "
+        "them to one page with plots and faces.",
+        "domaingap report runs/strategies --html report.html",
     )  # fmt: skip
     report.add_argument(
         "runs_dir", type=expand, metavar="DIR", nargs="?", default=Path("runs"), help="folder of runs (runs)"
@@ -270,11 +271,24 @@ def build_parser() -> argparse.ArgumentParser:
     )
     report.add_argument(
         "--style",
-        choices=("gap", "strategies", "curves", "saved", "pairs", "adapters", "runs", "original_study"),
+        choices=(
+            "gap",
+            "strategies",
+            "tails",
+            "curves",
+            "saved",
+            "pairs",
+            "gap_parts",
+            "adapters",
+            "runs",
+            "conditions",
+            "original_study",
+        ),
         default="gap",
-        help="which tables: strategies by budgets, curves over n_real, α and n_synthetic (a row a point), real images "
-        "saved, differences in pairs, label adapters, all runs, gap for all of these (in csv for all runs), or the original "
-        "study's beside the published one (gap)",
+        help="which tables: strategies by budgets, their worst faces (P90, P95, P99), curves over n_real, α and n_synthetic "
+        "(a row a point), real images saved, differences in pairs, the gap taken apart, label adapters, all runs, gap for "
+        "all of these (in csv for all runs); NME by pose, light and occlusion (conditions), or the original study's beside "
+        "the published one (gap)",
     )
     report.add_argument(
         "--on",
@@ -282,6 +296,9 @@ def build_parser() -> argparse.ArgumentParser:
         help="the faces that strategies, curves, saved images and pairs are about (common, or the test set there is)",
     )
     report.add_argument("--out", type=expand, help="write it to this file instead")
+    report.add_argument(
+        "--html", type=expand, help="write a page to this file instead: words, plots, all tables, faces; it needs no network"
+    )
 
     bench = add(
         "bench",

@@ -11,15 +11,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from domaingap.errors import UserError
+from domaingap.landmarks import IBUG68
 from domaingap.study.record import RunRecord
 
 
+class LandmarkErrors(NamedTuple):
+    """Errors by landmark, means over faces, each face turned and scaled so that its true outer eye corners are level and 100
+    apart: errors are in % of their distance.
+
+    Attributes:
+        shape: [68, 2] the mean true face, its eyes' middle at the origin, y down.
+        distance: [68] mean distance of predicted and true point.
+        bias: [68, 2] mean of predicted minus true point: what all faces err alike in, as under another label convention.
+    """
+
+    shape: NDArray[np.float64]
+    distance: NDArray[np.float64]
+    bias: NDArray[np.float64]
+
+
 class FaceErrors(NamedTuple):
-    """NME of each face [N] in % of the outer eye corners' distance, with the faces' names and photographs."""
+    """NME of each face [N] in % of the outer eye corners' distance, with the faces' names and photographs, and errors by
+    landmark."""
 
     names: NDArray[np.str_]
     photographs: NDArray[np.str_]
     nme: NDArray[np.float64]
+    landmarks: LandmarkErrors
 
 
 class SameFaces(NamedTuple):
@@ -27,6 +45,20 @@ class SameFaces(NamedTuple):
 
     nme: NDArray[np.float64]
     photographs: NDArray[np.str_]
+
+
+def landmark_errors(prediction: NDArray[np.float64], truth: NDArray[np.float64]) -> LandmarkErrors:
+    """Errors by landmark of predicted and true points [N, 68, 2] in any pixels."""
+    # As complex numbers: a similarity is a product and a sum.
+    true, predicted = (points[..., 0] + 1j * points[..., 1] for points in (truth, prediction))
+    left, right = (true[:, corner, None] for corner in IBUG68.outer_corners)
+    level = 100 / (right - left)
+    shape, error = (true - (left + right) / 2) * level, (predicted - true) * level
+
+    def plane(points: NDArray[np.complex128]) -> NDArray[np.float64]:
+        return np.stack([points.real, points.imag], axis=-1)
+
+    return LandmarkErrors(plane(shape.mean(axis=0)), np.abs(error).mean(axis=0), plane(error.mean(axis=0)))
 
 
 @dataclass
@@ -60,7 +92,8 @@ class ByFace:
         if found is None:
             self.problems[path] = f"{path}: no predictions on {self.on}"
             return None
-        return FaceErrors(found.names, found.photographs, found.nme())
+        landmarks = landmark_errors(found.prediction, found.truth)
+        return FaceErrors(found.names, found.photographs, found.nme(), landmarks)
 
     def together(self, runs: Sequence[RunRecord]) -> SameFaces | None:
         """The errors of several runs; None where one has none, or they aren't on the same faces."""

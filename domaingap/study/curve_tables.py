@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from domaingap.study.by_face import ByFace
-from domaingap.study.compare import Strategies, compared_groups, families, labels
+from domaingap.study.compare import Family, Strategies, compared_groups, families, labels
 from domaingap.study.curves import Curves, all_curves, synthetic_images
 from domaingap.study.record import RunRecord
 from domaingap.study.report_tables import headline_note, left_out_notes, plural, score_notes
@@ -16,19 +17,38 @@ from domaingap.study.tables import Column, Table, interval_column, metric, numbe
 # Real images saved.
 
 
-def saved_tables(
+class SavedFamily(NamedTuple):
+    """A family with the real images that its strategies save."""
+
+    family: Family
+    images: AllSaved
+
+
+def saved_families(
     records: Sequence[RunRecord], on: str, strategies: Strategies, by_face: ByFace | None = None
-) -> list[Table]:
-    """At how many real images real data alone reaches what each strategy reaches with n; a table for each family."""
+) -> list[SavedFamily]:
+    """Every family with the real images that its strategies save, where it has any rows of these or not."""
     finder = SavedImages(on, strategies, by_face or ByFace(on))
-    found = families(compared_groups(records, strategies))
+    return [SavedFamily(of, finder.family(of.groups)) for of in families(compared_groups(records, strategies))]
+
+
+def saved_tables(
+    found: Sequence[SavedFamily], on: str, strategies: Strategies, by_face: ByFace | None = None
+) -> list[Table]:
+    """At how many real images real data alone reaches what each strategy reaches with n; a table for each family.
+
+    Args:
+        found: the families.
+        on: the set of faces.
+        strategies: floor and ceiling.
+        by_face: what has read the predictions, and says which it couldn't.
+    """
     tables = []
-    for family in found:
-        images = finder.family(family.groups)
+    for family, images in found:
         if images.rows:
             title = f"Real images saved, NME % on {on}" + (f", {family.name}" if len(found) > 1 else "")
             notes = left_out_notes(family.groups, on)
-            tables.append(_saved_table(title, images, on, strategies, [*notes, *finder.by_face.said()]))
+            tables.append(_saved_table(title, images, on, strategies, [*notes, *(by_face.said() if by_face else [])]))
     return tables
 
 
@@ -141,7 +161,7 @@ def curves_tables(records: Sequence[RunRecord], on: str, strategies: Strategies)
             number_column("real images"), number_column("synthetic images"), Column("synthetic"), number_column("steps"),
             Column("picked by"), interval_column("NME %", metric("nme")), number_column("seeds"), Column("faces"),
         ]  # fmt: skip
-        tables.append(Table(_title(curves), columns, rows, _notes(curves)))
+        tables.append(Table(curves_title(curves), columns, rows, _notes(curves)))
     return tables
 
 
@@ -169,11 +189,12 @@ def wide_curves_tables(records: Sequence[RunRecord], on: str, strategies: Strate
             Column("picked by"), number_column("seeds", lambda ends: " to ".join(map(str, ends))),
             *(interval_column(f"{unit}{at:g}" if unit else f"{at:g} synthetic", metric("nme"), none="") for at in values),
         ]  # fmt: skip
-        tables.append(Table(_title(curves), columns, rows, _notes(curves)))
+        tables.append(Table(curves_title(curves), columns, rows, _notes(curves)))
     return tables
 
 
-def _title(curves: Curves) -> str:
+def curves_title(curves: Curves) -> str:
+    """What the table and the plot of curves are headed."""
     return f"NME % on {curves.on} by {curves.axis.name}, {curves.family.name}"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any, get_args, get_type_hints
+from typing import Any, NamedTuple, get_args, get_type_hints
 
 from domaingap.config import AdapterConfig
 from domaingap.provenance import licence_line
@@ -38,7 +38,9 @@ RULES = (
 HEADLINE = 6
 """Seeds that a headline needs: the fewest whose exact sign-flip p can go below 0.05."""
 
-MORE = (("FR@8 %", "fr@8"), ("AUC@8", "auc@8"), ("NME without jaw", "nme_no_jaw"))
+TAILS = (("P90 %", "nme_p90"), ("P95 %", "nme_p95"), ("P99 %", "nme_p99"))
+"""How bad the worst faces are: the NME that so many percent of the faces don't exceed."""
+MORE = (*TAILS, ("FR@8 %", "fr@8"), ("AUC@8", "auc@8"), ("NME without jaw", "nme_no_jaw"))
 """Metrics beside NME in a run's own table."""
 
 
@@ -169,15 +171,62 @@ def left_out_notes(groups: Sequence[Group], on: str, cells: Mapping[Group, Cell]
     return notes
 
 
-def pairs_tables(
+def tails_tables(records: Sequence[RunRecord], on: str, strategies: Strategies) -> list[Table]:
+    """The worst faces of each group: P90, P95 and P99 of NME beside its mean, a row for each; a table for each family."""
+    groups = grouped(records, strategies)
+    picked = picked_alphas(groups)
+    everything = [*groups, *picked]
+    names = ("nme", *(name for _, name in TAILS))
+    cells = {name: figures(everything, picked, on, name) for name in names}
+    tables = []
+    for family in families(everything):
+        own = [group for group in family.groups if any(cells[name][group].by_seed for _, name in TAILS)]
+        if not own:
+            continue
+        own.sort(key=lambda g: (strategies.rank(g.first.recipe), g.budget, bool(g.picked_from), g.first.alpha or 0))
+        titles = labels(own, lambda g: (g.first.source, g.budget, g.first.steps_answering, g.first.selection))
+        rows = [
+            [titles[group], group.first.source or None, group.budget, group.first.steps_answering, group.first.selection,
+             len(cells["nme"][group].by_seed), *(cells[name][group].interval for name in names)]
+            for group in own
+        ]  # fmt: skip
+        columns = [
+            Column("strategy"), Column("synthetic"), number_column("real images"), number_column("steps"),
+            Column("picked by"), number_column("seeds"), interval_column("NME %", metric("nme")),
+            *(interval_column(header, metric(name)) for header, name in TAILS),
+        ]  # fmt: skip
+        rule = "P90, P95, P99: the NME that 90, 95 and 99% of the faces don't exceed."
+        runs = [run for group in family.groups if not group.picked_from for run in group.runs]
+        notes = [*score_notes(runs, [] if on == "val" else [on], [rule]), *left_out_notes(family.groups, on, cells["nme"])]
+        without = sum(bool(cells["nme"][group].by_seed) for group in family.groups if group not in own)
+        notes += (
+            [f"{without} group{plural(without)} of an earlier version without these figures left out."] if without else []
+        )
+        tables.append(Table(f"The worst faces, NME % on {on}, {family.name}", columns, rows, notes))
+    return tables
+
+
+class Compared(NamedTuple):
+    """A family with its comparisons, and what couldn't be compared."""
+
+    family: Family
+    comparisons: list[Comparison]
+    problems: list[str]
+
+
+def compared_families(
     records: Sequence[RunRecord], on: str, strategies: Strategies, by_face: ByFace | None = None
-) -> list[Table]:
+) -> list[Compared]:
+    """Every family with its comparisons; of several α the runs that validation picked, and not each α."""
+    found = families(compared_groups(records, strategies))
+    return [Compared(family, *comparisons(family.groups, on, strategies, by_face)) for family in found]
+
+
+def pairs_tables(found: Sequence[Compared], on: str, strategies: Strategies) -> list[Table]:
     """Differences in pairs: every strategy against synthetic data alone, and against real data alone at the same budget;
     a table, and a family of comparisons for Holm's correction, for each family."""
-    found = families(compared_groups(records, strategies))
     tables = []
-    for family in found:
-        compared, problems = comparisons(family.groups, on, strategies, by_face)
+    for family, compared, problems in found:
         title = f"Differences in pairs, NME % on {on}" + (f", {family.name}" if len(found) > 1 else "")
         notes = [*left_out_notes(family.groups, on), *problems]
         if compared or problems:
@@ -314,7 +363,7 @@ def runs_table(records: Sequence[RunRecord], strategies: Strategies) -> Table:
     groups = grouped(records, strategies)
     picked = picked_alphas(groups)
     sets = scored_sets(records)
-    more = ("fr@8", "auc@8") if sets else ()
+    more = (*(name for _, name in TAILS), "fr@8", "auc@8") if sets else ()
     values = [figures(groups, picked, on) for on in ["val", *sets]]
     others = [figures(groups, picked, sets[0], name) for name in more]
 
@@ -336,7 +385,9 @@ def runs_table(records: Sequence[RunRecord], strategies: Strategies) -> Table:
         *(interval_column(f"{on.capitalize() if on != 'val' else on} NME %", metric("nme")) for on in ["val", *sets]),
     ]  # fmt: skip
     if sets:
-        columns += [number_column(f"{sets[0].capitalize()} FR@8 %", metric("fr@8")), number_column("AUC@8", metric("auc@8"))]
+        first, *others_of_it = (*TAILS, ("FR@8 %", "fr@8"), ("AUC@8", "auc@8"))
+        columns += [number_column(f"{sets[0].capitalize()} {first[0]}", metric(first[1]))]
+        columns += [number_column(header, metric(name)) for header, name in others_of_it]
     rule = "real images: trained on + used to pick a checkpoint or an adapter."
     notes = [
         *score_notes(records, sets, [rule]),

@@ -12,7 +12,7 @@ import pytest
 
 from domaingap.study.by_face import ByFace
 from domaingap.study.compare import Group, compared_groups, families
-from domaingap.study.curve_tables import saved_tables
+from domaingap.study.curve_tables import saved_families, saved_tables
 from domaingap.study.record import RunRecord, StartRecord
 from domaingap.study.saved import AllSaved, Saved, SavedImages
 from domaingap.study.tables import Table
@@ -40,7 +40,8 @@ def saved(records: Sequence[RunRecord]) -> dict[tuple[str, str, int], Saved]:
 
 
 def table(records: Sequence[RunRecord]) -> Table:
-    (one,) = saved_tables(records, "common", STRATEGIES)
+    by_face = ByFace("common")
+    (one,) = saved_tables(saved_families(records, "common", STRATEGIES, by_face), "common", STRATEGIES, by_face)
     return one
 
 
@@ -162,7 +163,7 @@ def test_missing_figures_and_unknown_budgets_are_counted() -> None:
     # A curve at a single number of images is none.
     lonely = [*real_only({10: 8.0}), *seeds("label_adaptation", [6.0, 6.1], n_real=10)]
     assert found(lonely).rows == [] and found(lonely).without_curve == 1
-    assert saved_tables(lonely, "common", STRATEGIES) == []
+    assert saved_tables(saved_families(lonely, "common", STRATEGIES), "common", STRATEGIES) == []
     unknown = StartRecord("found.ckpt", False, 0, 0)
     started = [*real_only(start=unknown), *seeds("label_adaptation", [6.0, 6.1], n_real=10, start=unknown)]
     assert found(started).rows == [] and found(started).unknown == 1
