@@ -196,8 +196,14 @@ class Tracker:
     def point(self, step: int, values: Mapping[str, Any]) -> None:
         """One row of the history, at a step of the axis. Points come in the order of steps, after a kill from the first one
         on; those that the W&B run has are not told again."""
+
+        def log(run: Any) -> None:
+            # W&B's own step is this one, but where it has gone on already.
+            own = max(step, run.step, run.starting_step)
+            run.log({AXIS: step, **_made(values)}, step=own, commit=True)
+
         if self.lacks(step):
-            self._tell(lambda run: run.log({AXIS: step, **_made(values)}, step=max(step, run.step), commit=True))
+            self._tell(log)
         self._points += 1
 
     def end(self, step: int, values: Mapping[str, Any]) -> None:

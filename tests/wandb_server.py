@@ -257,7 +257,8 @@ class Server:
             "id": run.id, "projectId": 1, "tags": [], "name": run.id, "displayName": run.fields.get("displayName"),
             "sweepName": None, "state": run.state, "config": run.fields.get("config", "{}"), "group": None, "jobType": None,
             "commit": None, "readOnly": False, "createdAt": "2026-01-01T00:00:00", "heartbeatAt": None, "description": None,
-            "notes": None, "systemMetrics": "{}", "summaryMetrics": json.dumps(run.summary), "user": None,
+            "notes": None, "systemMetrics": "{}", "summaryMetrics": json.dumps(run.summary),
+            "user": {"name": "us", "username": "us"},
             "historyLineCount": len(run.history), "historyKeys": None,
         }  # fmt: skip
         return {"project": {"internalId": "1", "run": told}}

@@ -262,7 +262,8 @@ class Run:
         return Tracker(s.wandb, self.folder, called(recipe, s), self.key, recipe, study(s.runs_dir), config, tags(s))
 
     def _show(self, tracker: Tracker) -> Showing:
-        showing = Showing(tracker, self.real, [stage.title for stage in self._outline.stages], self._outline.answering)
+        stages, answering = [stage.title for stage in self._outline.stages], self._outline.answering
+        showing = Showing(tracker, self.real, stages, answering, self.settings.pictures)
         showing.lineage(self.data, self.split)
         return showing
 

@@ -60,10 +60,14 @@ class Showing:
         real: its real faces.
         stages: titles of its stages, in order.
         answering: which of them answers.
+        faces: whether faces are to be seen.
     """
 
-    def __init__(self, tracker: Tracker, real: RealDataModule, stages: Sequence[str], answering: int) -> None:
+    def __init__(
+        self, tracker: Tracker, real: RealDataModule, stages: Sequence[str], answering: int, faces: bool = True
+    ) -> None:
         self.tracker, self._real, self._stages, self._answering = tracker, real, stages, answering
+        self._faces = faces
         self._looks: Looks = {}
         self._points = dict.fromkeys(range(len(stages)), 0)
         self._least: dict[str, float] = {}
@@ -98,12 +102,13 @@ class Showing:
         values: dict[str, Any] = {key: value for key, value in point.items() if key not in ("step", "seconds")}
         values["phase"] = stage + 1
         if stage == self._answering:
+            # The least so far: when a run goes on, W&B's own minimum forgets what it was told before.
             for key in [key for key in point if key.endswith("/nme")]:
                 values[f"best/{key}"] = self._least[key] = min(point[key], self._least.get(key, point[key]))
         n, self._points[stage] = self._points[stage], self._points[stage] + 1
         answer, self._looks = self._looks.get("val"), {}
         step = before + int(point["step"])
-        if answer is not None and self.tracker.lacks(step) and has_sheet(n):
+        if self._faces and answer is not None and self.tracker.lacks(step) and has_sheet(n):
             values["val/faces"] = self._sheet(answer, f"{self._stages[stage]}, step {int(point['step'])}")
         self.tracker.point(step, values)
 
@@ -136,16 +141,17 @@ class Showing:
             checkpoints: whether its networks and adapters are kept there, too.
         """
         values: dict[str, Any] = {}
-        if (final := self._answer(answers["val"])) is not None:
+        if self._faces and (final := self._answer(answers["val"])) is not None:
             values["val/faces"] = self._sheet(final, "the run's answer")
         for file, name, caption in (
             (FACES, "val/best_to_worst", FACES_CAPTION), (MOVEMENT, "adapter/mean_face", MOVEMENT_CAPTION),
         ):  # fmt: skip
-            if (picture := read_picture(record.folder / file)) is not None:
+            shown = self._faces or file == MOVEMENT
+            if shown and (picture := read_picture(record.folder / file)) is not None:
                 values[name] = Picture(picture, caption)
         for name, predictions in answers.items():
             if name != "source_val":
-                values |= _of_set(name, predictions, sets[name], record)
+                values |= _of_set(name, predictions, sets[name] if self._faces else None, record)
         self.tracker.end(sum(stage.steps for stage in record.stages), values)
         self.tracker.summary(figures(record))
         files = {name: record.folder / name for name in ("result.json", "predictions.npz")}
@@ -170,13 +176,13 @@ def has_sheet(n: int) -> bool:
     return n % (1 << (n // EVERY_SHEET).bit_length()) == 0
 
 
-def _of_set(name: str, predictions: Predictions, dataset: FaceDataset, record: RunRecord) -> dict[str, Any]:
-    """Of a scored set: its worst faces, its CED curve, and its NME by region."""
+def _of_set(name: str, predictions: Predictions, dataset: FaceDataset | None, record: RunRecord) -> dict[str, Any]:
+    """Of a scored set: its worst faces, with their pictures where there is a dataset, its CED curve, its NME by region."""
     nme, short = predictions.nme(), name.removeprefix("test/")
     worst = np.argsort(-nme, kind="stable")[:N_WORST].tolist()
     rows = [
         [
-            Picture(draw_prediction(dataset, predictions, i, f"{nme[i]:.1f}", WORST_SIDE)),
+            *([] if dataset is None else [Picture(draw_prediction(dataset, predictions, i, f"{nme[i]:.1f}", WORST_SIDE))]),
             str(predictions.names[i]),
             round(float(nme[i]), 3),
             str(predictions.box_sources[i]),
@@ -189,7 +195,7 @@ def _of_set(name: str, predictions: Predictions, dataset: FaceDataset, record: R
     # A line by the run's name: W&B draws those of several runs into one picture.
     called = f"{strategy(record.recipe, record.alpha)} n={record.n_real_train} s{record.seed}"
     return {
-        f"worst_faces/{short}": Listing(["face", "name", "nme", "box_source"], rows),
+        f"worst_faces/{short}": Listing([*(["face"] if dataset is not None else []), "name", "nme", "box_source"], rows),
         f"ced/{short}": Lines(f"Faces (%) up to an NME: {title}", "NME (%)", CED_PERCENT.tolist(), {called: ced}),
         f"regions/{short}": Bars(
             f"NME by region: {title}", "region", "nme", {of: value for of, value in by_region.items() if value is not None}
@@ -201,7 +207,9 @@ def figures(record: RunRecord) -> dict[str, Any]:
     """A run's figures under flat names; the metrics under the contract's."""
     own = ("n_real_train", "n_real_selection", "n_synthetic", "steps_answering", "steps_total", "wall_time_s")
     adapter = adapter_metrics(asdict(record.adapter)) if record.adapter is not None else {}
-    return {**record.metrics, **{name: getattr(record, name) for name in own}, **adapter}
+    apart = record.domain_distance
+    distance = {"domain_distance/kid": apart.kid, "domain_distance/mmd": apart.mmd} if apart is not None else {}
+    return {**record.metrics, **{name: getattr(record, name) for name in own}, **adapter, **distance}
 
 
 def adapter_metrics(record: Mapping[str, Any]) -> dict[str, Any]:

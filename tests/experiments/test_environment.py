@@ -250,7 +250,7 @@ def test_what_goes_wrong_in_tracking_ends_the_tracking_alone(tmp_path: Path, cap
     from domaingap.tracking import Tracker
 
     class Broken:
-        step, dir = 0, "files"
+        step, starting_step, dir = 0, 0, "files"
 
         def log(self, *of: object, **more: object) -> None:
             raise BrokenPipeError("its service\nhas gone")

@@ -181,6 +181,19 @@ def test_faces_and_plots(cli: Callable[..., Answer], quick: list[str], tmp_path:
         assert bars[0][1] == pytest.approx(record["metrics"][f"{title}/nme_jaw"])
 
 
+def test_no_faces_where_a_licence_wants_none(
+    cli: Callable[..., Answer], quick: list[str], tmp_path: Path, no_login: None
+) -> None:
+    answer = cli("run", "real_only", *quick, "--n_real=5", "--wandb.mode=offline", "--pictures=false")
+    assert answer.code == 0, answer.err
+    folder = offline(tmp_path / "runs")
+    *_, last = rows = history(folder)
+    assert not list(folder.rglob("*.jpg")) and not any("val/faces.path" in row for row in rows)
+    table = json.loads((folder / "files" / last["worst_faces/common.path"]).read_text())
+    assert table["columns"] == ["name", "nme", "box_source"] and len(table["data"]) == 11
+    assert "ced/common_table.path" in last
+
+
 def test_a_run_stays_small(cli: Callable[..., Answer], quick: list[str], tmp_path: Path, no_login: None) -> None:
     """Sixty steps of two stages with a sheet of faces at each of 30 validations: what is synced is below a megabyte."""
     steps = ["--fit.steps=60", "--fit.val_every=4", "--adapter.kind=linear"]
