@@ -7,6 +7,7 @@ Never run against the service: these show what is sent, and that a second call u
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 
 from tests.conftest import Answer
 from tests.experiments.test_cli import fails
+from tests.experiments.test_wandb import history, offline, records, summary
 from tests.study.records import run_record, write
 from tests.wandb_server import KEY
 from tests.wandb_views import Views
@@ -296,10 +298,13 @@ def test_the_studys_own_test_set_and_axes(cli: Cli, server: Views, tmp_path: Pat
     assert "NME against α" not in names and "NME against n" not in names and "Label adapters" not in names
     bars = panels(read.sections[names.index("Strategies compared")], wr.BarPlot)
     assert bars[0].metrics == [wr.Metric("test/generated/nme")] and bars[0].groupby == wr.Config("strategy")
-    # Runs without a group are shown by their ids.
-    keys = sorted(json.loads(path.read_text())["key"] for path in runs.glob("*/result.json"))
-    (one,) = read._stashed_filters_v2["filters"]
-    assert (one["key"]["name"], one["value"]) == ("name", keys)
+    # Runs without a group of their own are of the folder's; told to W&B before groups were written down, they have ids.
+    assert read.runset_settings.filters == """Metric("Group") in ['own']"""
+    for number, path in enumerate(runs.glob("*/result.json")):
+        entry = {"id": f"w{number}", "project": "faces", "entity": "us", "sweep": "", "mode": "online"}
+        (path.parent / "wandb.json").write_text(json.dumps({**entry, "files": "run-1", "state": "finished"}))
+    read = ws.Workspace.from_url(addresses(cli("dashboard", runs, "--project=faces"))["workspace updated"])
+    assert read.runset_settings.filters == """Metric("ID") in ['w0', 'w1', 'w2', 'w3']"""
     fails(cli("dashboard", runs, "--project=faces", "--on=common_"), "common_", "generated")
     on_val = json.loads(cli("dashboard", runs, "--dry-run", "--on=val").out)
     assert "val/nme" in json.dumps(on_val["workspace"]) and "test/val/nme" not in json.dumps(on_val)
@@ -377,6 +382,39 @@ def test_without_login_or_network(cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp
     monkeypatch.setattr("domaingap.dashboard.service.WAIT_S", 0.1)
     environment(monkeypatch, tmp_path, "http://127.0.0.1:9")
     fails(cli("dashboard", "--project=faces"), "can't be reached", "connection refused", "network")
+
+
+@pytest.mark.slow
+def test_every_key_that_a_panel_names_is_logged_by_runs(
+    cli: Cli, quick: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What runs log and what panels show are two places with one list of names."""
+    environment(monkeypatch, tmp_path, None)
+    assert cli("run", "mixing", *quick, "--wandb.mode=offline", "--alpha=0.5", "--adapter.kind=shift").code == 0
+    answer = cli("dashboard", tmp_path / "runs", "--dry_run")
+    assert answer.code == 0, answer.err
+    section = json.loads(answer.out)["workspace"]["spec"]["section"]
+    text = json.dumps(section["panelBankConfig"])
+    named = set(re.findall(r'"(?:summary:)?([\w@]+(?:/[\w@]+)+)"', text))
+    named |= set(re.findall(r'"summary:(\w+)"', text))
+    shown = [panel["config"] for part in section["panelBankConfig"]["sections"] for panel in part["panels"]]
+    named |= {key for config in shown for key in config.get("metrics", [])}
+    assert {"phase", "steps_total", "wall_time_s", "adapter/spread_ratio"} <= named
+    assert {"val/nme", "test/common/nme", "ced/common_table", "worst_faces/common", "val/faces", "progress/step"} <= named
+    folder = offline(tmp_path / "runs")
+    kept = summary(folder)
+    logged = {key for row in history(folder) for key in row} | set(kept["summary"])
+    # Of media and tables the reader has fields, such as val/faces.width.
+    logged |= {key.rpartition(".")[0] for key in logged}
+    charts = {"wandb/lineseries/v0"}
+    assert named - charts - logged == set()
+    configured = {"strategy", "n_real", "n_synthetic", "selection", "synthetic_source", "backbone", "crop_size", "alpha"}
+    assert configured <= set(kept["config"]) and "steps" in kept["config"]["fit"]
+    (run,) = [of["run"] for of in records(folder) if of["type"] == "run"]
+    (one,) = section["runSets"][0]["filters"]["filters"]
+    assert one["value"] == [run["run_group"]], "the group that runs have"
+    columns = section["runSets"][0]["runFeed"]["columnOrder"]
+    assert {"config:seed.value", "config:recipe.value", "summary:n_real_train"} <= set(columns)
 
 
 def test_help_says_that_it_was_never_run_against_the_service(cli: Cli) -> None:
