@@ -195,7 +195,9 @@ def _panels(part: Part, about: About, entity: str, project: str, level: int) -> 
         ): colour
         for values, colour in about.colours.items()
     }
-    grid = wr.PanelGrid(runsets=[runset], panels=part.panels, custom_run_colors=colours, hide_run_sets=False)
+    grid = wr.PanelGrid(
+        runsets=[runset], panels=part.panels, custom_run_colors=colours, hide_run_sets=part.belongs != "strategies"
+    )
     return [heading, wr.P(text=part.words), grid]
 
 

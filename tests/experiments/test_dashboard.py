@@ -186,6 +186,9 @@ def test_the_report_as_wandbs_classes_read_it(cli: Cli, server: Views, tmp_path:
     assert "NME % on common against α" in shown and "NME % on common against real images" in shown
     for grid in grids:
         (runset,) = grid.runsets
+        assert grid.hide_run_sets == (
+            "Failure rate at 8% NME on common" not in [getattr(p, "title", "") for p in grid.panels]
+        )
         assert (runset.entity, runset.project) == ("us", "faces")
         assert runset.groupby == ["config.strategy.value", "config.n_real.value"]
         assert runset.filters == """Metric("Group") in ['alpha']"""
@@ -241,6 +244,14 @@ def test_a_moved_folder_keeps_its_dashboard_and_another_title_is_another_one(
     assert set(addresses(other)) == {"workspace made", "report made"} and len(server.views) == 4
     assert set(addresses(cli("dashboard", moved, "--project=faces"))) == {"workspace updated", "report updated"}
     assert [entry["title"] for entry in json.loads((moved / "dashboard.json").read_text())] == [None, "For the paper"]
+
+
+def test_where_nothing_can_be_remembered_it_is_found_by_its_title(cli: Cli, server: Views, tmp_path: Path) -> None:
+    runs = few(tmp_path / "alpha")
+    (runs / "dashboard.json").mkdir()
+    answer = cli("dashboard", runs, "--project=faces")
+    assert set(addresses(answer)) == {"workspace made", "report made"} and "found by its title the next time" in answer.err
+    assert set(addresses(cli("dashboard", runs, "--project=faces"))) == {"workspace updated", "report updated"}
 
 
 def test_other_peoples_views_are_not_touched(cli: Cli, server: Views, tmp_path: Path) -> None:
