@@ -2,35 +2,37 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from domaingap.config import DashboardConfig, title_problem
 from domaingap.errors import UserError
+from domaingap.hashing import flat
 from domaingap.study.compare import Strategies
 from domaingap.study.page.palette import look
 from domaingap.study.record import RunRecord, strategy
 from domaingap.study.report_tables import scored_sets
 from domaingap.tracking_places import Entry, entries
 
-SPLITS: dict[str, Callable[[RunRecord], Any]] = {
-    "n_real": lambda run: run.identity.get("n_real"),
-    "n_synthetic": lambda run: run.identity.get("n_synthetic"),
-    "selection": lambda run: run.selection,
-    "synthetic_source": lambda run: run.source or None,
-    "backbone": lambda run: run.identity["model"]["backbone"],
-    "crop_size": lambda run: run.identity["crop"]["size"],
-    "fit.steps": lambda run: run.identity["fit"].get("steps"),
-}
-"""Settings, by their keys in W&B's configuration of a run, in which runs of one strategy may differ. A mean over runs that
-differ in one of them would be a mean of nothing; only seeds are averaged over."""
+TOP = {
+    "model.backbone": "backbone", "crop.size": "crop_size", "synthetic.source": "synthetic_source",
+    "init_from": "model.init_from",
+}  # fmt: skip
+"""Settings that have another key in W&B's configuration of a run than in its identity."""
+WHOLE = re.compile(r"(?<=\d)\.0$")
+BOOLS = {"True": "true", "False": "false"}
+"""How W&B writes values: 1.0 as 1, and true."""
+ELSEWHERE = ("faces", "formats", "alpha")
+"""Parts of a run's identity that aren't settings, or are in its strategy's name."""
+USUAL = ("n_real", "n_synthetic", "selection", "synthetic_source", "backbone", "crop_size", "fit.steps")
+"""The settings that studies go over, in the order in which runs are grouped by them."""
 AXES = ("alpha", "n_real", "n_synthetic")
 PROTOCOL = ("n_real", "selection", "fit.steps")
-"""Of these the ones in which the protocol itself has runs of one strategy differ, for a study whose runs aren't known."""
+"""The settings in which the protocol itself has runs of one strategy differ, for a study whose runs aren't known."""
 
 
 @dataclass(frozen=True)
@@ -40,13 +42,13 @@ class About:
     Attributes:
         name: title of workspace and report.
         sets: test sets, the one that the panels are about first; ``val`` where nothing was tested.
-        splits: keys of the configuration that tell runs of one strategy apart, beside the seed.
+        splits: keys of W&B's configuration in which runs of one strategy differ, beside the seed. A mean over such runs
+            would be one of nothing.
         axes: which of α, real and synthetic images the study goes along.
         colours: ``#RRGGBB`` of run groups by the values of ``strategy`` and then of ``splits``, as far as they are known.
         adapters: whether any run has a label adapter.
         groups: W&B groups of the runs.
-        ids: the runs' own ids in W&B, to be shown where there is no group that they share.
-        runs: how many runs are known; 0 where none were looked at.
+        ids: the runs' own ids in W&B, to be shown where their groups aren't known.
     """
 
     name: str
@@ -57,7 +59,6 @@ class About:
     adapters: bool = True
     groups: tuple[str, ...] = ()
     ids: tuple[str, ...] = ()
-    runs: int = 0
 
     @property
     def on(self) -> str:
@@ -91,12 +92,12 @@ def of_runs(settings: DashboardConfig, folder: Path, records: Sequence[RunRecord
         UserError: none of the runs was scored on the wanted test set, though some on others.
     """
     ordered = sorted(records, key=lambda run: (strategies.rank(run.recipe), run.alpha or 0, run.seed))
-    splits = tuple(key for key, of in SPLITS.items() if _differs(ordered, of))
+    splits = _splits(ordered)
     told = {run.key: _told(run, settings.project, settings.entity) for run in records}
     groups = {settings.group} if settings.group is not None else {_group(run, told[run.key], folder) for run in records}
     named = tuple(sorted(group for group in groups if group)) if all(groups) else ()
     usual = named[0] if len(named) == 1 else folder.resolve().name
-    axes = {"alpha": lambda run: run.alpha, "n_real": _budget, "n_synthetic": SPLITS["n_synthetic"]}
+    axes = {"alpha": lambda run: run.alpha, "n_real": _budget, "n_synthetic": lambda run: run.identity.get("n_synthetic")}
     return About(
         settings.name or title(usual),
         _sets(records, settings.on),
@@ -106,7 +107,6 @@ def of_runs(settings: DashboardConfig, folder: Path, records: Sequence[RunRecord
         any(run.adapter is not None for run in records),
         named,
         () if named else tuple(sorted(_id(run, told[run.key]) for run in records)),
-        len(records),
     )
 
 
@@ -124,12 +124,20 @@ def _budget(run: RunRecord) -> int | None:
     return run.n_real_train or None
 
 
-def _differs(records: Sequence[RunRecord], of: Callable[[RunRecord], Any]) -> bool:
-    """Whether runs of one strategy have several values of a setting."""
-    values: dict[str, set[Any]] = {}
+def told_settings(run: RunRecord) -> dict[str, str]:
+    """A run's settings by their keys in W&B, as W&B writes their values."""
+    own = {key: value for key, value in run.identity.items() if key not in ELSEWHERE}
+    return {TOP.get(key, key): BOOLS.get(value, WHOLE.sub("", value)) for key, value in flat(own).items()}
+
+
+def _splits(records: Sequence[RunRecord]) -> tuple[str, ...]:
+    """The settings of which runs of one strategy have several values."""
+    values: dict[tuple[str, str], set[str]] = {}
     for run in records:
-        values.setdefault(_strategy(run), set()).add(of(run))
-    return any(len(seen) > 1 for seen in values.values())
+        for key, value in told_settings(run).items():
+            values.setdefault((_strategy(run), key), set()).add(value)
+    found = dict.fromkeys(key for (_, key), seen in values.items() if len(seen) > 1)
+    return (*(key for key in USUAL if key in found), *(key for key in found if key not in USUAL))
 
 
 def _sets(records: Sequence[RunRecord], on: str) -> tuple[str, ...]:
@@ -154,10 +162,11 @@ def _colours(records: Sequence[RunRecord], splits: Sequence[str]) -> dict[tuple[
         several = alphas[run.recipe]
         share = 1.0 if len(several) == 1 else 0.4 + 0.6 * several.index(run.alpha) / (len(several) - 1)
         colour = _mixed(look(run.recipe).colour, share)
-        values = [SPLITS[key](run) for key in splits]
+        settings = told_settings(run)
+        values = [settings.get(key, "None") for key in splits]
         colours[_strategy(run),] = colour
-        if None not in values:
-            colours[_strategy(run), *(f"{value:g}" if isinstance(value, float) else str(value) for value in values)] = colour
+        if "None" not in values:  # how W&B calls a group without a value isn't known
+            colours[_strategy(run), *values] = colour
     return colours
 
 

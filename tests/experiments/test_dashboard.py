@@ -9,12 +9,15 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import urllib.parse
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from domaingap.dashboard.about import told_settings
+from domaingap.study.record import read_record
 from tests.conftest import Answer
 from tests.experiments.test_cli import fails
 from tests.experiments.test_wandb import history, offline, records, summary
@@ -321,6 +324,19 @@ def test_the_studys_own_test_set_and_axes(cli: Cli, server: Views, tmp_path: Pat
     assert "val/nme" in json.dumps(on_val["workspace"]) and "test/val/nme" not in json.dumps(on_val)
 
 
+def test_means_are_over_seeds_alone(cli: Cli, tmp_path: Path) -> None:
+    """Whatever else runs of a strategy differ in, they are grouped by it."""
+    for number, lr in enumerate((0.001, 0.002)):
+        write(tmp_path / "lr", [run_record("real_only", s, 6.0 + number, settings={"fit.lr": lr}) for s in range(2)])
+    write(tmp_path / "lr", [run_record("mixing", 0, 5.0, alpha=alpha, n_synthetic=24) for alpha in (0.25, 0.5)])
+    sections = json.loads(cli("dashboard", tmp_path / "lr", "--dry-run").out)["workspace"]["spec"]["section"]
+    keys = [key["name"] for key in sections["runSets"][0]["grouping"]]
+    assert keys == ["strategy.value", "fit.value.lr"]
+    decoded = [urllib.parse.unquote(key) for key in sections["customRunColors"]]
+    assert any('"value":"real_only"' in key and '"value":"0.001"' in key for key in decoded)
+    assert any('"value":"mixing α=0.5"' in key and '"value":"0.002"' in key for key in decoded)
+
+
 def test_runs_that_are_not_in_the_project_are_said(cli: Cli, server: Views, tmp_path: Path) -> None:
     runs = study(tmp_path / "alpha")
     folders = sorted(path.parent for path in runs.glob("*/result.json"))
@@ -421,6 +437,12 @@ def test_every_key_that_a_panel_names_is_logged_by_runs(
     assert named - charts - logged == set()
     configured = {"strategy", "n_real", "n_synthetic", "selection", "synthetic_source", "backbone", "crop_size", "alpha"}
     assert configured <= set(kept["config"]) and "steps" in kept["config"]["fit"]
+    for key, value in told_settings(read_record(folder.parents[1] / "result.json")).items():
+        found: Any = kept["config"]
+        for name in key.split("."):
+            found = found[name]
+        written = str(found) if found is None or isinstance(found, str) else json.dumps(found)
+        assert written == value or key == "model.init_from", f"{key}, by which runs may be grouped"
     (run,) = [of["run"] for of in records(folder) if of["type"] == "run"]
     (one,) = section["runSets"][0]["filters"]["filters"]
     assert one["value"] == [run["run_group"]], "the group that runs have"
