@@ -86,7 +86,8 @@ class Stage:
         """Tell of its rows and, where they were kept, of its answers on watched faces, as while it was trained."""
         kept = {name: read_watched(self.entry.folder / WATCHED.format(known)) for name, known in self.sets.items()}
         for row in self.history:
-            answers: Looks = {name: by[row["step"]] for name, by in kept.items() if row["step"] in by}
+            step = int(row["step"])
+            answers: Looks = {name: by[step] for name, by in kept.items() if step in by}
             if on_look is not None and answers:
                 on_look(answers)
             if on_point is not None:

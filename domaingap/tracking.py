@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -186,8 +187,12 @@ class Tracker:
 
     def least(self, *names: str) -> None:
         """Have the summary keep the least of each of these values as ``<name>.min``."""
-        for name in names:
-            self._tell(lambda run, name=name: run.define_metric(name, step_metric=AXIS, summary="min"))
+
+        def define(run: Any) -> None:
+            for name in names:
+                run.define_metric(name, step_metric=AXIS, summary="min")
+
+        self._tell(define)
 
     def lacks(self, step: int) -> bool:
         """Whether the next point, at this step, is still to be told: of a W&B run that goes on the first ones are in its
@@ -287,23 +292,28 @@ def _told_before(run: Any) -> tuple[int, int]:
     import wandb
 
     try:
-        return int(wandb.Api(timeout=20).run(f"{run.entity}/{run.project}/{run.id}").historyLineCount), 0
+        # It makes a folder for what might be downloaded.
+        with tempfile.TemporaryDirectory() as folder, _environment("WANDB_DIR", folder):
+            return int(wandb.Api(timeout=20).run(f"{run.entity}/{run.project}/{run.id}").historyLineCount), 0
     except Exception as error:
         console.print(f"Weights & Biases: can't say how many points it has ({reason(error)})", markup=False)
         return 0, run.starting_step
 
 
 @contextlib.contextmanager
-def _staged(folder: Path) -> Iterator[None]:
-    """Have W&B keep what it makes artifacts of beside its other files of the run, and not in the user's home."""
-    if "WANDB_DATA_DIR" in os.environ:
-        yield
-        return
-    os.environ["WANDB_DATA_DIR"] = str(folder)
+def _environment(name: str, value: str) -> Iterator[None]:
+    before = os.environ.get(name)
+    os.environ[name] = value
     try:
         yield
     finally:
-        os.environ.pop("WANDB_DATA_DIR", None)
+        os.environ.pop(name, None)
+        os.environ.update({name: before} if before is not None else {})
+
+
+def _staged(folder: Path) -> contextlib.AbstractContextManager[None]:
+    """Have W&B keep what it makes artifacts of beside its other files of the run, and not in the user's home."""
+    return contextlib.nullcontext() if "WANDB_DATA_DIR" in os.environ else _environment("WANDB_DATA_DIR", str(folder))
 
 
 def _made(values: Mapping[str, Any]) -> dict[str, Any]:

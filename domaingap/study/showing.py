@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -37,19 +37,19 @@ EVERY_SHEET = 32
 """So many validations of a stage have a sheet each; behind them every other one, from twice as many on every fourth, …"""
 CED_PERCENT = np.linspace(0, 10, 51)
 
-P = ParamSpec("P")
+Method = TypeVar("Method", bound=Callable[..., None])
 
 
-def _shown(method: Callable[Concatenate[Showing, P], None]) -> Callable[Concatenate[Showing, P], None]:
+def _shown(method: Method) -> Method:
     """Nothing is drawn where nobody looks, and what goes wrong ends the tracking and not the training."""
 
     @functools.wraps(method)
-    def guarded(self: Showing, *arguments: P.args, **options: P.kwargs) -> None:
+    def guarded(self: Showing, *arguments: Any, **options: Any) -> None:
         if self.tracker.on:
             with self.tracker.guarded():
                 method(self, *arguments, **options)
 
-    return guarded
+    return cast(Method, guarded)
 
 
 class Showing:
