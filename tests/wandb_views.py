@@ -103,8 +103,12 @@ class Views(Server):
 
     def _View(self, asked: dict[str, Any]) -> dict[str, Any]:
         """A workspace by its name, as ``Workspace.from_url`` asks."""
-        found = [view for view in self.views.values() if view.name == asked["viewName"]]
-        return {"project": {"allViews": {"edges": [{"node": view.node} for view in found]}}}
+        place, kind = (asked["entityName"], asked["name"]), asked["viewType"]
+        if place not in self.projects:
+            return {"project": None}
+        found = [v for v in self.views.values() if (v.entity, v.project) == place and v.type == kind]
+        edges = [{"node": view.node} for view in found if view.name == asked["viewName"]]
+        return {"project": {"allViews": {"edges": edges}}}
 
     def _ProjectInternalId(self, asked: dict[str, Any]) -> dict[str, Any]:
         there = (asked["entityName"], asked["projectName"]) in self.projects

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 import shlex
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from domaingap.config import DashboardConfig, title_problem
 from domaingap.errors import UserError
@@ -97,7 +98,11 @@ def of_runs(settings: DashboardConfig, folder: Path, records: Sequence[RunRecord
     groups = {settings.group} if settings.group is not None else {_group(run, told[run.key], folder) for run in records}
     named = tuple(sorted(group for group in groups if group)) if all(groups) else ()
     usual = named[0] if len(named) == 1 else folder.resolve().name
-    axes = {"alpha": lambda run: run.alpha, "n_real": _budget, "n_synthetic": lambda run: run.identity.get("n_synthetic")}
+    axes: dict[str, Callable[[RunRecord], Any]] = {
+        "alpha": lambda run: run.alpha,
+        "n_real": _budget,
+        "n_synthetic": lambda run: run.identity.get("n_synthetic"),
+    }
     return About(
         settings.name or title(usual),
         _sets(records, settings.on),

@@ -17,7 +17,7 @@ from domaingap.progress import console
 from domaingap.study.page.blocks import Page
 
 MEMORY = "dashboard.json"
-"""In the folder of runs: the ids of its dashboards."""
+"""In the folder of runs: which dashboards are its own."""
 RETRIES, WAIT_S, ANSWER_S = 3, 1.0, 30.0
 """How often a request is sent again, after how long, and how long an answer may take: a person is waiting."""
 Kind = Literal["workspace", "report"]
@@ -35,12 +35,19 @@ query ProjectViews($project: String!, $entity: String!, $reportCursor: String,
 }
 """
 """As wandb.apis.public.Reports asks for reports, less their content; a workspace is a view of another type."""
-VIEW = """
+REPORT = """
 query SpecificReport($reportId: ID!) {
   view(id: $reportId) { id name displayName project { id name entityName } updatedAt spec }
 }
 """
-"""As wandb_workspaces asks for a report; a workspace has an id of the same kind."""
+WORKSPACE = """
+query View($entityName: String, $name: String, $viewType: String = "runs", $viewName: String) {
+  project(name: $name, entityName: $entityName) {
+    allViews(viewType: $viewType, viewName: $viewName) { edges { node { id name displayName updatedAt spec } } }
+  }
+}
+"""
+"""As wandb_workspaces reads them: a report by its id, a workspace by its name."""
 TYPES: dict[Kind, str] = {"workspace": "project-view", "report": "runs"}
 PER_PAGE = 50
 
@@ -50,8 +57,8 @@ class View:
     """A workspace or report that is there.
 
     Attributes:
-        id: its id.
-        name: its name in addresses; a report has none that matters.
+        id: its id; what a report is known by.
+        name: its name in addresses; what a workspace is known by.
         title: its title.
         updated: when, as W&B writes it.
     """
@@ -60,6 +67,10 @@ class View:
     name: str
     title: str
     updated: str
+
+    def key(self, kind: Kind) -> str:
+        """What W&B reads it by."""
+        return self.id if kind == "report" else self.name
 
 
 @dataclass(frozen=True)
@@ -95,14 +106,14 @@ def publish(
     entity = service.entity
     memory = Memory(folder, service.address, entity, project, asked)
     workspace = specs.workspace(about, entity, project)
-    if (found := service.find("workspace", about.name, project, memory.ids.get("workspace"))) is not None:
+    if (found := service.find("workspace", about.name, project, memory.keys.get("workspace"))) is not None:
         workspace._internal_id, workspace._internal_name = found.id, found.name
     service.told(f"save the workspace{_hint(found)}", workspace.save)
-    memory.remember("workspace", workspace._internal_id)
+    memory.remember("workspace", workspace._internal_name)
     yield Published("workspace", workspace.url, found is None)
 
     report = specs.report(about, page, entity, project)
-    if (found := service.find("report", about.name, project, memory.ids.get("report"))) is not None:
+    if (found := service.find("report", about.name, project, memory.keys.get("report"))) is not None:
         report.id = found.id
     service.told(f"save the report{_hint(found)}", report.save)
     memory.remember("report", report.id)
@@ -173,18 +184,18 @@ class Service:
         return dict(execute_graphql(self._api, document, variables))
 
     def find(self, kind: Kind, title: str, project: str, known: str | None) -> View | None:
-        """The view that was made before: the one of a known id, else the newest of this title that has this command's mark.
+        """The view that was made before: the known one, else the newest of this title that has this command's mark.
 
         Raises:
             UserError: there is one of this title without the mark: somebody's own.
         """
-        if known is not None and (there := self.view(known, project)) is not None:
+        if known is not None and (there := self.view(kind, known, project)) is not None:
             return there[0]
         alike = [view for view in self.views(kind, project) if view.title == title]
         ours: list[View] = []
         others: list[View] = []
         for view in sorted(alike, key=lambda view: view.updated, reverse=True):
-            there = self.view(view.id, project)
+            there = self.view(kind, view.key(kind), project)
             if there is not None:
                 (ours if _marked(there[1]) else others).append(view)
         if not ours and others:
@@ -195,16 +206,21 @@ class Service:
             console.print(f"{len(ours)} {kind}s are called {title!r}; the newest is updated, the others can be deleted")
         return ours[0] if ours else None
 
-    def view(self, id: str, project: str) -> tuple[View, str] | None:
-        """A view of the project by its id, with its content; None where it isn't there (any more)."""
+    def view(self, kind: Kind, key: str, project: str) -> tuple[View, str] | None:
+        """A view of the project by what it is known by, with its content; None where it isn't there (any more)."""
         try:
-            found = self.query(VIEW, {"reportId": id}).get("view")
+            if kind == "report":
+                found = self.query(REPORT, {"reportId": key}).get("view")
+                of = (found or {}).get("project") or {}
+                if of.get("name") != project or of.get("entityName") not in (self.entity, None):
+                    return None
+            else:
+                asked = {"entityName": self.entity, "name": project, "viewType": TYPES[kind], "viewName": key}
+                views = (self.query(WORKSPACE, asked).get("project") or {}).get("allViews") or {}
+                found = next((edge["node"] for edge in views.get("edges") or [] if edge["node"]["name"] == key), None)
         except Exception:  # a deleted one may be an error as well; that of the network comes again with the next question
             return None
-        of = (found or {}).get("project") or {}
-        if found is None or of.get("name") != project or of.get("entityName") not in (self.entity, None):
-            return None
-        return _view(found), str(found.get("spec") or "")
+        return None if found is None else (_view(found), str(found.get("spec") or ""))
 
     def views(self, kind: Kind, project: str) -> Iterator[View]:
         """All views of a kind in a project.
@@ -245,7 +261,8 @@ def _marked(spec: str) -> bool:
 
 
 class Memory:
-    """The ids of a folder's dashboards, a line for each service, entity, project and given title.
+    """What a folder's dashboards are known by: a workspace's name and a report's id, for each service, entity, project and
+    given title.
 
     The title by which a dashboard is remembered is the one that was asked for; one that follows from the group's or the
     folder's name is none, so that a folder that was moved or renamed keeps its dashboard.
@@ -254,10 +271,10 @@ class Memory:
     def __init__(self, folder: Path | None, address: str, entity: str, project: str, asked: str | None) -> None:
         self._path = None if folder is None else folder / MEMORY
         self._place = {"address": address, "entity": entity, "project": project, "title": asked}
-        self.ids: dict[str, str] = {}
+        self.keys: dict[str, str] = {}
         for entry in self._entries():
             if all(entry.get(key) == value for key, value in self._place.items()):
-                self.ids = {kind: entry[kind] for kind in TYPES if isinstance(entry.get(kind), str)}
+                self.keys = {kind: entry[kind] for kind in TYPES if isinstance(entry.get(kind), str)}
 
     def _entries(self) -> list[dict[str, Any]]:
         if self._path is None or not self._path.exists():
@@ -271,15 +288,15 @@ class Memory:
             return []
         return content
 
-    def remember(self, kind: Kind, id: str) -> None:
-        """Write an id down; where that can't be, the dashboard is found by its title the next time."""
-        if self._path is None or self.ids.get(kind) == id:
+    def remember(self, kind: Kind, key: str) -> None:
+        """Write down what a view is known by; where that can't be, the dashboard is found by its title the next time."""
+        if self._path is None or self.keys.get(kind) == key:
             return
-        self.ids[kind] = id
+        self.keys[kind] = key
         others = [e for e in self._entries() if any(e.get(key) != value for key, value in self._place.items())]
         try:
-            write_json(self._path, [*others, {**self._place, **self.ids}])
+            write_json(self._path, [*others, {**self._place, **self.keys}])
         except OSError as error:
             console.print(f"{trouble(error, 'can not be written', place=self._path)}: found by its title the next time")
             with contextlib.suppress(KeyError):
-                del self.ids[kind]
+                del self.keys[kind]

@@ -211,7 +211,7 @@ def test_a_forgotten_a_deleted_and_a_renamed_one(cli: Cli, server: Views, tmp_pa
     (entry,) = json.loads(memory.read_text())
     assert entry == {
         "address": server.url, "entity": "us", "project": "faces", "title": None,
-        "workspace": server.of("workspace")[0].id, "report": server.of("report")[0].id,
+        "workspace": server.of("workspace")[0].name, "report": server.of("report")[0].id,
     }  # fmt: skip
     # A colleague's copy of the folder has no memory, and another name; the group is the same, and so is the title.
     theirs = shutil.copytree(runs, tmp_path / "theirs", ignore=shutil.ignore_patterns("dashboard.json"))
