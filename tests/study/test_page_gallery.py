@@ -110,7 +110,7 @@ def test_each_strategy_has_typical_and_worst_faces() -> None:
 def test_few_faces_stand_once_in_each_strategy() -> None:
     answers = Answers.of({"one": predictions("ab", [5, 4])}, Some(np.array(list("ab"))))
     assert answers is not None
-    assert shown(typical_and_worst("own", answers, "val").rows) == [("one: worst", "ab")]
+    assert shown(typical_and_worst("own", answers, "val").rows) == [("one", "ab")]
     assert [faces for _, faces in shown(side_by_side("same", answers, "val").rows)] == ["b", "a"]
 
 

@@ -28,7 +28,7 @@ NOTES_SHOWN = 2
 """Notes below a table that aren't folded away."""
 LONG = 30
 """Rows from which on a table scrolls within itself."""
-CROSS = 1.5
+CROSS = 1.2
 """Half the side of a prediction's cross, for a picture of 128 pixels."""
 
 

@@ -5,7 +5,7 @@ const said = document.getElementById("said");
 const say = (text) => { said.textContent = ""; setTimeout(() => { said.textContent = text; }, 50); };
 
 // Plots. They are drawn when they come near the screen, and all of them before printing.
-const NARROW = 560, PRINTED = 680;
+const NARROW = 560, PRINTED = 680, LABEL = 18;
 const paint = { ink: "#1b1f24", muted: "#57606b", line: "#d8dde3" };
 const merge = (base, over) => {  // over wins; arrays and plain values as a whole
   const out = { ...base };
@@ -28,9 +28,15 @@ const house = {
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
       colorway: ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#5f6772"],
       xaxis: axis, yaxis: axis, hovermode: "closest", hoverlabel: { font: { size: 13 }, namelength: -1 },
-      legend: { bgcolor: "rgba(0,0,0,0)", itemsizing: "constant" }, margin: { l: 60, r: 16, t: 24, b: 48 },
+      legend: { bgcolor: "rgba(0,0,0,0)" }, margin: { l: 60, r: 16, t: 24, b: 48 },
     },
 };
+
+// Words of a title in lines of at most so many characters.
+const wrapped = (text, most) => text.split(" ").reduce((lines, word) => {
+  const last = lines.at(-1);
+  return last && last.length + word.length < most ? [...lines.slice(0, -1), `${last} ${word}`] : [...lines, word];
+}, []).join("<br>");
 
 // Subplots side by side: on a narrow screen in one column, or in two where their axes have no labels; gives the height.
 const restacked = (layout, width, height) => {
@@ -59,17 +65,40 @@ const restacked = (layout, width, height) => {
 const shape = (spec, width, height) => {
   const layout = merge({ template: house }, spec.layout || {});
   Object.assign(layout, { autosize: false, width, height });
+  for (const key of axes(layout)) {
+    const own = layout[key], free = own.type === "log" && !["tickvals", "dtick", "nticks"].some((tick) => tick in own);
+    if (free) layout[key] = { ...own, dtick: width < NARROW ? 1 : "D2" };  // or every digit has a label
+  }
   if (width >= NARROW) return layout;
   const named = new Set(spec.data.filter((t) => t.name && t.showlegend !== false).map((t) => t.legendgroup || t.name));
   const legend = layout.showlegend !== false && (named.size > 1 || layout.showlegend);
   layout.font = merge(layout.font || {}, { size: 12 });
   layout.margin = merge(layout.margin || {}, { l: 44, r: 8, b: 40 });
-  for (const key of axes(layout)) layout[key] = merge(layout[key], layout[key].tickvals ? {} : { nticks: 5 });
+  const folded = (names) => names.map((name) => typeof name === "string" ? wrapped(name, LABEL) : name);
+  let labels = 0;  // characters of the longest line beside a y axis
+  for (const key of axes(layout)) {
+    const own = layout[key] = { ...layout[key] }, across = key[0] === "x";
+    const here = spec.data.filter((t) => ((across ? t.xaxis : t.yaxis) ?? key[0]) === key.replace("axis", ""));
+    const named = own.type === "category" || here.some((t) => typeof t[key[0]]?.[0] === "string");
+    if (across && !named && !own.tickvals && !own.dtick) own.nticks = 5;
+    if (across) continue;
+    for (const trace of here) if (named && Array.isArray(trace.y)) trace.y = folded(trace.y);
+    for (const list of ["categoryarray", "ticktext"]) if (Array.isArray(own[list])) own[list] = folded(own[list]);
+    const words = [...(named ? here.flatMap((t) => Array.isArray(t.y) ? t.y : []) : []), ...(own.ticktext ?? [])];
+    labels = Math.max(labels, ...words.flatMap((word) => String(word).split("<br>")).map((line) => line.length));
+  }
+  for (const key of axes(layout)) {
+    const room = key[0] === "x" ? width - 60 - 6.5 * labels : height * 0.75;
+    if (layout[key].title?.text) layout[key].title = { ...layout[key].title, text: wrapped(layout[key].title.text, room / 7.5) };
+  }
   layout.height = restacked(layout, width, height);
   for (const trace of spec.data) {
+    const many = trace.marker?.size && typeof trace.marker.size === "object";
+    if (many && layout.height !== height) trace.marker.sizeref = 1.7 * (trace.marker.sizeref ?? 1);  // in a smaller plot
     if (trace.marker?.colorbar) {
       Object.assign(trace.marker.colorbar, { orientation: "h", x: 0.5, xanchor: "center", y: 0, yanchor: "top", len: 0.9 });
-      layout.margin.b = 60;
+      trace.marker.colorbar.title = { ...trace.marker.colorbar.title, side: "top" };
+      layout.margin.b = 70;
     }
   }
   if (legend) {
@@ -137,9 +166,11 @@ if (plots.length) {
   }
 }
 
-// Printed pages have nothing folded away.
+// Printed pages have nothing folded away, and no table wider than the paper: at the size of printed text (0.7 of that on the
+// screen) as much smaller as it takes.
 let closed = [];
 addEventListener("beforeprint", () => {
+  for (const table of all("table")) table.style.setProperty("--fit", Math.min(1, PRINTED / (0.7 * table.scrollWidth)).toFixed(3));
   closed = all("details:not([open], .data)");
   closed.forEach((details) => { details.open = true; });
 });
@@ -186,6 +217,10 @@ for (const view of all(".table")) {
     body.append(...known, ...unknown);
     say(`sorted by ${clean(button)}, ${down ? "descending" : "ascending"}`);
   }));
+  const scroll = view.querySelector(".scroll");
+  const more = () => view.classList.toggle("more", scroll.scrollLeft + scroll.clientWidth < scroll.scrollWidth - 4);
+  scroll.addEventListener("scroll", more, { passive: true });
+  new ResizeObserver(more).observe(scroll);
   view.querySelector(".copy")?.addEventListener("click", async (event) => {
     const button = event.currentTarget;
     const lines = [...table.rows].map((row) => [...row.cells].map(clean).join("\t"));
