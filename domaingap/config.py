@@ -378,6 +378,8 @@ class RunSettings(Checked):
         prepared_dir: where prepared crops are kept.
         score_test: score the test sets; given later, a finished run is scored then.
         reuse: take networks and adapters that other runs made; false makes this run's own.
+        pictures: keep a small picture of each real face that is scored, for reports. With false pages and W&B show no faces,
+            where a licence wants no copies.
     """
 
     data_root: Path = field(default=Path("data"), metadata=PLACE)
@@ -393,6 +395,7 @@ class RunSettings(Checked):
     prepared_dir: Path = field(default=Path("prepared"), metadata=PLACE)
     score_test: bool = field(default=True, metadata=PLACE)
     reuse: bool = field(default=True, metadata=PLACE)
+    pictures: bool = field(default=True, metadata=PLACE)
 
 
 def determining(settings: Any, by_content: bool = True) -> dict[str, Any]:

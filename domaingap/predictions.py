@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -27,6 +27,9 @@ KINDS: dict[str, tuple[str, tuple[int, ...]]] = {
 }  # fmt: skip
 """Of each array of a set of N faces: NumPy's kind of its type, and its shape behind N."""
 
+CONDITION = "condition_"
+"""What the names of arrays of :attr:`Predictions.conditions` begin with."""
+
 Metrics = dict[str, float]
 Intervals = dict[str, tuple[float, float]]
 
@@ -43,6 +46,8 @@ class Predictions:
         box_sources: [N] where each face box came from.
         sigma: [N, 68] standard deviation of each predicted landmark's x and y, in original-image pixels, as the network
             gives it (a label adapter moves points and leaves it); None of a network that gives none.
+        conditions: what the labels know of the faces beside landmarks, such as pose and light: [N] by name, NaN where it
+            isn't known; see :data:`domaingap.study.conditions.CONDITIONS`. Empty where they know nothing.
     """
 
     names: NDArray[np.str_]
@@ -51,6 +56,7 @@ class Predictions:
     truth: NDArray[np.float64]
     box_sources: NDArray[np.str_]
     sigma: NDArray[np.float64] | None = None
+    conditions: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -84,11 +90,13 @@ class Predictions:
 def save_predictions(path: Path, sets: Mapping[str, Predictions]) -> None:
     """Write predictions of several sets, as ``<set>/names``, ``/photographs``, ``/prediction``, ``/truth``,
     ``/box_sources``, ``/nme`` and, where the network gives it, ``/sigma``: enough to recompute every metric without the
-    network. Readers never see half of it."""
+    network; and ``/condition_<name>`` for each thing that the labels know beside landmarks. Readers never see half of it."""
     arrays: dict[str, Any] = {}
     for name, predictions in sets.items():
-        arrays |= {f"{name}/{key}": value for key, value in vars(predictions).items() if value is not None}
+        own = {key: getattr(predictions, key) for key in KINDS}
+        arrays |= {f"{name}/{key}": value for key, value in own.items() if value is not None}
         arrays[f"{name}/nme"] = predictions.nme()
+        arrays |= {f"{name}/{CONDITION}{key}": value for key, value in predictions.conditions.items()}
     write_archive(path, lambda file: np.savez_compressed(file, **arrays))
 
 
@@ -115,8 +123,14 @@ def _set(arrays: Mapping[str, NDArray[Any]], name: str) -> Predictions:
             raise ValueError(f"{name}/{key} is {array.dtype} {array.shape}")
         # In the machine's own byte order, as torch wants it.
         own[key] = array.astype(np.float64) if kind == "f" else array
+    conditions = {}
+    for key, array in arrays.items():
+        if key.startswith(f"{name}/{CONDITION}"):
+            if array.dtype.kind != "f" or array.shape != (n,):
+                raise ValueError(f"{key} is {array.dtype} {array.shape}")
+            conditions[key.removeprefix(f"{name}/{CONDITION}")] = array.astype(np.float64)
     if not np.isfinite(own["truth"]).all():
         raise ValueError(f"{name}/truth isn't finite")
     for normalizer in get_args(Normalizer):
         normalizer_length(torch.from_numpy(own["truth"]), normalizer)  # ValueError where a face has none
-    return Predictions(**own)
+    return Predictions(**own, conditions=conditions)

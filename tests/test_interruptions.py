@@ -27,7 +27,9 @@ def alone(place: Path) -> Undisturbed:
     """What the sweep leaves behind when nothing happens to it."""
     found = undisturbed(place / "data", place / "alone", "short")
     assert sum(name.endswith("result.json") for name in found.found) == 3
-    assert sum(name.endswith("manifest.json") for name in found.found) == 7 + 4 + 1, "parts, networks, an adapter"
+    assert sum(name.endswith("manifest.json") for name in found.found) == 7 + 4 + 1 + 4, (
+        "parts, networks, an adapter, pictures of val and of three test sets"
+    )
     return found
 
 

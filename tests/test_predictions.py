@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +65,22 @@ def test_a_set_without_its_truth_is_named(tmp_path: Path) -> None:
     np.savez(tmp_path / "predictions.npz", **{"val/names": np.array(["a"])})
     with pytest.raises(UserError, match=r"val/photographs"):
         load_predictions(tmp_path / "predictions.npz")
+
+
+def test_conditions_are_kept_by_name_with_what_is_not_known(tmp_path: Path) -> None:
+    path, plain = tmp_path / "predictions.npz", predictions(5)
+    conditions = {"yaw": np.array([1.0, -2.0, np.nan, 0.0, 30.0]), "occlusion": np.arange(5.0)}
+    save_predictions(path, {"val": replace(plain, conditions=conditions), "common": plain})
+    loaded = load_predictions(path)
+    assert loaded["common"].conditions == {} and list(loaded["val"].conditions) == ["yaw", "occlusion"]
+    for name, values in conditions.items():
+        np.testing.assert_array_equal(loaded["val"].conditions[name], values)
+    with np.load(path) as arrays:
+        assert set(arrays) >= {"val/condition_yaw", "val/nme"} and "common/condition_yaw" not in arrays
+        damaged = {key: arrays[key] for key in arrays} | {"val/condition_yaw": np.arange(4.0)}
+    np.savez(path, **damaged)
+    with pytest.raises(UserError, match=r"val/condition_yaw is float64 \(4,\)"):
+        load_predictions(path)
 
 
 def test_standard_deviations_of_a_run_are_kept(cli: Callable[..., Answer], quick: list[str], tmp_path: Path) -> None:

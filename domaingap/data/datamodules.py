@@ -35,7 +35,7 @@ from domaingap.data.transforms import Augmenter
 from domaingap.errors import UserError
 from domaingap.paths import expand
 from domaingap.provenance import Seen
-from domaingap.sources import Role, Source
+from domaingap.sources import Role, Source, face_sources
 from domaingap.sources import source as source_named
 
 
@@ -123,6 +123,25 @@ class _FacesDataModule(pl.LightningDataModule):
         """A test set by name, never augmented."""
         faces = self.faces
         return FaceDataset(faces, self.test_positions[name])
+
+    def conditions(self, positions: Indices) -> dict[str, NDArray[np.float64]]:
+        """What the labels of some faces know beside landmarks, an array [N] by name; see :meth:`FaceSource.conditions`."""
+        known = face_sources()[self.source].knows
+        if not known:
+            return {}
+        faces, reader = self.faces, self.open()
+        names, parts = faces.names[positions], faces.parts[positions]
+        values = {name: np.full(len(positions), np.nan) for name in known}
+        for part in faces.prepared:
+            here = np.flatnonzero(parts == part.name)
+            if len(here):
+                index = part.index()
+                place = {name: i for i, name in enumerate(index["names"].tolist())}
+                rows = [place[name] for name in names[here].tolist()]
+                columns = {key: column[rows] for key, column in index.items()}
+                for name, found in reader.conditions(names[here].tolist(), columns).items():
+                    values[name][here] = found
+        return values
 
     def box_rule(self) -> str:
         """Where the faces' boxes come from, in words."""

@@ -120,14 +120,7 @@ class LandmarkRegressor(pl.LightningModule):
 
     def relative(self, image: Tensor) -> Answer:
         """The answer to crops [B, C, S, S], in units of the crop's side."""
-        scaled = ((image.float() - 127.5) / 64.0).contiguous(memory_format=torch.channels_last)
-        try:
-            features = self.network(scaled)
-        except ValueError as error:
-            if self.training and len(image) == 1:
-                problem = BATCH_OF_ONE.format(self.hparams["backbone"], self.input_size)
-                raise SettingError("fit.batch_size", problem) from error
-            raise
+        features = self.features(image)
         # The answer isn't computed in 16 bits, whatever the precision of the backbone: their step is a tenth of a pixel.
         with torch.autocast(features.device.type, enabled=False):
             numbers = self.head(features.float()).unflatten(-1, (N_LANDMARKS, -1))
@@ -137,6 +130,19 @@ class LandmarkRegressor(pl.LightningModule):
             # The logarithm is learnt; bounded smoothly, since beyond a hard bound nothing would bring it back.
             most = math.log(SIGMA_RANGE)
             return Answer(points, FIRST_SIGMA * (most * (numbers[..., 2] / most).tanh()).exp())
+
+    def features(self, image: Tensor) -> Tensor:
+        """The backbone's pooled features [B, F] of crops [B, C, S, S], uint8 or float in 0..255: what the head regresses
+        landmarks from."""
+        scaled = ((image.float() - 127.5) / 64.0).contiguous(memory_format=torch.channels_last)
+        try:
+            pooled: Tensor = self.network(scaled)
+        except ValueError as error:
+            if self.training and len(image) == 1:
+                problem = BATCH_OF_ONE.format(self.hparams["backbone"], self.input_size)
+                raise SettingError("fit.batch_size", problem) from error
+            raise
+        return pooled
 
     def batch_loss(self, batch: Batch) -> Tensor:
         """Plain mean over the batch of each face's loss."""

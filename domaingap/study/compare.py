@@ -482,6 +482,19 @@ def _baselines(group: Group, groups: Sequence[Group], strategies: Strategies) ->
     yield from _at_budget(group, group.budget, others, strategies)
 
 
+def floor_and_ceiling(group: Group, groups: Sequence[Group], strategies: Strategies) -> tuple[Group | None, Group | None]:
+    """Synthetic data alone, and real data alone at a strategy's budget, as comparisons choose them: of the same rule, and of
+    as many steps; None where there is none."""
+    found = [baseline for baseline, _ in _baselines(group, groups, strategies)]
+    by_recipe = {
+        recipe: [other for other in found if other.first.recipe == recipe]
+        for recipe in (strategies.floor, strategies.ceiling)
+    }
+    # Of several, as with real data on other settings of its own, the one with the most seeds.
+    floor, ceiling = (max(of, key=lambda other: len(other.runs), default=None) for of in by_recipe.values())
+    return floor, ceiling
+
+
 def _at_budget(
     group: Group, budget: Budget, others: Sequence[Group], strategies: Strategies
 ) -> Iterator[tuple[Group, Lengths | None]]:

@@ -71,8 +71,8 @@ def describe_split(module: Module) -> dict[str, Any]:
     }
 
 
-def describe_set(name: str, dataset: FaceDataset, module: Module) -> SetRecord:
-    """Counts of a scored set of a module's faces."""
+def describe_set(name: str, dataset: FaceDataset, module: Module, pictures: str = "") -> SetRecord:
+    """Counts of a scored set of a module's faces, and the key of their pictures."""
     faces, positions = dataset.faces, dataset.positions
     metas = {part.name: part.meta for part in faces.prepared if part.name in set(faces.parts[positions].tolist())}
     of, found = module.about, {p: meta["n_faces"] for p, meta in metas.items()}
@@ -85,4 +85,6 @@ def describe_set(name: str, dataset: FaceDataset, module: Module) -> SetRecord:
         parts=found,
         published=of.published_size(whole, found),
         boxes=module.box_rule(),
+        fingerprint=dataset.fingerprint(),
+        pictures=pictures,
     )

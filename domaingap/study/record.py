@@ -25,7 +25,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class SetRecord:
-    """A scored set of faces. ``published`` is what the whole of it would count, absent parts included."""
+    """A scored set of faces.
+
+    ``published`` is what the whole of it would count, absent parts included; ``fingerprint`` the faces' identity by content;
+    ``pictures`` the key of their small pictures (:mod:`domaingap.study.thumbnails`). The last two are empty where the run
+    kept none, as earlier versions.
+    """
 
     images: int
     photographs: int
@@ -34,6 +39,8 @@ class SetRecord:
     parts: dict[str, int]
     published: int | None
     boxes: str
+    fingerprint: str = ""
+    pictures: str = ""
 
 
 @dataclass(frozen=True)
@@ -130,6 +137,40 @@ class StartRecord:
 
 
 @dataclass(frozen=True)
+class DomainDistance:
+    """How far synthetic hold-out and real validation faces lie apart in a network's features; see
+    :mod:`domaingap.domain_distance`.
+
+    Attributes:
+        features: which ones, in words.
+        width: how many.
+        n_synthetic: synthetic faces that were looked at.
+        n_real: real ones.
+        kid: unbiased MMD² under the polynomial kernel (the kernel Inception distance's, on these features).
+        kid_interval: its 95% interval.
+        kid_null: the middle 95% of what permutations give.
+        kid_p: that the two are one distribution.
+        mmd: unbiased MMD² under the Gaussian kernel at the median distance.
+        mmd_interval: likewise.
+        mmd_null: likewise.
+        mmd_p: likewise.
+    """
+
+    features: str
+    width: int
+    n_synthetic: int
+    n_real: int
+    kid: float
+    kid_interval: tuple[float, float]
+    kid_null: tuple[float, float]
+    kid_p: float
+    mmd: float
+    mmd_interval: tuple[float, float]
+    mmd_null: tuple[float, float]
+    mmd_p: float
+
+
+@dataclass(frozen=True)
 class RunRecord:
     """A finished run.
 
@@ -143,6 +184,8 @@ class RunRecord:
         files: checksums of its predictions and checkpoints.
         licences: of all data that its networks and adapters have seen, with the data sets' titles.
         non_commercial: whether any of them excludes commercial use; None where that isn't known.
+        domain_distance: of synthetic and real faces in the answering network's features; None without synthetic faces, and
+            of earlier versions.
         folder: where it was read from; not part of the file.
     """
 
@@ -180,6 +223,7 @@ class RunRecord:
     versions: dict[str, str]
     files: dict[str, str]
     non_commercial: bool | None = None
+    domain_distance: DomainDistance | None = None
     folder: Path = field(default=Path(), compare=False)
 
     # What it is

@@ -38,7 +38,9 @@ RULES = (
 HEADLINE = 6
 """Seeds that a headline needs: the fewest whose exact sign-flip p can go below 0.05."""
 
-MORE = (("FR@8 %", "fr@8"), ("AUC@8", "auc@8"), ("NME without jaw", "nme_no_jaw"))
+TAILS = (("P90 %", "nme_p90"), ("P95 %", "nme_p95"), ("P99 %", "nme_p99"))
+"""How bad the worst faces are: the NME that so many percent of the faces don't exceed."""
+MORE = (*TAILS, ("FR@8 %", "fr@8"), ("AUC@8", "auc@8"), ("NME without jaw", "nme_no_jaw"))
 """Metrics beside NME in a run's own table."""
 
 
@@ -167,6 +169,41 @@ def left_out_notes(groups: Sequence[Group], on: str, cells: Mapping[Group, Cell]
             f"an α that was scored on {on} for some seeds only, as validation picked it there, has no figure of its own."
         )
     return notes
+
+
+def tails_tables(records: Sequence[RunRecord], on: str, strategies: Strategies) -> list[Table]:
+    """The worst faces of each group: P90, P95 and P99 of NME beside its mean, a row for each; a table for each family."""
+    groups = grouped(records, strategies)
+    picked = picked_alphas(groups)
+    everything = [*groups, *picked]
+    names = ("nme", *(name for _, name in TAILS))
+    cells = {name: figures(everything, picked, on, name) for name in names}
+    tables = []
+    for family in families(everything):
+        own = [group for group in family.groups if any(cells[name][group].by_seed for _, name in TAILS)]
+        if not own:
+            continue
+        own.sort(key=lambda g: (strategies.rank(g.first.recipe), g.budget, bool(g.picked_from), g.first.alpha or 0))
+        titles = labels(own, lambda g: (g.first.source, g.budget, g.first.steps_answering, g.first.selection))
+        rows = [
+            [titles[group], group.first.source or None, group.budget, group.first.steps_answering, group.first.selection,
+             len(cells["nme"][group].by_seed), *(cells[name][group].interval for name in names)]
+            for group in own
+        ]  # fmt: skip
+        columns = [
+            Column("strategy"), Column("synthetic"), number_column("real images"), number_column("steps"),
+            Column("picked by"), number_column("seeds"), interval_column("NME %", metric("nme")),
+            *(interval_column(header, metric(name)) for header, name in TAILS),
+        ]  # fmt: skip
+        rule = "P90, P95, P99: the NME that 90, 95 and 99% of the faces don't exceed."
+        runs = [run for group in family.groups if not group.picked_from for run in group.runs]
+        notes = [*score_notes(runs, [] if on == "val" else [on], [rule]), *left_out_notes(family.groups, on, cells["nme"])]
+        without = sum(bool(cells["nme"][group].by_seed) for group in family.groups if group not in own)
+        notes += (
+            [f"{without} group{plural(without)} of an earlier version without these figures left out."] if without else []
+        )
+        tables.append(Table(f"The worst faces, NME % on {on}, {family.name}", columns, rows, notes))
+    return tables
 
 
 class Compared(NamedTuple):
@@ -326,7 +363,7 @@ def runs_table(records: Sequence[RunRecord], strategies: Strategies) -> Table:
     groups = grouped(records, strategies)
     picked = picked_alphas(groups)
     sets = scored_sets(records)
-    more = ("fr@8", "auc@8") if sets else ()
+    more = (*(name for _, name in TAILS), "fr@8", "auc@8") if sets else ()
     values = [figures(groups, picked, on) for on in ["val", *sets]]
     others = [figures(groups, picked, sets[0], name) for name in more]
 
@@ -348,7 +385,9 @@ def runs_table(records: Sequence[RunRecord], strategies: Strategies) -> Table:
         *(interval_column(f"{on.capitalize() if on != 'val' else on} NME %", metric("nme")) for on in ["val", *sets]),
     ]  # fmt: skip
     if sets:
-        columns += [number_column(f"{sets[0].capitalize()} FR@8 %", metric("fr@8")), number_column("AUC@8", metric("auc@8"))]
+        first, *others_of_it = (*TAILS, ("FR@8 %", "fr@8"), ("AUC@8", "auc@8"))
+        columns += [number_column(f"{sets[0].capitalize()} {first[0]}", metric(first[1]))]
+        columns += [number_column(header, metric(name)) for header, name in others_of_it]
     rule = "real images: trained on + used to pick a checkpoint or an adapter."
     notes = [
         *score_notes(records, sets, [rule]),

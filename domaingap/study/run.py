@@ -17,6 +17,7 @@ from domaingap.config import FitConfig, Precision, RealConfig, RunSettings, dete
 from domaingap.data.datamodules import MixedDataModule, RealDataModule, SyntheticDataModule
 from domaingap.data.faces import FaceDataset
 from domaingap.data.prepare import FORMAT as PARTS_FORMAT
+from domaingap.domain_distance import domain_distance
 from domaingap.errors import UserError
 from domaingap.hashing import content_key, finite, link, plain, remove_temporary, write_atomically, write_json
 from domaingap.models.adapter_diagnosis import mean_movement
@@ -51,6 +52,7 @@ from domaingap.study.record import (
     request_key,
     typed,
 )
+from domaingap.study.thumbnails import keep_pictures
 from domaingap.tracking import Tracker, agents
 from domaingap.training import Point, predict, resolve
 
@@ -212,6 +214,7 @@ class Run:
             for folder in (self.folder, self.folder / "checkpoints"):
                 remove_temporary(folder)
             if (found := self._finished()) is not None:
+                self._keep_pictures(found)
                 scored = not self.settings.score_test or self._tests().keys() <= found.counts.keys()
                 if scored:
                     detail(f"{self.name}: finished before; delete {self.folder} to run it again")
@@ -326,6 +329,7 @@ class Run:
             hardware=hardware(),
             versions=versions(),
             files={},
+            domain_distance=domain_distance(network, sets["source_val"], sets["val"]) if "source_val" in sets else None,
             folder=self.folder,
         )
         record = self._write(record, scored, sets)
@@ -360,6 +364,8 @@ class Run:
     def _write(self, record: RunRecord, scored: Mapping[str, Predictions], sets: Mapping[str, FaceDataset]) -> RunRecord:
         """Add scored sets to a record and write both, the record last."""
         path = self.folder / "predictions.npz"
+        modules = {name: self.synthetic if name == "source_val" else self.real for name in scored}
+        scored = {name: replace(p, conditions=modules[name].conditions(sets[name].positions)) for name, p in scored.items()}
         # npz members are named by set alone; "test/" only tells metrics apart.
         known = load_predictions(path) if record.counts else {}
         save_predictions(path, known | {name.removeprefix("test/"): p for name, p in scored.items()})
@@ -368,11 +374,22 @@ class Run:
             values, ranges = predictions.metrics()
             metrics |= {f"{name}/{key}": finite(value) for key, value in values.items()}
             intervals |= {f"{name}/{key}": value for key, value in ranges.items()}
-            counts[name] = describe_set(name, sets[name], self.synthetic if name == "source_val" else self.real)
+            pictures = keep_pictures(Path(self.settings.runs_dir), name, sets[name]) if self._pictured(name) else ""
+            counts[name] = describe_set(name, sets[name], modules[name], pictures)
         files = {str(p.relative_to(self.folder)): file_digest(p) for p in [path, *self.folder.glob("checkpoints/*.ckpt")]}
         record = replace(record, metrics=metrics, intervals=intervals, counts=counts, files=files, folder=self.folder)
         record.write()
         return record
+
+    def _pictured(self, name: str) -> bool:
+        """Whether a set's faces are to be seen in reports: real ones, unless the settings say otherwise."""
+        return self.settings.pictures and name != "source_val"
+
+    def _keep_pictures(self, record: RunRecord) -> None:
+        """Make the pictures of a finished run anew where they are absent or damaged."""
+        for name, dataset in {"val": self.real.val_set(), **self._tests()}.items():
+            if self._pictured(name) and name in record.counts and record.counts[name].pictures:
+                keep_pictures(Path(self.settings.runs_dir), name, dataset)
 
     def _box_rule(self) -> str:
         """Where boxes come from, at test and, where that differs, in the synthetic faces."""

@@ -12,7 +12,9 @@ from domaingap.paths import check_file
 from domaingap.progress import console
 from domaingap.study.by_face import ByFace
 from domaingap.study.compare import Strategies
+from domaingap.study.conditions import conditions_tables
 from domaingap.study.curve_tables import curves_tables, saved_families, saved_tables, wide_curves_tables
+from domaingap.study.gap_tables import gap_parts_tables
 from domaingap.study.original_study import original_study_table
 from domaingap.study.record import Found, RunRecord, read_records
 from domaingap.study.report_tables import (
@@ -23,17 +25,23 @@ from domaingap.study.report_tables import (
     runs_table,
     scored_sets,
     strategies_tables,
+    tails_tables,
 )
 from domaingap.study.tables import Format, Table, print_tables, render
 from experiments.recipes import RECIPES
 
-Style = Literal["gap", "strategies", "curves", "saved", "pairs", "adapters", "runs", "original_study"]
+Style = Literal[
+    "gap", "strategies", "tails", "curves", "saved", "pairs", "gap_parts", "adapters", "runs", "conditions", "original_study"
+]
 STRATEGIES = Strategies.of(RECIPES)
-GAP: tuple[Style, ...] = ("strategies", "curves", "saved", "pairs", "adapters", "runs")
+GAP: tuple[Style, ...] = ("strategies", "tails", "curves", "saved", "pairs", "gap_parts", "adapters", "runs")
 NOTHING = {
     "curves": "no runs here differ in n_real, alpha or n_synthetic alone",
     "saved": "no strategy here beside a real_only with two numbers of real images (configs/sweeps/n_real.yaml has them)",
     "pairs": "no two runs here can be compared (a strategy, and real_only or synthetic_only with the same seeds)",
+    "gap_parts": "no synthetic_only, label_adaptation and real_only here of the same rule, steps and seeds",
+    "conditions": "no predictions here of faces enough for two bins",
+    "tails": "no run here has P90, P95 and P99 of NME; an earlier version made them",
     "adapters": "no run here has a label adapter",
 }
 
@@ -121,6 +129,12 @@ def _tables(records: Sequence[RunRecord], style: Style, on: str, by_face: ByFace
         return saved_tables(saved_families(records, on, STRATEGIES, by_face), on, STRATEGIES, by_face)
     if style == "pairs":
         return pairs_tables(compared_families(records, on, STRATEGIES, by_face), on, STRATEGIES)
+    if style == "gap_parts":
+        return gap_parts_tables(records, on, STRATEGIES, by_face)
+    if style == "conditions":
+        return conditions_tables(records, on, STRATEGIES, by_face)
+    if style == "tails":
+        return tails_tables(records, on, STRATEGIES)
     if style == "adapters":
         return adapters_tables(records, STRATEGIES)
     return [runs_table(records, STRATEGIES) if style == "runs" else original_study_table(records, STRATEGIES)]

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from domaingap.data.generated.geometries.builtin.template import BROWS, SIDE, azimuth_of, eye_curve
+from domaingap.data.generated.geometry import rotation
+from domaingap.data.generated.population import FaceParameters
 from domaingap.data.generated.shader import (
     A_BAGS,
     A_BEARD,
@@ -172,6 +174,33 @@ def meter(look: dict[str, Any]) -> float:
     )
     skin = float(look["skin"] @ weights)
     return float(-np.log(float(light @ weights)) - 0.6 * np.log(skin / 0.3))
+
+
+MIDDLE_GREY = 0.18
+"""Reflectance of a photographer's grey card, in linear light."""
+
+
+def light_on_face(face: FaceParameters) -> tuple[float, float]:
+    """How one-sided the light on a face is, and how bright the face, both in stops (factors of two).
+
+    One-sided: light on the brighter over light on the darker cheek, whose normals lie 45 degrees to the head's left and
+    right; photographers call it the lighting ratio. Bright: the skin's light on a cheek turned to the camera, after
+    exposure, over middle grey. Light is the shader's for skin (key light that reaches around by ``wrap``, fill, sky and
+    ground), without cast shadows and shine.
+    """
+    look, weights, wrap = face.look, np.array([0.3, 0.6, 0.1]), 0.25
+    key, fill, sky, ground = (float(look[name] @ weights) for name in ("light", "fill", "sky", "ground"))
+
+    def light(normal: NDArray[Any]) -> float:
+        facing, from_fill = float(normal @ look["light_dir"]), float(normal @ look["fill_dir"])
+        ambient = ground + (sky - ground) * (0.5 + 0.5 * float(normal[1]))
+        return key * max(0.0, (facing + wrap) / (1 + wrap)) + fill * max(0.0, from_fill + 0.3) / 1.3 + ambient
+
+    yaw, pitch, roll = np.radians(face.pose)
+    turn, half = rotation(yaw, -pitch, roll), np.sqrt(0.5)
+    cheeks = [light(turn @ np.array([side, 0.0, half])) for side in (-half, half)]
+    exposed = light(np.array([0.0, 0.0, 1.0])) * float(look["skin"] @ weights) * np.exp(meter(look) + look["exposure"])
+    return float(np.log2(max(cheeks) / min(cheeks))), float(np.log2(exposed / MIDDLE_GREY))
 
 
 def develop(linear: Float, exposure: float) -> NDArray[np.float32]:

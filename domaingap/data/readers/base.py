@@ -8,7 +8,7 @@ import re
 from abc import ABC, abstractmethod
 from array import array
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Self
@@ -64,11 +64,13 @@ class FaceSource(ABC):
         source: the data set; a class with one of its own is found by :mod:`domaingap.sources`.
         more: what a user does to have more faces.
         where: where the faces are, for messages.
+        knows: what :meth:`conditions` answers, by name.
     """
 
     source: ClassVar[Source]
     more: ClassVar[str]
     where: str
+    knows: ClassVar[tuple[str, ...]] = ()
 
     @classmethod
     @abstractmethod
@@ -86,6 +88,21 @@ class FaceSource(ABC):
     @abstractmethod
     def count(self, part: str) -> PartCount:
         """Counts of a part beside the published ones."""
+
+    def conditions(self, names: Sequence[str], columns: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.float64]]:
+        """What the labels know of some faces beside their landmarks, for figures by pose, light and occlusion.
+
+        The one place where a data set says so: it lists the names in ``knows`` and answers them here. What each means, and
+        in what unit, stands in :data:`domaingap.study.conditions.CONDITIONS`; a name of its own needs an entry there.
+
+        Args:
+            names: of N faces of one part.
+            columns: their rows [N, ...] of each column of the prepared part.
+
+        Returns:
+            A number for each face [N] by name; NaN where it isn't known.
+        """
+        return {}
 
     def terms(self) -> frozenset[Terms]:
         """Under what terms the faces here may be used: the data set's, unless others lie in its layout."""

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
 
 from domaingap.config import MAX_FACES, GeneratedConfig, TargetConfig
 from domaingap.data.readers.base import FaceSource, PartCount
@@ -44,6 +47,7 @@ class GeneratedReader(FaceSource):
     """
 
     config: ClassVar[type[GeneratedConfig] | type[TargetConfig]]
+    knows = ("yaw", "pitch", "roll", "occlusion", "light_ratio", "brightness")
 
     def __init__(self, generator: FaceGenerator, indices: Mapping[str, range]) -> None:
         self.where = self.source.name
@@ -71,6 +75,15 @@ class GeneratedReader(FaceSource):
 
     def count(self, part: str) -> PartCount:
         return PartCount(part, len(self.numbers(part)), None, {})
+
+    def conditions(self, names: Sequence[str], columns: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.float64]]:
+        """Pose and visibility as they were rendered; light from the face's parameters, which are drawn again."""
+        from domaingap.data.generated.appearance import light_on_face
+
+        light = np.array([light_on_face(self.generator.parameters(int(name))) for name in names]).reshape(-1, 2)
+        hidden = 100 * (1 - columns["visible"][:, :68].mean(axis=1))
+        values = [*columns["pose"].T, hidden, *light.T]
+        return {name: np.asarray(value, dtype=np.float64) for name, value in zip(self.knows, values, strict=True)}
 
     def terms(self) -> frozenset[Terms]:
         return self.generator.terms()

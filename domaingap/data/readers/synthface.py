@@ -27,7 +27,9 @@ class SynthFaceReader(Reader):
     any JSON with the numbers is taken, and two of them refused. ``DATASETS.md`` gives ``landmarks.2D`` as 70 x 2 in image
     space; the script joins 0 to 67 as iBUG's are joined, and calls 68 the left and 69 the right eye, without saying whose
     left. So pupils that don't lie in their eyes as FaceSynthetics' do are counted and warned of. That the first pixel's
-    centre is 0 is taken from FaceSynthetics [unverified].
+    centre is 0 is taken from FaceSynthetics [unverified]. ``DATASETS.md`` calls ``head_pose`` "3x3 rotation matrix of the
+    head" without saying from which axes to which, and there is no word of light or of hidden points: so these labels answer
+    no conditions, and reports estimate pose from the landmarks.
     """
 
     source = Source(

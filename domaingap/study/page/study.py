@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,10 +12,10 @@ import numpy as np
 
 from domaingap.landmarks import IBUG68
 from domaingap.study.by_face import ByFace, LandmarkErrors
-from domaingap.study.compare import Group, Strategies, difference, labels
+from domaingap.study.compare import Group, Strategies, difference
 from domaingap.study.curve_tables import SavedFamily, curves_title, saved_families, saved_tables, wide_curves_tables
 from domaingap.study.curves import Curves, all_curves
-from domaingap.study.page.answer import Answer, answer, ends
+from domaingap.study.page.answer import Answer, answer, ends, short_labels
 from domaingap.study.page.blocks import Block, Page, Plot, Section, Words
 from domaingap.study.page.figures import (
     ced_figure,
@@ -144,7 +145,7 @@ class Study:
             if not compared:
                 continue
             against_real = [c for c in compared if c.baseline.first.recipe == self.strategies.ceiling] or compared
-            names = labels(list(dict.fromkeys(c.group for c in against_real)), lambda g: g.budget)
+            names = short_labels(list(dict.fromkeys(c.group for c in against_real)), lambda g: g.budget)
             shown = [(f"{names[c.group]}, {c.group.budget} real", c) for c in against_real[:40]]
             left = f" The first 40 of {len(against_real)}." if len(against_real) > 40 else ""
             blocks.append(
@@ -162,18 +163,19 @@ class Study:
         """Curves, and real images saved."""
         blocks: list[Block] = []
         for number_, curves in enumerate(self.curves):
-            lines = lines_of([(curve.name, curve.first.first.recipe) for curve in curves.curves])
+            names = _curve_names(curves)
+            lines = lines_of([(name, c.first.first.recipe) for name, c in zip(names, curves.curves, strict=True)])
             blocks.append(
                 Plot(
                     f"curve-{number_}", curves_title(curves), curves_figure(curves, lines),
-                    _curve_words(curves), height=460, data=_curve_table(curves),
+                    _curve_words(curves, names), height=460, data=_curve_table(curves, names),
                 )
             )  # fmt: skip
         blocks += wide_curves_tables(self.records, self.on, self.strategies)
         for number_, (family, images) in enumerate(self.saved):
             rows = _drawn_saved(images.rows)
             if rows:
-                names = labels([row.group for row in rows], lambda g: (g.budget,))
+                names = short_labels([row.group for row in rows], lambda g: g.budget)
                 by_name = {line.name: line for line in lines_of(_distinct(rows, names))}
                 blocks.append(
                     Plot(
@@ -260,26 +262,44 @@ class Study:
         return Section("runs", "All runs", [runs_table(self.records, self.strategies)])
 
 
-def _curve_words(curves: Curves) -> str:
+def _curve_names(curves: Curves) -> list[str]:
+    """Names of curves, those that look alike told apart by what stands beside them in tables."""
+    names = [curve.name for curve in curves.curves]
+    for added in (
+        lambda g: f"{g.budget} real" if curves.axis.setting != "n_real" else "",
+        lambda g: f"{g.first.steps_answering:,} steps",
+        lambda g: g.first.selection,
+        lambda g: g.first.source,
+    ):
+        more = [added(curve.first) for curve in curves.curves]
+        counts = Counter(names)
+        beside = [{m for name, m in zip(names, more, strict=True) if name == own} for own in names]
+        names = [
+            f"{name}, {m}" if counts[name] > 1 and m and len(others) > 1 else name
+            for name, m, others in zip(names, more, beside, strict=True)
+        ]
+    return names
+
+
+def _curve_words(curves: Curves, names: Sequence[str]) -> str:
     """What a plot of curves shows."""
-    lowest = min(
-        ((curves.cells[group].interval.mean, curve, at) for curve in curves.curves for at, group in curve.points),
-        key=lambda found: found[0],
+    value, name, at = min(
+        (curves.cells[group].interval.mean, name, at)
+        for curve, name in zip(curves.curves, names, strict=True)
+        for at, group in curve.points
     )
-    value, curve, at = lowest
-    text = (
-        f"NME on {curves.on} by {curves.axis.name}, with 95% intervals. The lowest is {value:.2f}%: {curve.name} at {at:g}."
-    )
-    return text + (" Level lines are without any such images." if curves.axis.setting != "alpha" else "")
+    text = f"NME on {curves.on} by {curves.axis.name}, with 95% intervals. The lowest is {value:.2f}%: {name} at {at:g}."
+    started = curves.axis.setting != "alpha" and any(not at for curve in curves.curves for at, _ in curve.points)
+    return text + (" Level lines are without any such images." if started else "")
 
 
-def _curve_table(curves: Curves) -> Table | None:
+def _curve_table(curves: Curves, names: Sequence[str]) -> Table | None:
     """The numbers of a plot of curves over real images, which have no table of their own beside it."""
     if curves.axis.setting != "n_real":
         return None
     rows = [
-        [curve.name, at, *curves.cells[group].interval, len(curves.cells[group].by_seed)]
-        for curve in curves.curves
+        [name, at, *curves.cells[group].interval, len(curves.cells[group].by_seed)]
+        for curve, name in zip(curves.curves, names, strict=True)
         for at, group in curve.points
     ]
     value = metric("nme")
