@@ -52,7 +52,7 @@ OVERLAPPING = """() => {
   const apart = ".skip, .store, dialog, #said, script, .anchor, .caption, .nme, #js-plotly-tester";
   for (const parent of document.querySelectorAll("body, main, section, figure.plot, .gallery, .table, .bar, .faces"))
     check([...parent.children].filter((e) => !e.matches(apart)), tag);
-  const words = ".xtick text, .ytick text, .xtitle, .ytitle, .legendtext";
+  const words = ".xtick text, .ytick text, .xtitle, .ytitle, .legendtext, .annotation-text";
   for (const plot of document.querySelectorAll(".drawing"))
     check([...plot.querySelectorAll(words)], (e) => `${plot.parentElement.id}: ${e.textContent}`);
   return out;

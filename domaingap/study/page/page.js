@@ -62,37 +62,54 @@ const restacked = (layout, width, height) => {
   return total + 40;
 };
 
+const tracesOf = (data, key) => data.filter((trace) => (trace[key.replace(/\d/g, "")] ?? key[0]) === key.replace("axis", ""));
+const hasNames = (layout, data, key) => layout[key].type === "category" || tracesOf(data, key).some((t) => typeof t[key[0]]?.[0] === "string");
+// What stands beside a y axis, as lists of lines.
+const namesAt = (layout, data, key) => [
+  ...(hasNames(layout, data, key) ? tracesOf(data, key).flatMap((trace) => Array.isArray(trace.y) ? trace.y : []) : []),
+  ...(layout[key].ticktext ?? []),
+].map((name) => String(name).split("<br>"));
+
 const shape = (spec, width, height) => {
   const layout = merge({ template: house }, spec.layout || {});
   Object.assign(layout, { autosize: false, width, height });
   for (const key of axes(layout)) {
-    const own = layout[key], free = own.type === "log" && !["tickvals", "dtick", "nticks"].some((tick) => tick in own);
-    if (free) layout[key] = { ...own, dtick: width < NARROW ? 1 : "D2" };  // or every digit has a label
+    const own = layout[key] = { ...layout[key] };
+    const free = own.type === "log" && !["tickvals", "dtick", "nticks"].some((tick) => tick in own);
+    if (free) own.dtick = width < NARROW ? 1 : "D2";  // or every digit has a label
   }
-  if (width >= NARROW) return layout;
-  const named = new Set(spec.data.filter((t) => t.name && t.showlegend !== false).map((t) => t.legendgroup || t.name));
-  const legend = layout.showlegend !== false && (named.size > 1 || layout.showlegend);
+  if (width < NARROW) narrow(layout, spec.data, width, height);
+  // Titles that are longer than their axis are broken.
+  const names = axes(layout).filter((key) => key[0] === "y").flatMap((key) => namesAt(layout, spec.data, key).flat());
+  const longest = Math.max(0, ...names.map((line) => line.length));
+  for (const key of axes(layout)) {
+    const title = layout[key].title, room = key[0] === "x" ? width - 60 - 6.5 * longest : layout.height * 0.75;
+    if (title?.text) layout[key].title = { ...title, text: wrapped(title.text, room / (width < NARROW ? 7.5 : 9)) };
+  }
+  return layout;
+};
+
+// On a narrow screen: the legend below, fewer ticks, names in lines, more room where these need it.
+const narrow = (layout, data, width, height) => {
   layout.font = merge(layout.font || {}, { size: 12 });
   layout.margin = merge(layout.margin || {}, { l: 44, r: 8, b: 40 });
   const folded = (names) => names.map((name) => typeof name === "string" ? wrapped(name, LABEL) : name);
-  let labels = 0;  // characters of the longest line beside a y axis
+  let needed = 0;
   for (const key of axes(layout)) {
-    const own = layout[key] = { ...layout[key] }, across = key[0] === "x";
-    const here = spec.data.filter((t) => ((across ? t.xaxis : t.yaxis) ?? key[0]) === key.replace("axis", ""));
-    const named = own.type === "category" || here.some((t) => typeof t[key[0]]?.[0] === "string");
-    if (across && !named && !own.tickvals && !own.dtick) own.nticks = 5;
-    if (across) continue;
-    for (const trace of here) if (named && Array.isArray(trace.y)) trace.y = folded(trace.y);
+    const own = layout[key], named = hasNames(layout, data, key);
+    if (key[0] === "x") {
+      if (!named && !own.tickvals && !own.dtick) own.nticks = 5;
+      continue;
+    }
+    if (named) tracesOf(data, key).forEach((trace) => { if (Array.isArray(trace.y)) trace.y = folded(trace.y); });
     for (const list of ["categoryarray", "ticktext"]) if (Array.isArray(own[list])) own[list] = folded(own[list]);
-    const words = [...(named ? here.flatMap((t) => Array.isArray(t.y) ? t.y : []) : []), ...(own.ticktext ?? [])];
-    labels = Math.max(labels, ...words.flatMap((word) => String(word).split("<br>")).map((line) => line.length));
+    if (named) {
+      const names = namesAt(layout, data, key), most = Math.max(1, ...names.map((name) => name.length));  // lines of a name
+      needed = 100 + new Set(names.map(String)).size * (16 * most + 14);
+    }
   }
-  for (const key of axes(layout)) {
-    const room = key[0] === "x" ? width - 60 - 6.5 * labels : height * 0.75;
-    if (layout[key].title?.text) layout[key].title = { ...layout[key].title, text: wrapped(layout[key].title.text, room / 7.5) };
-  }
-  layout.height = restacked(layout, width, height);
-  for (const trace of spec.data) {
+  layout.height = Math.max(restacked(layout, width, height), needed);
+  for (const trace of data) {
     const many = trace.marker?.size && typeof trace.marker.size === "object";
     if (many && layout.height !== height) trace.marker.sizeref = 1.7 * (trace.marker.sizeref ?? 1);  // in a smaller plot
     if (trace.marker?.colorbar) {
@@ -101,13 +118,14 @@ const shape = (spec, width, height) => {
       layout.margin.b = 70;
     }
   }
-  if (legend) {
+  const entries = new Set(data.filter((t) => t.name && t.showlegend !== false).map((t) => t.legendgroup || t.name));
+  if (layout.showlegend !== false && (entries.size > 1 || layout.showlegend)) {
     layout.legend = merge(layout.legend || {}, {
       orientation: "h", x: 0, xanchor: "left", xref: "container", y: 0, yanchor: "bottom", yref: "container", title: { side: "top" },
     });
-    layout.height = (layout.height === height ? Math.round(height * 0.85) : layout.height) + 22 * Math.ceil(named.size / 2);
+    const drawn = layout.height === height && !needed ? Math.round(height * 0.85) : layout.height;
+    layout.height = drawn + 22 * Math.ceil(entries.size / 2);
   }
-  return layout;
 };
 
 const coarse = matchMedia("(pointer: coarse)").matches;
