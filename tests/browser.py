@@ -21,6 +21,8 @@ ARGUMENTS = (
     "--disable-sync",
 )
 PHONE, DESK = (390, 844), (1440, 900)
+NARROWEST = (320, 640)
+"""As WCAG 1.4.10 has it: 1280 px at a zoom of 400%."""
 RULES = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa")
 FIRST_COLOUR = rb"\b0 \.4471 \.698 RG"
 """In a PDF: #0072b2 for what is stroked."""
@@ -70,7 +72,7 @@ class Opened:
 
     def __init__(self, browser: Any, file: Path, size: tuple[int, int] = DESK) -> None:
         self.file = file
-        phone = size == PHONE
+        phone = size[0] <= PHONE[0]
         self._context = browser.new_context(
             viewport={"width": size[0], "height": size[1]}, has_touch=phone, is_mobile=phone, accept_downloads=True,
             permissions=["clipboard-read", "clipboard-write"],

@@ -11,7 +11,7 @@ import pytest
 
 from domaingap.study.page.html import to_html
 from domaingap.study.tables import to_csv
-from tests.browser import DESK, PHONE, Opened, drawn_in
+from tests.browser import DESK, NARROWEST, PHONE, Opened, drawn_in
 from tests.study.pages import PLOTS, STRATEGIES, awkward_page, strategies_table
 
 Open = Callable[..., Opened]
@@ -23,12 +23,17 @@ def html() -> str:
     return to_html(awkward_page())
 
 
-@pytest.mark.parametrize("size", [PHONE, DESK], ids=["phone", "desk"])
+@pytest.mark.parametrize("size", [NARROWEST, PHONE, DESK], ids=["narrowest", "phone", "desk"])
 def test_the_page_is_whole(opened: Open, html: str, size: tuple[int, int]) -> None:
     window = opened(html, size)
-    assert window.problems() == {key: [] for key in window.problems()}
+    assert window.problems() == {}
     assert window.page.title().startswith("A study of faces </script>")
     assert window.page.locator(".main-svg").count() >= PLOTS
+    # With all that can be opened.
+    window.page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+    assert window.outside() == [] and window.overlapping() == [] and window.inaccessible() == []
+    window.page.locator(".face").first.click()
+    assert window.page.locator("dialog").is_visible() and window.inaccessible() == []
 
 
 def _before(mark: str, added: str) -> Callable[[str], str]:

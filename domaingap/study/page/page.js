@@ -46,7 +46,7 @@ const restacked = (layout, width, height) => {
   const bare = cells.every(([x]) => layout[x].visible === false || layout[x].showticklabels === false);
   const columns = bare ? 2 : 1, rows = Math.ceil(cells.length / columns);
   const above = 30, below = bare ? 6 : 44, cell = Math.round(width / columns * (bare ? 1 : 0.7)), total = rows * (above + cell + below);
-  const titles = (layout.annotations || []).map((note) => ({ ...note }));
+  const titles = (layout.annotations || []).map((note) => ({ ...note, font: { ...note.font, size: layout.font.size } }));
   cells.forEach(([x, y], i) => {
     const row = Math.floor(i / columns), column = i % columns, top = 1 - (row * (above + cell + below) + above) / total;
     const [left, right] = layout[x].domain, upper = layout[y].domain[1];
@@ -91,7 +91,7 @@ const shape = (spec, width, height) => {
 
 // On a narrow screen: the legend below, fewer ticks, names in lines, more room where these need it.
 const narrow = (layout, data, width, height) => {
-  layout.font = merge(layout.font || {}, { size: 12 });
+  layout.font = merge(layout.font || {}, { size: width < 340 ? 10 : 12 });
   layout.margin = merge(layout.margin || {}, { l: 44, r: 8, b: 40 });
   const folded = (names) => names.map((name) => typeof name === "string" ? wrapped(name, LABEL) : name);
   let needed = 0;
