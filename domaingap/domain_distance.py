@@ -175,7 +175,8 @@ def domain_distance(model: LandmarkRegressor, synthetic: FaceDataset, real: Face
     from domaingap.study.record import DomainDistance
     from domaingap.study.thumbnails import chosen
 
-    features, photographs = [], []
+    features: list[Any] = []
+    photographs: list[Any] = []
     for dataset in (synthetic, real):
         at = chosen(dataset.faces.names[dataset.positions], MOST_FACES)
         features.append(features_of(model, dataset, at))

@@ -117,7 +117,7 @@ def estimated_pose(landmarks: NDArray[np.float64]) -> NDArray[np.float64]:
     yaw = np.arctan2(-turn[:, 2, 0], turn[:, 2, 2])
     pitch = -np.arcsin(np.clip(turn[:, 2, 1], -1, 1))
     roll = np.arctan2(-turn[:, 0, 1], turn[:, 1, 1])
-    return np.degrees(np.stack([yaw, pitch, roll], axis=1))
+    return np.asarray(np.degrees(np.stack([yaw, pitch, roll], axis=1)))
 
 
 # Errors by condition.

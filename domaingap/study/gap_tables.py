@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from operator import attrgetter
 from typing import Any
 
 from domaingap.landmarks import IBUG68
@@ -77,8 +78,10 @@ def _beside_table(found: Sequence[GapParts]) -> Table:
             ends = f" [{low:.{digits}g}, {high:.{digits}g}]"
             return f"{mean:.{digits}g}{ends}, chance to {null[1]:.{digits}g}"
 
-        raw = {key: (lambda of, get=get: get(getattr(of, name))) for key, get in BOUNDS.items()}
-        raw["chance"] = lambda of: getattr(of, f"{name}_null")[1]
+        raw: dict[str, Callable[[Any], float | None]] = {
+            **{end: attrgetter(f"{name}.{end}") for end in BOUNDS},
+            "chance": lambda of: getattr(of, f"{name}_null")[1],
+        }
         return Column({"kid": "KID", "mmd": "MMD²"}[name], text, right=True, raw=raw)
 
     def numbers(given: dict[str, float]) -> str:
