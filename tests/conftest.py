@@ -9,6 +9,7 @@ import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -226,3 +227,37 @@ def unprivileged(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.seteuid(0)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A headless Chromium; skipped where there is none. Not for the session: Playwright keeps an event loop running."""
+    from tests.browser import ARGUMENTS, CHROMIUM
+
+    if CHROMIUM is None:
+        pytest.skip("no chromium, chromium-browser or google-chrome on this machine")
+    api = pytest.importorskip("playwright.sync_api", reason="Playwright isn't installed")
+    pytest.importorskip("axe_playwright_python", reason="axe-core isn't installed")
+    with api.sync_playwright() as started:
+        running = started.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def opened(browser: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
+    """Opens a file, or HTML text, in a window of a size: :class:`tests.browser.Opened`."""
+    from tests.browser import DESK, Opened
+
+    windows: list[Opened] = []
+
+    def open_(page: Path | str, size: tuple[int, int] = DESK) -> Opened:
+        file = page if isinstance(page, Path) else tmp_path / f"page{len(windows)}.html"
+        if isinstance(page, str):
+            file.write_text(page, encoding="utf-8")
+        windows.append(Opened(browser, file, size))
+        return windows[-1]
+
+    yield open_
+    for window in windows:
+        window.close()

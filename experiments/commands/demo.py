@@ -1,4 +1,4 @@
-"""``domaingap demo``: all six strategies on generated faces, their table, a sheet of predictions, and what it means."""
+"""``domaingap demo``: all six strategies on generated faces, their table, what it means, and the page of it all."""
 
 from __future__ import annotations
 
@@ -72,10 +72,11 @@ def demo(runs_dir: Path | None, prepared_dir: Path, seed: int, quick: bool, wand
     from domaingap.study.arguments import parse_settings, takes
     from domaingap.study.plan import Planned, finished_runs, with_companions
     from domaingap.study.preflight import check_run
+    from domaingap.study.record import read_records
     from domaingap.study.run import open_real, open_synthetic
     from domaingap.study.tables import terminal
     from domaingap.study.workers import run_all
-    from experiments.commands.report import report
+    from experiments.commands.report import report, write_page
 
     began = time.monotonic()
     folder = runs_dir or Path("runs/demo-quick" if quick else "runs/demo")
@@ -111,9 +112,11 @@ def demo(runs_dir: Path | None, prepared_dir: Path, seed: int, quick: bool, wand
     report(folder, "table", "pairs", None, on=ON)
     picture = folder / "faces.png"
     _write_faces(runs, real, picture)
+    page = folder / "report.html"
+    write_page(folder, read_records(folder), page, ON)
     console.print(f"demo done in {(time.monotonic() - began) / 60:.1f} min")
     print()
-    for sentence in sentences(runs, longer, folder, picture, quick):
+    for sentence in sentences(runs, longer, page, picture, quick):
         terminal().print(sentence)
     return 0
 
@@ -140,9 +143,9 @@ def _write_faces(runs: Mapping[str, RunRecord], real: RealDataModule, path: Path
 
 
 def sentences(
-    runs: Mapping[str, RunRecord], longer: RunRecord, folder: Path, picture: Path, quick: bool = False
+    runs: Mapping[str, RunRecord], longer: RunRecord, page: Path, picture: Path, quick: bool = False
 ) -> tuple[str, str, str]:
-    """What the gap was; what closed it; where the files are and what to type next.
+    """What the gap was; what closed it; what to look at and to type next.
 
     A difference counts where its 95% interval, over photographs in pairs, excludes zero. Of the strategies the one with
     the lowest error on validation faces is named first: the test faces must not pick it. fine_tuning has more steps than
@@ -163,7 +166,7 @@ def sentences(
         first += f": here the synthetic faces alone are the better ones, by {_points(opposite)}."
     else:
         first += f": a difference of {_points(gap)}, too small for these faces to tell from none."
-    return first, _second(runs, longer, gap), _third(folder, picture, quick)
+    return first, _second(runs, longer, gap), _third(page, picture, quick)
 
 
 def _second(runs: Mapping[str, RunRecord], longer: RunRecord, gap: Interval) -> str:
@@ -200,11 +203,11 @@ def _second(runs: Mapping[str, RunRecord], longer: RunRecord, gap: Interval) -> 
     return text + "."
 
 
-def _third(folder: Path, picture: Path, quick: bool) -> str:
+def _third(page: Path, picture: Path, quick: bool) -> str:
     warning = " (this was --quick: its figures mean nothing)" if quick else ""
     return (
-        f"Everything is in {folder}, with the predictions to look at in {picture}{warning}; for real data put 300-W and "
-        f"FaceSynthetics below data/ as README, section Data, says, and type: {NEXT}"
+        f"To look at: {page}, with plots, tables and faces, in a browser; and {picture}, with every strategy's predictions"
+        f"{warning}. For real data put 300-W and FaceSynthetics below data/ as README, section Data, says, and type: {NEXT}"
     )
 
 

@@ -239,6 +239,8 @@ def test_demo(cli: Cli, tmp_path: Path) -> None:
     assert last[0].startswith("The gap: on 12 target faces") and "README" in last[2] and demo_module.NEXT in last[2]
     with Image.open(tmp_path / "demo" / "faces.png") as image:
         assert image.size == (6 * 256, demo_module.ROWS * 256)
+    page = (tmp_path / "demo" / "report.html").read_text()
+    assert "On 12 faces of the generated target domain" in page and "the page of 7 runs" in answer.err
     again = cli(*demo)
     assert again.code == 0 and again.err.count("finished before)") == 7
     assert again.out.rstrip().splitlines()[-3:] == last
@@ -309,10 +311,10 @@ def test_sentences_say_what_the_figures_say(
         return run_record(name, nme={"val": nme, "generated": nme})
 
     runs = {name: run(name) for name in RECIPES}
-    said = demo_module.sentences(runs, run("real_only", 0.1), Path("runs/demo"), Path("runs/demo/faces.png"))
+    said = demo_module.sentences(runs, run("real_only", 0.1), Path("runs/demo/report.html"), Path("runs/demo/faces.png"))
     assert said[0].startswith("The gap: on 11 target faces") and expected[0] in said[0]
     assert expected[1] in said[1]
-    assert "runs/demo/faces.png" in said[2] and said[2].endswith(demo_module.NEXT)
+    assert "runs/demo/report.html" in said[2] and "runs/demo/faces.png" in said[2] and said[2].endswith(demo_module.NEXT)
 
 
 def test_fine_tuning_is_held_against_as_many_steps(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import csv
 import io
 import itertools
 import json
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -408,3 +409,34 @@ def test_faces_on_which_a_strategy_is_better(cli: Cli, tmp_path: Path) -> None:
     )
     write_predictions(path.parent, "private", [1.0] * 6)
     assert f"{path}: no predictions on common" in cli("report", tmp_path, "--style", "pairs").out
+
+
+def test_a_page_from_the_command_line(cli: Cli, tmp_path: Path) -> None:
+    runs, page = tmp_path / "runs", tmp_path / "page.html"
+    write_figures(runs)
+    answer = cli("report", runs, "--html", page)
+    assert answer.code == 0 and answer.out == "" and f"{page}: the page of 20 runs" in answer.err
+    text = page.read_text()
+    # The mean of the synthetic runs and of the shorter of the two lengths of real data alone, and their difference.
+    said = re.search(r"is off by ([\d.]+)% .* on 9 real faces by ([\d.]+)%: a gap of ([\d.]+) points", text)
+    assert said is not None and [float(n) for n in said.groups()] == pytest.approx([9.075, 6.45, 2.625], abs=0.006)
+    for style in ("strategies", "pairs", "runs"):
+        for title in {row.get("table", "") for row in table(cli, runs, style)}:
+            assert title in text
+    (runs / "broken").mkdir()
+    (runs / "broken" / "result.json").write_text("{")
+    again = cli("report", runs, "--html", page)
+    assert again.code == 0 and "1 result passed over" in again.err and "1 result passed over" in page.read_text()
+
+
+@pytest.mark.parametrize("more", [["--style", "runs"], ["--format", "csv"], ["--out", "x.md"]])
+def test_a_page_has_every_table(cli: Cli, tmp_path: Path, more: list[str]) -> None:
+    write_figures(tmp_path / "runs")
+    fails(cli("report", tmp_path / "runs", "--html", tmp_path / "page.html", *more), "--html has every table")
+    assert not (tmp_path / "page.html").exists()
+
+
+def test_where_a_page_can_not_be_written(cli: Cli, tmp_path: Path) -> None:
+    write_figures(tmp_path / "runs")
+    fails(cli("report", tmp_path / "runs", "--html", tmp_path / "none" / "page.html"), "--html")
+    fails(cli("report", tmp_path / "runs", "--html", tmp_path), "is a folder")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +15,10 @@ from domaingap.study.report_tables import HEADLINE, plural
 from domaingap.study.saved import AllSaved, Saved
 from domaingap.study.tables import Column, Table, format_metric, interval_column, metric, number, number_column
 
-FACES = {"common": "300-W Common", "challenging": "300-W Challenging", "full": "300-W Full", "val": "validation"}
+FACES = {
+    "common": "300-W Common", "challenging": "300-W Challenging", "full": "300-W Full", "val": "the validation set",
+    "generated": "the generated target domain",
+}  # fmt: skip
 """Test sets by the names that people know."""
 
 
@@ -89,7 +92,7 @@ class Answer:
         return said
 
     def _gap(self) -> str:
-        where = f"On {self.images:,} {FACES.get(self.on, self.on)} faces"
+        where = f"On {self.images:,} faces of {FACES.get(self.on, self.on)}"
         unit = "of the distance between the outer eye corners"
         low = None if self.floor is None else f"{_nme(self.floor.cell(self.on))}%"
         high = None if self.ceiling is None else f"{_nme(self.ceiling.cell(self.on))}%"
@@ -188,7 +191,7 @@ def answer(
     """
     floor, ceiling = ends(family, on, strategies)
     valued = [group for group in family.groups if group.values(on)]
-    names = labels(valued, lambda g: (g.budget, g.first.selection))
+    names = short_labels(valued, lambda g: (g.budget, g.first.selection))
     most = ceiling.budget if ceiling is not None else max((g.budget for g in valued), default=Budget(0, False))
     rule = _rule(family, strategies)
     alike = [group for group in valued if group.first.selection == rule and group.first.recipe != strategies.floor]
@@ -212,6 +215,24 @@ def answer(
     shown = [floor, ceiling, *(w.group for w in (*ways, *few))]
     seeds = min((len(group.values(on)) for group in shown if group is not None), default=0)
     return Answer(family, on, count.images if count else 0, floor, ceiling, gap, ways, few, named, seeds)
+
+
+def short_labels(groups: Sequence[Group], shown: Callable[[Group], Hashable]) -> dict[Group, str]:
+    """A name for each group, as :func:`domaingap.study.compare.labels` has it, but that groups which differ in their steps
+    are told apart by these alone, where that is enough.
+
+    Args:
+        groups: of one plot or table.
+        shown: what stands beside the name.
+    """
+    plain = Counter((group.label, shown(group)) for group in groups)
+    stepped = {
+        group: f"{group.label} ({group.first.steps_answering:,} steps)"
+        for group in groups
+        if plain[group.label, shown(group)] > 1
+    }
+    enough = len({(name, shown(group)) for group, name in stepped.items()}) == len(stepped)
+    return {group: stepped.get(group, group.label) for group in groups} if enough else labels(groups, shown)
 
 
 def ends(family: Family, on: str, strategies: Strategies) -> tuple[Group | None, Group | None]:

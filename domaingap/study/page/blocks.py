@@ -54,7 +54,7 @@ class Face:
     Attributes:
         jpeg: the picture, as a file.
         side: of the picture in pixels.
-        truth: [68, 2] in pixels of the picture.
+        truth: [68, 2] in pixels of the picture, whose centres lie at integers.
         prediction: likewise.
         nme: of the prediction in % of the outer eye corners' distance.
         name: of the face in its data set.

@@ -18,6 +18,7 @@ from domaingap.statistics import Interval
 from domaingap.study.by_face import LandmarkErrors
 from domaingap.study.compare import Comparison, Verdict
 from domaingap.study.curves import Curves
+from domaingap.study.gap_parts import GapParts
 from domaingap.study.page.answer import Answer
 from domaingap.study.page.palette import look, tint
 from domaingap.study.saved import Saved
@@ -164,6 +165,34 @@ def forest_figure(compared: Sequence[tuple[str, Comparison]]) -> go.Figure:
                 text=[_hover(c.difference.interval)], hovertemplate="%{y}: %{text}<extra></extra>",
             )
         )  # fmt: skip
+    figure.update_yaxes(autorange="reversed", showgrid=False)
+    return figure
+
+
+PARTS = (("label part", "#E69F00", "/"), ("visual part", "#0072B2", "\\"), ("rest", "#7f7f7f", ""))
+"""Colours, and hatches that tell them in gray."""
+
+
+def parts_figure(found: Sequence[GapParts]) -> go.Figure:
+    """The error of synthetic data alone as a bar in parts; a negative part is drawn to the left."""
+    figure = blank(NME, "")
+    names = [f"{parts.n_real:,} real, {parts.selection}, {parts.steps:,} steps" for parts in found]
+    if len(set(names)) < len(names) or len({parts.family for parts in found}) > 1:
+        names = [f"{name}<br>{parts.family}" for name, parts in zip(names, found, strict=True)]
+    for (title, colour, hatch), values in zip(
+        PARTS, ([p.label for p in found], [p.visual for p in found], [p.rest for p in found]), strict=True
+    ):
+        figure.add_trace(
+            go.Bar(
+                y=names, x=[value.mean for value in values], orientation="h", name=title,
+                marker={"color": colour, "pattern": {"shape": hatch, "fgcolor": "white", "solidity": 0.25},
+                        "line": {"color": "white", "width": 1}},
+                text=[_hover(value) for value in values], textposition="inside", insidetextanchor="middle",
+                textfont={"color": "white" if title != "label part" else "black"},
+                hovertemplate=f"{title}: %{{text}}<extra></extra>",
+            )
+        )  # fmt: skip
+    figure.update_layout(barmode="relative", legend_traceorder="normal")
     figure.update_yaxes(autorange="reversed", showgrid=False)
     return figure
 

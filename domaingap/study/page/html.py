@@ -52,6 +52,7 @@ def to_html(page: Page) -> str:
         page=page,
         sections=sections,
         pictures=drawn.pictures.values(),
+        truths=drawn.truths.values(),
         css=Markup(_file("page.css")),
         scripts=[Markup(script) for script in scripts],
         policy=_policy(scripts),
@@ -99,12 +100,14 @@ class _Drawn:
 
     Attributes:
         plots: number of plots.
-        pictures: each face's picture with its truth, by content.
+        pictures: of faces, by content.
+        truths: the points of faces, by content.
         ids: those given away.
     """
 
     plots: int = 0
-    pictures: dict[tuple[bytes, bytes], dict[str, Any]] = field(default_factory=dict)
+    pictures: dict[bytes, dict[str, Any]] = field(default_factory=dict)
+    truths: dict[bytes, dict[str, str]] = field(default_factory=dict)
     ids: set[str] = field(default_factory=set)
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
@@ -161,18 +164,14 @@ class _Drawn:
         return [column.text(value) for column, value in zip(table.columns, table.rows[row], strict=True)]
 
     def face(self, caption: str, face: Face) -> dict[str, Any]:
-        """A face: its picture and truth once on the page, its prediction here."""
-        key = (face.jpeg, face.truth.tobytes())
-        picture = self.pictures.setdefault(
-            key,
-            {
-                "id": f"f{len(self.pictures)}", "side": face.side, "truth": dots(face.truth),
-                "uri": "data:image/jpeg;base64," + base64.b64encode(face.jpeg).decode(),
-            },
-        )  # fmt: skip
+        """A face: its picture and its truth once on the page, its prediction here."""
+        uri = "data:image/jpeg;base64," + base64.b64encode(face.jpeg).decode()
+        picture = self.pictures.setdefault(face.jpeg, {"id": f"face-{len(self.pictures)}", "side": face.side, "uri": uri})
+        truth = self.truths.setdefault(face.truth.tobytes(), {"id": f"truth-{len(self.truths)}", "path": dots(face.truth)})
         nme = f"{face.nme:.1f}%" if math.isfinite(face.nme) else "-"
         return {
-            "caption": caption, "nme": nme, "name": face.name, "picture": picture, "id": f"p{next(self._numbers)}",
+            "caption": caption, "nme": nme, "name": face.name, "picture": picture, "truth": truth,
+            "id": f"prediction-{next(self._numbers)}",
             "prediction": crosses(face.prediction, CROSS * face.side / 128), "errors": whiskers(face.truth, face.prediction),
         }  # fmt: skip
 

@@ -6,11 +6,7 @@ const say = (text) => { said.textContent = ""; setTimeout(() => { said.textConte
 
 // Plots. They are drawn when they come near the screen, and all of them before printing.
 const NARROW = 560, PRINTED = 680;
-const light = { ink: "#1b1f24", muted: "#57606b", line: "#d8dde3", paper: "#fff" };
-const colours = () => {
-  const style = getComputedStyle(document.documentElement);
-  return Object.fromEntries(Object.keys(light).map((name) => [name, style.getPropertyValue("--" + name).trim()]));
-};
+const paint = { ink: "#1b1f24", muted: "#57606b", line: "#d8dde3" };
 const merge = (base, over) => {  // over wins; arrays and plain values as a whole
   const out = { ...base };
   for (const [key, value] of Object.entries(over || {})) {
@@ -22,12 +18,11 @@ const merge = (base, over) => {  // over wins; arrays and plain values as a whol
 const axes = (layout) => Object.keys(layout).filter((key) => /^[xy]axis\d*$/.test(key));
 
 // What a figure looks like unless it says otherwise.
-const house = (paint) => {
-  const axis = {
-    gridcolor: paint.line, linecolor: paint.muted, zerolinecolor: paint.muted, zerolinewidth: 1, showline: true, ticks: "outside",
-    ticklen: 4, tickcolor: paint.muted, automargin: true, title: { standoff: 10 },
-  };
-  return {
+const axis = {
+  gridcolor: paint.line, linecolor: paint.muted, zerolinecolor: paint.muted, zerolinewidth: 1, showline: true, ticks: "outside",
+  ticklen: 4, tickcolor: paint.muted, automargin: true, title: { standoff: 10 },
+};
+const house = {
     layout: {
       font: { family: 'system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "Liberation Sans", sans-serif', size: 14, color: paint.ink },
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
@@ -35,11 +30,34 @@ const house = (paint) => {
       xaxis: axis, yaxis: axis, hovermode: "closest", hoverlabel: { font: { size: 13 }, namelength: -1 },
       legend: { bgcolor: "rgba(0,0,0,0)", itemsizing: "constant" }, margin: { l: 60, r: 16, t: 24, b: 48 },
     },
-  };
 };
 
-const shape = (spec, width, height, paint) => {
-  const layout = merge({ template: house(paint) }, spec.layout || {});
+// Subplots side by side: on a narrow screen in one column, or in two where their axes have no labels; gives the height.
+const restacked = (layout, width, height) => {
+  const cells = axes(layout).filter((key) => key[0] === "x").map((x) => [x, x.replace("x", "y")]);
+  if (cells.length < 2 || cells.some(([x, y]) => !layout[x].domain || !layout[y]?.domain)) return height;
+  if (new Set(cells.map(([x]) => layout[x].domain[0])).size < 2) return height;
+  const bare = cells.every(([x]) => layout[x].visible === false || layout[x].showticklabels === false);
+  const columns = bare ? 2 : 1, rows = Math.ceil(cells.length / columns);
+  const above = 30, below = bare ? 6 : 44, cell = Math.round(width / columns * (bare ? 1 : 0.7)), total = rows * (above + cell + below);
+  const titles = (layout.annotations || []).map((note) => ({ ...note }));
+  cells.forEach(([x, y], i) => {
+    const row = Math.floor(i / columns), column = i % columns, top = 1 - (row * (above + cell + below) + above) / total;
+    const [left, right] = layout[x].domain, upper = layout[y].domain[1];
+    const across = [(column + (column ? 0.03 : 0)) / columns, (column + (column < columns - 1 ? 0.97 : 1)) / columns];
+    layout[x] = { ...layout[x], domain: across };
+    layout[y] = { ...layout[y], domain: [Math.max(top - cell / total, 0), top] };
+    for (const [k, note] of (layout.annotations || []).entries()) {
+      const own = note.xref === "paper" && note.yref === "paper" && Math.abs(note.x - (left + right) / 2) < 0.01;
+      if (own && Math.abs(note.y - upper) < 0.01) Object.assign(titles[k], { x: (across[0] + across[1]) / 2, y: top });
+    }
+  });
+  layout.annotations = titles;
+  return total + 40;
+};
+
+const shape = (spec, width, height) => {
+  const layout = merge({ template: house }, spec.layout || {});
   Object.assign(layout, { autosize: false, width, height });
   if (width >= NARROW) return layout;
   const named = new Set(spec.data.filter((t) => t.name && t.showlegend !== false).map((t) => t.legendgroup || t.name));
@@ -47,11 +65,18 @@ const shape = (spec, width, height, paint) => {
   layout.font = merge(layout.font || {}, { size: 12 });
   layout.margin = merge(layout.margin || {}, { l: 44, r: 8, b: 40 });
   for (const key of axes(layout)) layout[key] = merge(layout[key], layout[key].tickvals ? {} : { nticks: 5 });
+  layout.height = restacked(layout, width, height);
+  for (const trace of spec.data) {
+    if (trace.marker?.colorbar) {
+      Object.assign(trace.marker.colorbar, { orientation: "h", x: 0.5, xanchor: "center", y: 0, yanchor: "top", len: 0.9 });
+      layout.margin.b = 60;
+    }
+  }
   if (legend) {
     layout.legend = merge(layout.legend || {}, {
       orientation: "h", x: 0, xanchor: "left", xref: "container", y: 0, yanchor: "bottom", yref: "container", title: { side: "top" },
     });
-    layout.height = Math.round(height * 0.85) + 22 * Math.ceil(named.size / 2);
+    layout.height = (layout.height === height ? Math.round(height * 0.85) : layout.height) + 22 * Math.ceil(named.size / 2);
   }
   return layout;
 };
@@ -63,13 +88,13 @@ const config = {
 };
 const plots = all("figure.plot").map((figure) => ({
   figure, div: figure.querySelector(".drawing"), title: figure.querySelector("h3").textContent,
-  words: figure.querySelector("figcaption").textContent, spec: null, width: 0,
+  words: figure.querySelector("figcaption").textContent, width: 0,
 }));
 
-const draw = (plot, width, paint) => {
-  plot.spec ??= JSON.parse(figureText(plot.figure));
+const draw = (plot, width) => {
+  const spec = JSON.parse(plot.figure.querySelector("script.figure").textContent);  // anew: plotly.js writes into what it draws
+  const layout = shape(spec, width, Number(plot.div.dataset.height));
   plot.width = width;
-  const layout = shape(plot.spec, width, Number(plot.div.dataset.height), paint);
   if (coarse) layout.dragmode = false;  // a finger on a plot scrolls the page
   plot.div.style.height = layout.height + "px";
   const done = () => {
@@ -79,12 +104,11 @@ const draw = (plot, width, paint) => {
     });
     plot.div.dataset.drawn = "";
   };
-  const promise = Plotly.react(plot.div, plot.spec.data, layout, config);
+  const promise = Plotly.react(plot.div, spec.data, layout, config);
   done();
   promise.then(done);
 };
-const figureText = (figure) => figure.querySelector("script.figure").textContent;
-const fit = (plot) => draw(plot, plot.div.clientWidth, colours());
+const fit = (plot) => draw(plot, plot.div.clientWidth);
 
 if (plots.length) {
   const near = new IntersectionObserver((entries) => {
@@ -99,16 +123,15 @@ if (plots.length) {
   const sizes = new ResizeObserver((entries) => {
     for (const entry of entries) {
       const plot = plots.find((one) => one.div === entry.target);
-      if (!printing && plot.spec && plot.div.clientWidth && plot.div.clientWidth !== plot.width) fit(plot);
+      if (!printing && plot.width && plot.div.clientWidth && plot.div.clientWidth !== plot.width) fit(plot);
     }
   });
   plots.forEach((plot) => sizes.observe(plot.div));
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => plots.filter((plot) => plot.spec).forEach(fit));
-  addEventListener("beforeprint", () => { printing = true; plots.forEach((plot) => draw(plot, PRINTED, light)); });
+  addEventListener("beforeprint", () => { printing = true; plots.forEach((plot) => draw(plot, PRINTED)); });
   addEventListener("afterprint", () => { printing = false; plots.forEach(fit); });
   for (const plot of plots) {
     plot.figure.querySelector(".picture").addEventListener("click", () => {
-      if (!plot.spec) fit(plot);
+      if (!plot.width) fit(plot);
       Plotly.downloadImage(plot.div, { format: "svg", filename: plot.figure.id });
     });
   }

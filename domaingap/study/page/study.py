@@ -2,31 +2,43 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from domaingap.errors import UserError
 from domaingap.landmarks import IBUG68
 from domaingap.study.by_face import ByFace, LandmarkErrors
-from domaingap.study.compare import Group, Strategies, difference, labels
+from domaingap.study.compare import Group, Strategies, difference
+from domaingap.study.conditions import LEAST, ErrorsBy, by_conditions
 from domaingap.study.curve_tables import SavedFamily, curves_title, saved_families, saved_tables, wide_curves_tables
 from domaingap.study.curves import Curves, all_curves
-from domaingap.study.page.answer import Answer, answer, ends
-from domaingap.study.page.blocks import Block, Page, Plot, Section, Words
+from domaingap.study.gap_parts import gap_parts
+from domaingap.study.gap_tables import gap_parts_tables
+from domaingap.study.page.answer import Answer, answer, ends, short_labels
+from domaingap.study.page.blocks import Block, Gallery, Page, Plot, Section, Words
 from domaingap.study.page.figures import (
+    Line,
+    bins_figure,
     ced_figure,
     curves_figure,
     forest_figure,
     gap_figure,
     landmarks_figure,
     lines_of,
+    parts_figure,
     regions_figure,
     saved_figure,
 )
-from domaingap.study.record import RunRecord
+from domaingap.study.page.gallery import Answers, side_by_side, typical_and_worst
+from domaingap.study.page.provenance import provenance_section
+from domaingap.study.record import RunRecord, by_seed
 from domaingap.study.report_tables import (
     Compared,
     adapters_tables,
@@ -37,7 +49,17 @@ from domaingap.study.report_tables import (
     strategies_tables,
 )
 from domaingap.study.saved import Saved
-from domaingap.study.tables import Column, Table, metric, number_column
+from domaingap.study.tables import Column, Table, interval_column, metric, number_column
+from domaingap.study.thumbnails import thumbnails
+
+if TYPE_CHECKING:
+    from domaingap.predictions import Predictions
+
+
+MOST_PARTS = 8
+"""Gaps that are drawn in parts."""
+MOST_GALLERIES = 2
+"""Families that faces are shown of."""
 
 
 @dataclass(frozen=True)
@@ -100,9 +122,12 @@ class Study:
 
     def page(self) -> Page:
         """The whole page."""
+        faces = self.faces_section()
+        shown = faces is not None and any(isinstance(block, Gallery) for block in faces.blocks)
         sections = [
-            self.first_screen(), self.strategies_section(), self.curves_section(), self.errors_section(),
-            self.adapters_section(), self.runs_section(),
+            self.first_screen(), self.strategies_section(), self.curves_section(), self.gap_section(), self.errors_section(),
+            faces, self.adapters_section(), self.runs_section(),
+            provenance_section(self.records, self.passed_over, made_now(), faces_shown=shown),
         ]  # fmt: skip
         n, seeds = len(self.records), len({record.seed for record in self.records})
         facts = f"{n} run{plural(n)}, {seeds} seed{plural(seeds)}"
@@ -144,7 +169,7 @@ class Study:
             if not compared:
                 continue
             against_real = [c for c in compared if c.baseline.first.recipe == self.strategies.ceiling] or compared
-            names = labels(list(dict.fromkeys(c.group for c in against_real)), lambda g: g.budget)
+            names = short_labels(list(dict.fromkeys(c.group for c in against_real)), lambda g: g.budget)
             shown = [(f"{names[c.group]}, {c.group.budget} real", c) for c in against_real[:40]]
             left = f" The first 40 of {len(against_real)}." if len(against_real) > 40 else ""
             blocks.append(
@@ -162,18 +187,19 @@ class Study:
         """Curves, and real images saved."""
         blocks: list[Block] = []
         for number_, curves in enumerate(self.curves):
-            lines = lines_of([(curve.name, curve.first.first.recipe) for curve in curves.curves])
+            drawn = _curve_names(curves)
+            lines = lines_of([(name, c.first.first.recipe) for name, c in zip(drawn, curves.curves, strict=True)])
             blocks.append(
                 Plot(
                     f"curve-{number_}", curves_title(curves), curves_figure(curves, lines),
-                    _curve_words(curves), height=460, data=_curve_table(curves),
+                    _curve_words(curves, drawn), height=460, data=_curve_table(curves, drawn),
                 )
             )  # fmt: skip
         blocks += wide_curves_tables(self.records, self.on, self.strategies)
         for number_, (family, images) in enumerate(self.saved):
             rows = _drawn_saved(images.rows)
             if rows:
-                names = labels([row.group for row in rows], lambda g: (g.budget,))
+                names = short_labels([row.group for row in rows], lambda g: g.budget)
                 by_name = {line.name: line for line in lines_of(_distinct(rows, names))}
                 blocks.append(
                     Plot(
@@ -187,6 +213,24 @@ class Study:
                 )  # fmt: skip
         blocks += saved_tables(self.saved, self.on, self.strategies, self.by_face)
         return Section("curves", "With how many images, at which α", blocks)
+
+    def gap_section(self) -> Section | None:
+        """The gap in parts."""
+        parts = gap_parts(self.records, self.on, self.strategies, self.by_face)
+        if not parts:
+            return None
+        shown = parts[:MOST_PARTS]
+        left = f" The first {len(shown)} of {len(parts)} rows of the table." if len(shown) < len(parts) else ""
+        plot = Plot(
+            "parts", "From synthetic faces alone to nothing", parts_figure(shown),
+            "What the error of synthetic faces alone is made of. Label part: what a label adapter takes away, at most, as "
+            "it also repairs errors of the network. Visual part: what real pictures take away beyond it. Rest: the error of "
+            f"real faces alone.{left}",
+            height=130 + 60 * len(shown),
+        )  # fmt: skip
+        return Section(
+            "gap", "The gap taken apart", [plot, *gap_parts_tables(self.records, self.on, self.strategies, self.by_face)]
+        )
 
     def errors_section(self) -> Section | None:
         """Where errors are: faces, regions, landmarks."""
@@ -219,7 +263,7 @@ class Study:
                     "NME of each part of the face, with 95% intervals.",
                 )
             )  # fmt: skip
-            errors = {g: e for g in groups if (e := self._landmarks(g)) is not None}
+            errors = {g: of for g in groups if (of := self._landmarks(g)) is not None}
             if errors:
                 rows = -(-len(errors) // 3)
                 blocks.append(
@@ -232,7 +276,65 @@ class Study:
                         height=60 + 300 * rows,
                     )
                 )  # fmt: skip
+            blocks += self._condition_plots(found, names, number_)
         return Section("errors", "Where the errors are", blocks) if blocks else None
+
+    def _condition_plots(self, found: Answer, names: Mapping[Group, Line], number_: int) -> list[Block]:
+        """Errors against what is known of each face."""
+        plots: list[Block] = []
+        for errors in by_conditions(list(names), found.on, self.by_face):
+            if len(errors.bins) < 2 or not errors.cells:
+                continue
+            condition = errors.condition
+            known = "estimated from true landmarks" if errors.estimated else "as labels say"
+            joined = f" {errors.joined} bins joined to others, with fewer than {LEAST} faces." if errors.joined else ""
+            unknown = f" {errors.unknown} faces without it left out." if errors.unknown else ""
+            values = [(names[group], cells) for group, cells in errors.cells.items()]
+            plots.append(
+                Plot(
+                    f"{errors.name.replace('_', '-')}-{number_}", f"Errors against {errors.name.replace('_', ' ')}",
+                    bins_figure(condition.label, [b.text for b in errors.bins], [b.faces for b in errors.bins], values),
+                    f"NME on {found.on} by {condition.label}, {known}; 95% intervals over photographs.{joined}{unknown}",
+                    data=_bins_table(errors, names),
+                )
+            )  # fmt: skip
+        return plots
+
+    def faces_section(self) -> Section | None:
+        """Faces with their points: the same under each strategy, and each strategy's typical and worst."""
+        blocks: list[Block] = []
+        for number_, found in enumerate(self.answers[:MOST_GALLERIES]):
+            groups = self.shown(found)
+            if not groups:
+                continue
+            seed = min(set.intersection(*({run.seed for run in group.runs} for group in groups)), default=None)
+            if seed is None:
+                continue
+            runs = {name: by_seed(group.runs)[seed] for group, name in groups.items()}
+            why: list[str] = []
+            kept = (thumbnails(run, found.on, why.append) for run in runs.values())
+            pictures = next((own for own in kept if own is not None), None)
+            answers = None
+            if pictures is not None:
+                predictions = {name: p for name, run in runs.items() if (p := self._predictions(run)) is not None}
+                answers = Answers.of(predictions, pictures)
+            if answers is None:
+                blocks.append(Words(f"No faces of {found.on} to show: {why[0] if why else 'no predictions on them'}."))
+                continue
+            of = f"{found.on}, seed {seed}" + (f", {found.family.name}" if len(self.answers) > 1 else "")
+            blocks += [
+                side_by_side(f"faces-{number_}", answers, of),
+                typical_and_worst(f"own-faces-{number_}", answers, of),
+            ]
+        return Section("faces", "Faces", blocks) if blocks else None
+
+    def _predictions(self, run: RunRecord) -> Predictions | None:
+        from domaingap.predictions import load_predictions
+
+        try:
+            return load_predictions(run.folder / "predictions.npz").get(self.on)
+        except UserError:  # told by what reads errors by face
+            return None
 
     def _landmarks(self, group: Group) -> LandmarkErrors | None:
         own = [e.landmarks for run in group.runs if (e := self.by_face.of(run)) is not None]
@@ -260,26 +362,58 @@ class Study:
         return Section("runs", "All runs", [runs_table(self.records, self.strategies)])
 
 
-def _curve_words(curves: Curves) -> str:
+def made_now() -> str:
+    """When, in words."""
+    return f"on {datetime.now().astimezone():%Y-%m-%d at %H:%M %Z}"
+
+
+def _bins_table(errors: ErrorsBy, names: Mapping[Group, Line]) -> Table:
+    """The numbers of a plot of errors by a condition."""
+    columns = [
+        Column("strategy"),
+        *(interval_column(f"{b.text} ({b.faces} faces)", metric("nme")) for b in errors.bins),
+    ]
+    return Table("", columns, [[names[group].name, *cells] for group, cells in errors.cells.items()])
+
+
+def _curve_names(curves: Curves) -> list[str]:
+    """Names of curves, those that look alike told apart by what stands beside them in tables."""
+    names = [curve.name for curve in curves.curves]
+    for added in (
+        lambda g: f"{g.budget} real" if curves.axis.setting != "n_real" else "",
+        lambda g: f"{g.first.steps_answering:,} steps",
+        lambda g: g.first.selection,
+        lambda g: g.first.source,
+    ):
+        more = [added(curve.first) for curve in curves.curves]
+        counts = Counter(names)
+        beside = [{m for name, m in zip(names, more, strict=True) if name == own} for own in names]
+        names = [
+            f"{name}, {m}" if counts[name] > 1 and m and len(others) > 1 else name
+            for name, m, others in zip(names, more, beside, strict=True)
+        ]
+    return names
+
+
+def _curve_words(curves: Curves, names: Sequence[str]) -> str:
     """What a plot of curves shows."""
-    lowest = min(
-        ((curves.cells[group].interval.mean, curve, at) for curve in curves.curves for at, group in curve.points),
-        key=lambda found: found[0],
+    value, name, at = min(
+        (curves.cells[group].interval.mean, name, at)
+        for curve, name in zip(curves.curves, names, strict=True)
+        for at, group in curve.points
     )
-    value, curve, at = lowest
-    text = (
-        f"NME on {curves.on} by {curves.axis.name}, with 95% intervals. The lowest is {value:.2f}%: {curve.name} at {at:g}."
-    )
-    return text + (" Level lines are without any such images." if curves.axis.setting != "alpha" else "")
+    text = f"NME on {curves.on} by {curves.axis.name}, with 95% intervals. The lowest is {value:.2f}%: {name} at {at:g}."
+    started = curves.axis.setting != "alpha" and any(not at for curve in curves.curves for at, _ in curve.points)
+    return text + (" Level lines are without any such images." if started else "")
 
 
-def _curve_table(curves: Curves) -> Table | None:
+def _curve_table(curves: Curves, names: Sequence[str]) -> Table | None:
     """The numbers of a plot of curves over real images, which have no table of their own beside it."""
     if curves.axis.setting != "n_real":
         return None
     rows = [
-        [curve.name, at, *curves.cells[group].interval, len(curves.cells[group].by_seed)]
-        for curve in curves.curves
+        [name, at, *curves.cells[group].interval, len(curves.cells[group].by_seed)]
+        for curve, name in zip(curves.curves, names, strict=True)
         for at, group in curve.points
     ]
     value = metric("nme")
