@@ -117,9 +117,9 @@ def _beside_table(found: Sequence[GapParts]) -> Table:
         notes.append(
             f"KID, MMD²: unbiased squared maximum mean discrepancy between {counted} faces in the synthetic network's "
             "features (polynomial kernel of degree 3; Gaussian at the median distance), of several seeds their mean and "
-            "Student's t; below zero is no distance. chance to: 97.5% of 1,000 permutations lie below. p: of one "
-            "distribution, the largest of all. KID grows with the features' scale: don't compare it between networks of "
-            "other kinds."
+            "the widest interval; below zero is no distance. chance to: 97.5% of 1,000 permutations lie below. p: that both "
+            "are one distribution, the largest of all. KID grows with the features' scale: don't compare it between "
+            "networks of other kinds."
         )
     without = sum(parts.distance is None for parts in found)
     notes += [f"{without} row{'s' if without > 1 else ''} without distances: runs of an earlier version."] if without else []
