@@ -57,8 +57,9 @@ CONDITIONS: dict[str, Condition] = {
     "brightness": Condition("brightness of the skin over middle grey", " stops", None),
 }
 """By the name under which labels answer it. ``yaw``, ``pitch`` and ``roll`` are in degrees: to the image's right, up and
-counter-clockwise. ``occlusion`` is the share of the 68 points in % that something hides, the head itself included (a
-turned head hides half of its jaw), or that lie outside of the picture. Of light see :func:`domaingap.data.generated.appearance.light_on_face`."""
+counter-clockwise. ``occlusion`` is the share of the 68 points in % that something hides, the head itself included (a turned
+head hides half of its jaw), or that lie outside of the picture. Of light see
+:func:`domaingap.data.generated.appearance.light_on_face`."""
 
 POSE = ("yaw", "pitch", "roll")
 
