@@ -81,8 +81,9 @@ def run_table(record: RunRecord) -> Table:
         notes += [f"warning: {adapter.warning}"] if adapter.warning else []
         notes += [f"caution: {adapter.movement_warning}"] if adapter.movement_warning else []
     notes.append(licence_line(record.licences, record.non_commercial))
-    pictures = "val_faces.png" + (", adapter.png" if adapter else "")
-    notes.append(f"files: {record.folder} (result.json, predictions.npz, {pictures}, checkpoints/)")
+    pictures = ["val_faces.png"] * bool(record.config.get("pictures", True)) + ["adapter.png"] * bool(adapter)
+    files = ", ".join(["result.json", "predictions.npz", *pictures, "checkpoints/"])
+    notes.append(f"files: {record.folder} ({files})")
     return Table(record.name, columns, rows, notes)
 
 

@@ -282,8 +282,10 @@ class Run:
         scored = answers if h is None else moved(answers, h)
         if adapter is not None:
             self._show_adapter(adapter, use, answers["val"].prediction, tracker)
-        picture = prediction_sheet(sets["val"], scored["val"])
-        save_picture(self.folder / FACES, picture)
+        if self.settings.pictures:
+            picture = prediction_sheet(sets["val"], scored["val"])
+            save_picture(self.folder / FACES, picture)
+            tracker.picture("val/faces", picture, FACES_CAPTION)
         seen = [s.stage.seen(s.picked_by) for s in self._stages] + [fit.seen for fit in self._fits]
         everything = seen[0]
         for more in seen[1:]:
@@ -334,7 +336,6 @@ class Run:
         )
         record = self._write(record, scored, sets)
         tracker.summary(_figures(record))
-        tracker.picture("val/faces", picture, FACES_CAPTION)
         return record
 
     def _score_tests(self, record: RunRecord, tracker: Tracker) -> RunRecord:
@@ -357,7 +358,8 @@ class Run:
         if record.adapter is not None:
             tracker.summary(adapter_metrics(asdict(record.adapter)))
         tracker.summary(_figures(record))
-        for file, name, caption in ((FACES, "val/faces", FACES_CAPTION), (MOVEMENT, "adapter/mean_face", MOVEMENT_CAPTION)):
+        faces = [(FACES, "val/faces", FACES_CAPTION)] if self.settings.pictures else []
+        for file, name, caption in (*faces, (MOVEMENT, "adapter/mean_face", MOVEMENT_CAPTION)):
             if (picture := read_picture(self.folder / file)) is not None:
                 tracker.picture(name, picture, caption)
 
