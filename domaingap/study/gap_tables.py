@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from operator import attrgetter
 from typing import Any
 
 from domaingap.landmarks import IBUG68
@@ -77,8 +78,10 @@ def _beside_table(found: Sequence[GapParts]) -> Table:
             ends = f" [{low:.{digits}g}, {high:.{digits}g}]"
             return f"{mean:.{digits}g}{ends}, chance to {null[1]:.{digits}g}"
 
-        raw = {key: (lambda of, get=get: get(getattr(of, name))) for key, get in BOUNDS.items()}
-        raw["chance"] = lambda of: getattr(of, f"{name}_null")[1]
+        raw: dict[str, Callable[[Any], float | None]] = {
+            **{end: attrgetter(f"{name}.{end}") for end in BOUNDS},
+            "chance": lambda of: getattr(of, f"{name}_null")[1],
+        }
         return Column({"kid": "KID", "mmd": "MMD²"}[name], text, right=True, raw=raw)
 
     def numbers(given: dict[str, float]) -> str:
@@ -114,9 +117,9 @@ def _beside_table(found: Sequence[GapParts]) -> Table:
         notes.append(
             f"KID, MMD²: unbiased squared maximum mean discrepancy between {counted} faces in the synthetic network's "
             "features (polynomial kernel of degree 3; Gaussian at the median distance), of several seeds their mean and "
-            "Student's t; below zero is no distance. chance to: 97.5% of 1,000 permutations lie below. p: of one "
-            "distribution, the largest of all. KID grows with the features' scale: don't compare it between networks of "
-            "other kinds."
+            "the widest interval; below zero is no distance. chance to: 97.5% of 1,000 permutations lie below. p: that both "
+            "are one distribution, the largest of all. KID grows with the features' scale: don't compare it between "
+            "networks of other kinds."
         )
     without = sum(parts.distance is None for parts in found)
     notes += [f"{without} row{'s' if without > 1 else ''} without distances: runs of an earlier version."] if without else []

@@ -81,8 +81,9 @@ def run_table(record: RunRecord) -> Table:
         notes += [f"warning: {adapter.warning}"] if adapter.warning else []
         notes += [f"caution: {adapter.movement_warning}"] if adapter.movement_warning else []
     notes.append(licence_line(record.licences, record.non_commercial))
-    pictures = "val_faces.png" + (", adapter.png" if adapter else "")
-    notes.append(f"files: {record.folder} (result.json, predictions.npz, {pictures}, checkpoints/)")
+    pictures = ["val_faces.png"] * bool(record.config.get("pictures", True)) + ["adapter.png"] * bool(adapter)
+    files = ", ".join(["result.json", "predictions.npz", *pictures, "checkpoints/"])
+    notes.append(f"files: {record.folder} ({files})")
     return Table(record.name, columns, rows, notes)
 
 
@@ -286,8 +287,13 @@ def _pairs_table(title: str, compared: Sequence[Comparison], left_out: Sequence[
 
 
 def p_column(header: str, digits: int) -> Column:
-    """A column of p-values; CSV has all their digits beside."""
-    return Column(header, number(digits), right=True, raw={"value": lambda p: p})
+    """A column of p-values, none of which is printed as zero; CSV has all their digits beside."""
+    least = 10.0**-digits
+
+    def text(p: float) -> str:
+        return f"< {least:.{digits}f}" if p < least else f"{p:.{digits}f}"
+
+    return Column(header, text, right=True, raw={"value": lambda p: p})
 
 
 def headline_note(fewest: int) -> list[str]:

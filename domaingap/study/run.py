@@ -292,7 +292,8 @@ class Run:
         scored = answers if h is None else moved(answers, h)
         if adapter is not None:
             self._draw_adapter(adapter, use, answers["val"].prediction)
-        save_picture(self.folder / FACES, prediction_sheet(sets["val"], scored["val"]))
+        if self.settings.pictures:
+            save_picture(self.folder / FACES, prediction_sheet(sets["val"], scored["val"]))
         seen = [s.stage.seen(s.picked_by) for s in self._stages] + [fit.seen for fit in self._fits]
         everything = seen[0]
         for more in seen[1:]:

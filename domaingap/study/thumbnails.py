@@ -108,7 +108,7 @@ def keep_pictures(runs_dir: Path, name: str, dataset: FaceDataset) -> str:
     }
 
     def build(folder: Path, _: dict[str, Any] | None) -> dict[str, Any]:
-        arrays = _pictures(dataset)
+        arrays: dict[str, Any] = _pictures(dataset)
         write_archive(folder / FILE, lambda file: np.savez(file, **arrays))
         n, total = len(arrays["names"]), len(dataset)
         detail(f"  {name}: small pictures of {n}{f' of {total}' if n < total else ''} faces kept for reports in {folder}")

@@ -48,6 +48,7 @@ def test_parts_are_paired_differences_that_add_up() -> None:
     assert parts.diagnosis is not None and parts.diagnosis.kinds == {"linear": 3}
     assert parts.diagnosis.by_shift == pytest.approx(8.0 - 7.8)
     assert parts.distance is not None and parts.distance.kid.mean == pytest.approx(0.4)
+    assert tuple(parts.distance.kid)[1:] == pytest.approx((0.2, 0.6)), "the widest"
     assert parts.distance.p == 0.001 and parts.distance.kid_null == (-0.05, 0.04) and parts.dials is None
 
 

@@ -97,7 +97,7 @@ def test_of_many_faces_a_fixed_choice_has_pictures(
 def test_without_pictures_and_of_earlier_runs(cli: Cli, quick: list[str], tmp_path: Path) -> None:
     assert cli("run", "synthetic_only", *quick, "--pictures=false").code == 0
     (record,) = records(tmp_path / "runs")
-    assert not list((tmp_path / "runs").glob("pictures-*"))
+    assert not list((tmp_path / "runs").glob("pictures-*")) and not list(record.folder.glob("*.png"))
     why: list[str] = []
     assert thumbnails(record, "common", why.append) is None and "--pictures" in why[0]
     assert thumbnails(record, "private", why.append) is None and "not scored on private" in why[1]
