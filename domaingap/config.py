@@ -342,8 +342,9 @@ class WandbConfig(Checked):
         mode: auto is online when logged in and offline otherwise; off writes nothing.
         project: W&B project.
         entity: W&B user or team; the default of the login otherwise.
-        group: runs that belong together; recipe and data by default.
-        tags: comma-separated.
+        group: runs that belong together; the name of the folder of runs by default.
+        tags: comma-separated; sources of data, n_real and selection rule come on top.
+        checkpoints: keep the networks and adapters there, too.
         preemptible: a run of a W&B sweep that is ended by a signal is given to the sweep's next agent, one that was stopped
             in W&B as well.
     """
@@ -355,6 +356,7 @@ class WandbConfig(Checked):
     entity: str | None = checked_text(None, _in_addresses)
     group: str | None = checked_text(None, _longest)
     tags: str = checked_text("", _tags)
+    checkpoints: bool = False
     preemptible: bool = False
 
 

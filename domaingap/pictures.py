@@ -116,14 +116,16 @@ def prediction_sheet(dataset: FaceDataset, predictions: Predictions, n: int = 12
     return sheet([draw_prediction(dataset, predictions, int(i), f"NME {nme[i]:.1f}") for i in chosen], 4)
 
 
-def draw_prediction(dataset: FaceDataset, predictions: Predictions, i: int, caption: str) -> NDArray[np.uint8]:
-    """Face i of a dataset with truth (green) and prediction (red)."""
+def draw_prediction(
+    dataset: FaceDataset, predictions: Predictions, i: int, caption: str, side: int = 256
+) -> NDArray[np.uint8]:
+    """Face i of a dataset with truth (green) and prediction (red), as RGB [side, side, 3]."""
     to_crop = dataset.faces.image_to_crop[dataset.positions[i]]
     points = [
         (apply_transform(to_crop, predictions.truth[i]), GREEN),
         (apply_transform(to_crop, predictions.prediction[i]), RED),
     ]
-    return draw_face(dataset[i]["image"].numpy(), points, caption=caption)
+    return draw_face(dataset[i]["image"].numpy(), points, side, caption)
 
 
 def read_picture(path: Path) -> NDArray[np.uint8] | None:

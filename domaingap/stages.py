@@ -28,7 +28,8 @@ from domaingap.models.regressor import LandmarkRegressor, load_network, load_wei
 from domaingap.progress import console, detail
 from domaingap.provenance import IMAGENET, Seen, plain_terms, read_terms, terms_of_images
 from domaingap.store import Entry, Store, file_digest
-from domaingap.training import FitResult, OnPoint, Point, fit_stage, predict, resolve
+from domaingap.training import WATCHED, FitResult, OnLook, OnPoint, Point, fit_stage, predict, resolve
+from domaingap.watched import Looks, read_watched
 
 NETWORK_FORMAT = 2
 """Raised when the same settings would train differently."""
@@ -80,6 +81,17 @@ class Stage:
         """For each validation set, the row whose checkpoint was kept."""
         by_step = {row["step"]: row for row in self.history}
         return {name: by_step[self.entry.record["sets"][known]["best"]] for name, known in self.sets.items()}
+
+    def told(self, on_point: OnPoint | None, on_look: OnLook | None) -> None:
+        """Tell of its rows and, where they were kept, of its answers on watched faces, as while it was trained."""
+        kept = {name: read_watched(self.entry.folder / WATCHED.format(known)) for name, known in self.sets.items()}
+        for row in self.history:
+            step = int(row["step"])
+            answers: Looks = {name: by[step] for name, by in kept.items() if step in by}
+            if on_look is not None and answers:
+                on_look(answers)
+            if on_point is not None:
+                on_point(row)
 
     def pick(self, selection: str) -> str:
         """The checkpoint that a selection rule picks, as part of an identity."""
@@ -155,6 +167,7 @@ class StageStore:
         start: tuple[Stage, str] | Path | None = None,
         on_point: OnPoint | None = None,
         also: Callable[[], list[ValidationModule]] = list,
+        on_look: OnLook | None = None,
     ) -> Stage:
         """Train a network on a module's training faces, or find it trained.
 
@@ -168,6 +181,7 @@ class StageStore:
             start: whose weights it starts from: a stage and the selection rule that picks its checkpoint, or a checkpoint.
             on_point: called with each row of the history, also of one found in the store.
             also: further validation sets that others are known to need of this network.
+            on_look: called before it with the answers on watched faces.
         """
         faces = train.train_set()
         check_network(model.backbone, train.crop.n_channels, train.crop.size, fit.batch_size // fit.processes)
@@ -192,8 +206,11 @@ class StageStore:
             "train": faces.fingerprint(),
         }
         seen = (before | faces.seen()).trained(fit.steps)
+        fresh = False
 
         def build(folder: Path, known: dict[str, Any] | None) -> dict[str, Any]:
+            nonlocal fresh
+            fresh = known is None
             modules, keys = dict(validation), dict(sets)
             for module in also():
                 if (key := _set_key(module, fit.monitor)) not in keys.values():
@@ -217,11 +234,15 @@ class StageStore:
                 fit,
                 seed,
                 work,
-                (lambda point: on_point(_own(point))) if on_point is not None else None,
+                # Of one that is trained once more the rows lack what was known of it before; they are told at its end.
+                (lambda point: on_point(_own(point))) if on_point is not None and fresh else None,
                 {name: seen | more for name, more in {**selected, LAST: Seen()}.items()},
+                on_look if fresh else None,
             )
             for name, key in needed.items():
                 link(work / f"best-{name}.ckpt", folder / _file(key))
+                if (answers := work / WATCHED.format(name)).is_file():  # not of a training from before they were kept
+                    link(answers, folder / WATCHED.format(key))
             if known is None:
                 link(work / "last.ckpt", folder / _file(LAST))
             elif not _same(work / "last.ckpt", folder / _file(LAST)):
@@ -257,13 +278,12 @@ class StageStore:
         stage = Stage(title, entry, sets)
         if entry.reused:
             detail(f"  {title}: trained before ({stage.seen('budget').steps} steps), taken from {entry.folder}")
-            if on_point is not None:
-                for point in stage.history:
-                    on_point(point)
+        if not fresh:
+            stage.told(on_point, on_look)
         return stage
 
-    def history(self, key: str, sets: Mapping[str, ValidationModule], monitor: str) -> list[Point]:
-        """The rows of a network's training, as :attr:`Stage.history` has them; none where it isn't there any more.
+    def trained(self, key: str, sets: Mapping[str, ValidationModule], monitor: str) -> Stage | None:
+        """A network that was trained before; None where it isn't there any more.
 
         Args:
             key: the network's, as a run's record has it.
@@ -273,8 +293,8 @@ class StageStore:
         entry = self.store.entry("stages/network", key)
         known = {name: _set_key(module, monitor) for name, module in sets.items()}
         if entry is None or not set(known.values()) <= set(entry.record["sets"]):
-            return []
-        return Stage(str(entry.record["title"]), entry, known).history
+            return None
+        return Stage(str(entry.record["title"]), entry, known)
 
     def fit_adapter(
         self,

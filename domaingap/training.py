@@ -40,10 +40,15 @@ from domaingap.parallel import available_cores, workers
 from domaingap.predictions import Predictions
 from domaingap.progress import bar, console, context, detail
 from domaingap.provenance import Seen
+from domaingap.watched import Kept, Looks, Watch, check_kept, looks, save_watched
 
 Point = dict[str, float]
 """One row of a stage's history: step, seconds, train/loss and each validation set's nme and loss."""
 OnPoint = Callable[[Point], None]
+OnLook = Callable[[Looks], None]
+"""Is told what a network answers on the watched faces, before the row of the same validation is told."""
+WATCHED = "watched-{}.npz"
+"""In a stage's folder: the answers on the watched faces of a validation set, see :mod:`domaingap.watched`."""
 
 
 @dataclass(frozen=True)
@@ -161,9 +166,19 @@ class _Keeper(Callback):
     then still in place. (A ModelCheckpoint of weights alone would save the weights that are not averaged.)
     """
 
-    def __init__(self, folder: Path, monitor: str, on_point: OnPoint | None, seen: Mapping[str, Seen]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        monitor: str,
+        on_point: OnPoint | None,
+        seen: Mapping[str, Seen],
+        watch: Watch | None = None,
+        on_look: OnLook | None = None,
+    ) -> None:
         self.folder, self.monitor, self.on_point, self.seen = folder, monitor, on_point, seen
+        self.watch, self.on_look = watch, on_look
         self.history: list[Point] = []
+        self.watched: Kept = {}
         self.best: dict[str, Point] = {}
         self.seconds = 0.0
         self.trains = False
@@ -172,16 +187,19 @@ class _Keeper(Callback):
         self._validated: dict[str, Tensor] | None = None
 
     def state_dict(self) -> dict[str, Any]:
-        return {"history": self.history, "best": self.best, "seconds": self.seconds}
+        return {"history": self.history, "best": self.best, "seconds": self.seconds, "watched": self.watched}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.history, self.best, self.seconds = state_dict["history"], state_dict["best"], state_dict["seconds"]
+        self.watched = check_kept(state_dict.get("watched", {}))  # none in checkpoints of before
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         # From the beginning, also in a run that goes on: a tracker may have missed the last of it, or begin a new run.
-        if self.on_point is not None:
-            for point in self.history:
-                self.on_point(point)
+        for point in self.history:
+            self._tell(point)
+
+    def _tell(self, point: Point) -> None:
+        tell_point(point, self.watched, self.on_point, self.on_look)
 
     def on_train_batch_end(self, trainer: pl.Trainer, *args: Any, **kwargs: Any) -> None:
         self.trains = True
@@ -194,7 +212,10 @@ class _Keeper(Callback):
         torch.manual_seed(trainer.current_epoch * 1_000_003 + pl_module.fit_seed + trainer.global_rank * 999_999_937)
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, LandmarkRegressor)
         self._validated = {key: value.detach().clone() for key, value in pl_module.state_dict().items()}
+        if self.watch is not None:
+            self.watched[trainer.global_step] = self.watch.look(pl_module)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, LandmarkRegressor)
@@ -212,8 +233,15 @@ class _Keeper(Callback):
         self.seconds, self._since = self.seconds + now - self._since, now
         point = {"step": trainer.global_step, "seconds": round(self.seconds, 2), **point}
         self.history.append(point)
-        if self.on_point is not None:
-            self.on_point(point)
+        self._tell(point)
+
+
+def tell_point(point: Point, watched: Kept, on_point: OnPoint | None, on_look: OnLook | None) -> None:
+    """Tell of a row of the history, and before it of what the network answered then on the watched faces."""
+    if on_look is not None and (kept := watched.get(int(point["step"]))):
+        on_look(looks(kept))
+    if on_point is not None:
+        on_point(point)
 
 
 class _Progress:
@@ -307,6 +335,7 @@ def fit_stage(
     folder: Path,
     on_point: OnPoint | None = None,
     seen: Mapping[str, Seen] | None = None,
+    on_look: OnLook | None = None,
 ) -> FitResult:
     """Train a model, or go on where a killed call stopped; in this process, or in ``fit.processes`` others that share it.
 
@@ -315,7 +344,7 @@ def fit_stage(
 
     Leaves in ``folder`` a Lightning checkpoint of network weights for each validation set (``best-<name>.ckpt``) and
     of the last weights (``last.ckpt``), averaged where ``fit.ema`` is on; ``resume.ckpt`` exists while it runs, and
-    ``done.json`` once it has ended.
+    ``done.json`` once it has ended. The answers on each set's watched faces are in ``watched-<name>.npz``.
 
     Args:
         title: what progress calls it.
@@ -327,6 +356,7 @@ def fit_stage(
         folder: where checkpoints go.
         on_point: called with each row of the history, those of a killed call included.
         seen: what stands behind the checkpoint of each validation set and behind ``last``.
+        on_look: called before it with what the network answered on the watched faces.
     """
     folder.mkdir(parents=True, exist_ok=True)
     assert fit.val_every is not None and fit.num_workers != "auto"
@@ -342,17 +372,16 @@ def fit_stage(
     progress = _Progress(title, fit.steps)
     try:
         if first == fit.steps:
-            _end(folder, model, seen["last"], validation, on_point)
+            _end(folder, model, seen["last"], validation, on_point, on_look)
         elif fit.processes == 1:
-            _train(model, train, validation, fit, seed, folder, first, seen, progress, on_point)
+            _train(model, train, validation, fit, seed, folder, first, seen, progress, on_point, on_look)
         else:
             detail(f"  {title}: {fit.processes} processes, {fit.batch_size // fit.processes} faces of each step in each")
 
             def hear(what: str, *told: Any) -> None:
-                if what != "point":
-                    getattr(progress, what)(*told)
-                elif on_point is not None:
-                    on_point(*told)
+                listener: Any = {"point": on_point, "look": on_look}.get(what, getattr(progress, what, None))
+                if listener is not None:
+                    listener(*told)
 
             weights = {key: value.numpy() for key, value in model.state_dict().items()}
             job = (dict(model.hparams), weights, train, dict(validation), fit, seed, first, seen)
@@ -372,8 +401,11 @@ def take_part(job: bytes, folder: Path, place: Place, tell: crew.Tell) -> None:
     def on_point(point: Point) -> None:
         tell("point", point)
 
+    def on_look(answers: Looks) -> None:
+        tell("look", answers)
+
     with over_processes(model):
-        _train(model, train, validation, fit, seed, folder, first, seen, _Told(tell), on_point, place)
+        _train(model, train, validation, fit, seed, folder, first, seen, _Told(tell), on_point, on_look, place)
 
 
 def _train(
@@ -387,6 +419,7 @@ def _train(
     seen: Mapping[str, Seen],
     progress: _Progress | _Told,
     on_point: OnPoint | None,
+    on_look: OnLook | None,
     place: Place | None = None,
 ) -> None:
     """Train in this process from the ``first`` step on: alone, or a share of it at a ``place`` among several.
@@ -397,7 +430,8 @@ def _train(
     model.fit_seed, model.total_steps = seed, fit.steps
     writes = place is None or place.rank == 0
     share = (0, 1) if place is None else (place.rank, place.processes)
-    keeper = _Keeper(folder, fit.monitor, on_point if writes else None, seen)
+    told = (on_point, on_look) if writes else (None, None)
+    keeper = _Keeper(folder, fit.monitor, told[0], seen, Watch(validation) if writes else None, told[1])
     keeper.writes = writes
     callbacks: list[Callback] = [keeper]
     if fit.ema > 0:
@@ -456,19 +490,30 @@ def _train(
             raise
         if writes:
             save_network(model, folder / "last.ckpt", seen=seen["last"])
+            for name in validation:
+                save_watched(folder / WATCHED.format(name), keeper.watched, name)
             write_json(folder / "done.json", asdict(FitResult(keeper.history, keeper.best, round(keeper.seconds, 1))))
 
 
-def _end(folder: Path, model: LandmarkRegressor, seen: Seen, validation: Iterable[str], on_point: OnPoint | None) -> None:
+def _end(
+    folder: Path,
+    model: LandmarkRegressor,
+    seen: Seen,
+    validation: Iterable[str],
+    on_point: OnPoint | None,
+    on_look: OnLook | None,
+) -> None:
     """Leave what a call that was killed after its last step had to leave. (Lightning, told to go on from there, ends at
     once, and with the weights of that step where ``fit.ema`` wants the averaged ones.)"""
     content = read_checkpoint(folder / "resume.ckpt")
-    result = _checked(content["callbacks"]["_Keeper"], validation)
-    if on_point is not None:
-        for point in result.history:
-            on_point(point)
+    kept = content["callbacks"]["_Keeper"]
+    result, answers = _checked(kept, validation), check_kept(kept.get("watched", {}))
+    for point in result.history:
+        tell_point(point, answers, on_point, on_look)
     model.load_state_dict(content["state_dict"])
     save_network(model, folder / "last.ckpt", seen=seen)
+    for name in validation:
+        save_watched(folder / WATCHED.format(name), answers, name)
     write_json(folder / "done.json", asdict(replace(result, seconds=round(result.seconds, 1))))
 
 
@@ -502,6 +547,7 @@ def _first_step(path: Path, fit: FitConfig, validation: Iterable[str]) -> int:
     try:
         content = read_checkpoint(path)
         step, kept = content["global_step"], _checked(content["callbacks"]["_Keeper"], validation)
+        check_kept(content["callbacks"]["_Keeper"].get("watched", {}))
         if type(step) is not int or not 0 < step <= fit.steps or step != kept.history[-1]["step"]:
             raise ValueError("global_step")
         if not isinstance(content["optimizer_states"], list) or not content["optimizer_states"]:

@@ -46,9 +46,9 @@ def mixed(real: RealDataModule, data_root: Path, prepared_dir: Path) -> MixedDat
 
 
 def train(root: Path, data: Any, val: RealDataModule, backbone: str = "test_resnet", **more: Any) -> Stage:
-    on_point = more.pop("on_point", None)
+    listeners = {name: more.pop(name, None) for name in ("on_point", "on_look")}
     model = ModelConfig(backbone=backbone)
-    return StageStore(root).fit("net", model, data, {"val": val}, replace(FIT, **more), 0, on_point=on_point)
+    return StageStore(root).fit("net", model, data, {"val": val}, replace(FIT, **more), 0, **listeners)
 
 
 def weights(stage: Stage, selection: str = "budget") -> dict[str, torch.Tensor]:
@@ -235,9 +235,13 @@ def test_two_processes_train_what_one_does(
 ) -> None:
     """Steps, weights, averaged weights, batch norm's statistics, losses and validation, at α 0.25; one history."""
     points: list[dict[str, float]] = []
+    looks: dict[int, list[Any]] = {1: [], 2: []}
     beginning = build_network(ModelConfig(backbone="test_resnet"), mixed, FIT, 0, ["val"]).state_dict()
-    one = train(tmp_path, mixed, real)
-    two = train(tmp_path, mixed, real, devices=2, on_point=points.append)
+    one = train(tmp_path, mixed, real, on_look=looks[1].append)
+    two = train(tmp_path, mixed, real, devices=2, on_point=points.append, on_look=looks[2].append)
+    for alone, together in zip(looks[1], looks[2], strict=True):
+        assert len(alone["val"]) == min(8, len(real.val_positions))
+        assert together["val"] == pytest.approx(alone["val"], abs=0.1), "one of the processes has answered"
     undisturbed.update(digits(two))
     assert one.entry.key != two.entry.key and two.fit["devices"] == 2
     assert [row["step"] for row in two.history] == [3, 6, 9] and points == two.history, "each point is told once"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import json
 import signal
 import sys
 from dataclasses import replace
@@ -12,12 +15,15 @@ import pytest
 import torch
 
 from domaingap.config import AugmentConfig, CropConfig, FineTuneConfig, FitConfig, ModelConfig
+from domaingap.data.crops import apply_transform
 from domaingap.data.datamodules import RealDataModule, SyntheticDataModule
 from domaingap.data.sampler import StepSampler
 from domaingap.errors import UserError
+from domaingap.hashing import content_key, write_json
 from domaingap.models.regressor import LandmarkRegressor, read_checkpoint
 from domaingap.stages import Stage, StageStore, checkpoint_seen
 from domaingap.training import _read_done, predict, resolve
+from domaingap.watched import Looks, watched
 
 MODEL = ModelConfig(backbone="test_resnet")
 FIT = FitConfig(steps=12, batch_size=4, val_every=3, precision="32", lr=1e-3)
@@ -95,6 +101,49 @@ def test_a_killed_stage_goes_on_as_if_nothing_had_happened(
         assert same(weights(resumed.checkpoint(selection)), weights(whole.checkpoint(selection))), selection
     assert [p["val/nme"] for p in resumed.history] == [p["val/nme"] for p in whole.history]
     assert not list(folder.glob(".*"))
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+def test_answers_on_the_same_faces_are_told_at_every_validation(data: RealDataModule, tmp_path: Path, ema: float) -> None:
+    """Of the weights that are validated; after a kill, and of a stage that is found trained, as by one that wasn't."""
+    config, told = replace(FIT, ema=ema), dict[str, list[Looks]]()
+
+    def listen(name: str, until: int = 100) -> list[Looks]:
+        def on_look(answers: Looks) -> None:
+            told.setdefault(name, []).append(answers)
+            if len(told[name]) == until:
+                raise SystemExit
+
+        with contextlib.suppress(SystemExit):
+            fit(tmp_path / name.partition(" ")[0], data, config, on_look=on_look)
+        return told.pop(name)
+
+    whole = listen("whole")
+    assert len(listen("killed", until=3)) == 3
+    for name in ("killed again", "whole once more"):
+        again = listen(name)
+        assert [one.keys() for one in again] == [{"val"}] * 4
+        assert all((a["val"] == b["val"]).all() for a, b in zip(whole, again, strict=True)), name
+    dataset = data.val_set()
+    places = watched(dataset)
+    names = dataset.faces.names[dataset.positions[places]].tolist()
+    assert len(set(names)) == 6 and names == sorted(names, key=lambda name: hashlib.sha256(name.encode()).hexdigest())
+    answers = predict(fit(tmp_path / "whole", data, config).load("budget"), dataset).prediction[places]
+    crops = apply_transform(dataset.faces.image_to_crop[dataset.positions[places]], answers)
+    assert whole[-1]["val"] == pytest.approx(crops, abs=0.02), "in 16 bits, which at 32 are steps of a 64th"
+    assert not (whole[0]["val"] == whole[-1]["val"]).all()
+
+
+def test_a_stage_from_before_they_were_kept_has_no_such_answers(data: RealDataModule, tmp_path: Path) -> None:
+    stage, told, points = fit(tmp_path, data), [], []
+    entry = stage.entry.folder / f"watched-{stage.sets['val']}.npz"
+    content = json.loads((manifest := stage.entry.folder / "manifest.json").read_text())
+    del content["files"][entry.name]
+    entry.unlink()
+    content.pop("sha256")
+    write_json(manifest, {**content, "sha256": content_key(content, 64)})
+    fit(tmp_path, data, on_point=points.append, on_look=told.append)
+    assert told == [] and [point["step"] for point in points] == [3, 6, 9, 12]
 
 
 @pytest.mark.parametrize("ema", [0.0, 0.9])

@@ -13,6 +13,7 @@ import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import quote, unquote
 
 import yaml
 
@@ -49,12 +50,28 @@ class Run:
         return [row for _, row in sorted(self.history.items())]
 
 
+@dataclass
+class Artifact:
+    """What the server was told of a version of an artifact."""
+
+    id: str
+    name: str
+    type: str
+    digest: str
+    state: str = "PENDING"
+    files: dict[str, bytes] = field(default_factory=dict)
+    manifest: bytes = b""
+    made_by: list[str] = field(default_factory=list)
+    used_by: list[str] = field(default_factory=list)
+
+
 class Server:
     """The stand-in; a context that runs it in threads.
 
     Attributes:
         runs: by id.
         sweeps: configurations by name.
+        artifacts: by id; equal ones are one.
         again: ids of runs that the next agent is to take up, as those that a preempted agent left.
         unknown: operations that it doesn't know.
     """
@@ -62,6 +79,7 @@ class Server:
     def __init__(self) -> None:
         self.runs: dict[str, Run] = {}
         self.sweeps: dict[str, dict[str, Any]] = {}
+        self.artifacts: dict[str, Artifact] = {}
         self.again: list[str] = []
         self.unknown: list[str] = []
         self.operations: list[str] = []
@@ -109,10 +127,14 @@ class Server:
                     self._answer({})
 
             def do_PUT(self) -> None:
-                self._body()
-                if self.path.startswith("/storage/"):
-                    _, _, run, name = self.path.split("/", 3)
-                    outer.runs[run].files.add(name)
+                body = self._body()
+                _, kind, owner, name = unquote(self.path).split("/", 3)
+                if kind == "storage":
+                    outer.runs[owner].files.add(name)
+                elif kind == "artifact":
+                    outer.artifacts[owner].files[name] = body
+                elif kind == "manifest":
+                    outer.artifacts[owner].manifest = body
                 self._answer({})
 
             def do_GET(self) -> None:
@@ -159,6 +181,14 @@ class Server:
                 "flags": "{}", "teams": {"edges": []}, "apiKeys": {"edges": []}, "deletedAt": None,
             }
         }  # fmt: skip
+
+    def _GetDefaultEntity(self, _: dict[str, Any]) -> dict[str, Any]:
+        return {"viewer": {"id": "VXNlcjox", "entity": "us"}}
+
+    def _ArtifactType(self, variables: dict[str, Any]) -> dict[str, Any]:
+        name = variables["name"].partition(":")[0]
+        known = next((of for of in self.artifacts.values() if of.name == name), None)
+        return {"project": {"artifact": None if known is None else {"artifactType": {"name": known.type}}}}
 
     def _UpsertSweep(self, variables: dict[str, Any]) -> dict[str, Any]:
         name = f"sweep{len(self.sweeps)}"
@@ -221,6 +251,18 @@ class Server:
         }  # fmt: skip
         return {"model": {"id": "p", "name": project["name"], "entity": project["entity"], "bucket": bucket}}
 
+    def _Run(self, variables: dict[str, Any]) -> dict[str, Any]:
+        run = self.runs[variables["name"]]
+        told = {
+            "id": run.id, "projectId": 1, "tags": [], "name": run.id, "displayName": run.fields.get("displayName"),
+            "sweepName": None, "state": run.state, "config": run.fields.get("config", "{}"), "group": None, "jobType": None,
+            "commit": None, "readOnly": False, "createdAt": "2026-01-01T00:00:00", "heartbeatAt": None, "description": None,
+            "notes": None, "systemMetrics": "{}", "summaryMetrics": json.dumps(run.summary),
+            "user": {"name": "us", "username": "us"},
+            "historyLineCount": len(run.history), "historyKeys": None,
+        }  # fmt: skip
+        return {"project": {"internalId": "1", "run": told}}
+
     def _UpsertBucket(self, variables: dict[str, Any]) -> dict[str, Any]:
         run = self.runs.setdefault(variables["name"], Run(variables["name"]))
         new = not run.fields
@@ -241,9 +283,49 @@ class Server:
         files = [{"name": name, "uploadUrl": f"{self.url}/storage/{run}/{name}"} for name in variables["files"]]
         return {"createRunFiles": {"runID": run, "uploadHeaders": [], "files": files}}
 
-    def _CreateArtifact(self, _: dict[str, Any]) -> dict[str, Any]:
-        artifact = {"id": "a", "state": "COMMITTED", "artifactSequence": {"id": "q", "latestArtifact": None}}
-        return {"createArtifact": {"artifact": artifact}}
+    def _CreateArtifact(self, variables: dict[str, Any]) -> dict[str, Any]:
+        given = variables["input"]
+        name, digest = given["artifactCollectionName"], given["digest"]
+        known = [of for of in self.artifacts.values() if (of.name, of.digest) == (name, digest)]
+        number = f"a{len(self.artifacts)}"
+        artifact = known[0] if known else Artifact(number, name, given["artifactTypeName"], digest)
+        self.artifacts[artifact.id] = artifact
+        artifact.made_by += [given["runName"]] if given["runName"] else []  # of one that goes into a run nothing
+        sequence = {"id": "q", "latestArtifact": None}
+        return {"createArtifact": {"artifact": {"id": artifact.id, "state": artifact.state, "artifactSequence": sequence}}}
+
+    def _manifest(self, artifact: str) -> dict[str, Any]:
+        file = {"id": "f", "uploadUrl": f"{self.url}/manifest/{artifact}/manifest", "uploadHeaders": []}
+        return {"artifactManifest": {"id": artifact, "file": file}}
+
+    def _CreateArtifactManifest(self, variables: dict[str, Any]) -> dict[str, Any]:
+        return {"createArtifactManifest": self._manifest(variables["artifactID"])}
+
+    def _UpdateArtifactManifest(self, variables: dict[str, Any]) -> dict[str, Any]:
+        return {"updateArtifactManifest": self._manifest(variables["artifactManifestID"])}
+
+    def _CreateArtifactFiles(self, variables: dict[str, Any]) -> dict[str, Any]:
+        nodes = [
+            {
+                "storagePath": f"{of['artifactID']}/{of['name']}", "uploadUrl": self._upload(of["artifactID"], of["name"]),
+                "uploadHeaders": [], "uploadMultipartUrls": None, "artifact": {"id": of["artifactID"]},
+            }
+            for of in variables["input"]["artifactFiles"]
+        ]  # fmt: skip
+        return {"createArtifactFiles": {"files": {"edges": [{"node": node} for node in nodes]}}}
+
+    def _upload(self, artifact: str, name: str) -> str:
+        return f"{self.url}/artifact/{artifact}/{quote(name)}"
+
+    def _CommitArtifact(self, variables: dict[str, Any]) -> dict[str, Any]:
+        artifact = self.artifacts[variables["artifactID"]]
+        artifact.state = "COMMITTED"
+        return {"commitArtifact": {"artifact": {"id": artifact.id, "digest": artifact.digest}}}
+
+    def _UseArtifact(self, variables: dict[str, Any]) -> dict[str, Any]:
+        given = variables["input"]
+        self.artifacts[given["artifactID"]].used_by.append(given["runName"])
+        return {"useArtifact": {"artifact": {"id": given["artifactID"]}}}
 
     def file_stream(self, path: str, content: dict[str, Any]) -> dict[str, Any]:
         run = self.runs.setdefault(path.split("/")[-2], Run(path.split("/")[-2]))

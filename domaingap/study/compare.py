@@ -28,7 +28,7 @@ from domaingap.statistics import (
 )
 from domaingap.study.by_face import ByFace
 from domaingap.study.recipe import Recipe
-from domaingap.study.record import RunRecord, by_seed, set_key
+from domaingap.study.record import RunRecord, by_seed, set_key, strategy
 
 NOTHING = Interval(float("nan"), float("nan"), float("nan"))
 """The interval of no value at all."""
@@ -127,7 +127,7 @@ class Group:
         """The strategy, with α where it has one."""
         if self.picked_from:
             return f"{self.first.recipe} α by val"
-        return self.first.recipe + (f" α={self.first.alpha:g}" if self.first.alpha is not None else "")
+        return strategy(self.first.recipe, self.first.alpha)
 
     @property
     def trained(self) -> int:

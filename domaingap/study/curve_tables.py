@@ -163,7 +163,7 @@ def curves_tables(records: Sequence[RunRecord], on: str, strategies: Strategies)
             Column("picked by"), interval_column("NME %", metric("nme")),
             *(number_column(header, metric(name)) for header, name in TAILS), number_column("seeds"), Column("faces"),
         ]  # fmt: skip
-        tables.append(Table(curves_title(curves), columns, rows, _notes(curves)))
+        tables.append(Table(_title(curves), columns, rows, _notes(curves)))
     return tables
 
 
@@ -191,12 +191,11 @@ def wide_curves_tables(records: Sequence[RunRecord], on: str, strategies: Strate
             Column("picked by"), number_column("seeds", lambda ends: " to ".join(map(str, ends))),
             *(interval_column(f"{unit}{at:g}" if unit else f"{at:g} synthetic", metric("nme"), none="") for at in values),
         ]  # fmt: skip
-        tables.append(Table(curves_title(curves), columns, rows, _notes(curves)))
+        tables.append(Table(_title(curves), columns, rows, _notes(curves)))
     return tables
 
 
-def curves_title(curves: Curves) -> str:
-    """What the table and the plot of curves are headed."""
+def _title(curves: Curves) -> str:
     return f"NME % on {curves.on} by {curves.axis.name}, {curves.family.name}"
 
 

@@ -282,6 +282,11 @@ class RunRecord:
         write_json(self.folder / "result.json", content)
 
 
+def strategy(recipe: str, alpha: float | None) -> str:
+    """A recipe, with α where it has one."""
+    return recipe + (f" α={alpha:g}" if alpha is not None else "")
+
+
 def request_key(recipe: str, settings: Any) -> str:
     """Identity of what is asked for: recipe and settings, as a dataclass or as :func:`determining` gives them."""
     return content_key([recipe, settings if isinstance(settings, dict) else determining(settings)])

@@ -287,8 +287,13 @@ def _pairs_table(title: str, compared: Sequence[Comparison], left_out: Sequence[
 
 
 def p_column(header: str, digits: int) -> Column:
-    """A column of p-values; CSV has all their digits beside."""
-    return Column(header, number(digits), right=True, raw={"value": lambda p: p})
+    """A column of p-values, none of which is printed as zero; CSV has all their digits beside."""
+    least = 10.0**-digits
+
+    def text(p: float) -> str:
+        return f"< {least:.{digits}f}" if p < least else f"{p:.{digits}f}"
+
+    return Column(header, text, right=True, raw={"value": lambda p: p})
 
 
 def headline_note(fewest: int) -> list[str]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,7 +24,7 @@ from domaingap.hashing import content_key, finite, link, plain, remove_temporary
 from domaingap.models.adapter_diagnosis import mean_movement
 from domaingap.models.label_adapter import LabelAdapter
 from domaingap.models.regressor import LandmarkRegressor, load_network
-from domaingap.pictures import draw_movement, prediction_sheet, read_picture, save_picture, sheet
+from domaingap.pictures import draw_movement, prediction_sheet, save_picture, sheet
 from domaingap.predictions import Predictions, load_predictions, save_predictions
 from domaingap.progress import console, detail
 from domaingap.stages import (
@@ -50,16 +51,16 @@ from domaingap.study.record import (
     StartRecord,
     read_record,
     request_key,
+    set_key,
     typed,
 )
+from domaingap.study.showing import FACES, MOVEMENT, Showing, called, configuration, study, tags
 from domaingap.study.thumbnails import keep_pictures
-from domaingap.tracking import Tracker, agents
+from domaingap.tracking import Tracker, effective_mode
+from domaingap.tracking_places import agents, told
 from domaingap.training import Point, predict, resolve
 
 CHECKPOINT = "checkpoints/answering.ckpt"
-FACES, MOVEMENT = "val_faces.png", "adapter.png"
-FACES_CAPTION = "truth green, prediction red, NME in %"
-MOVEMENT_CAPTION = "mean face before (grey) and after (red) the label adapter"
 
 
 class _EnoughError(Exception):
@@ -119,10 +120,10 @@ class Run:
         self.name = "-".join([*parts, f"s{s.seed}", self.key[:8]])
         self.folder = Path(s.runs_dir) / self.name
         self.store = StageStore(Path(s.runs_dir) if s.reuse else self.folder)
-        self._answering = Outline(recipe, s).answering
+        self._outline = Outline(recipe, s)
         self._stages: list[Used] = []
         self._fits: list[AdapterStage] = []
-        self._tracker: Tracker | None = None
+        self._showing: Showing | None = None
         self._upto: int | None = None
 
     def _identity(self) -> dict[str, Any]:
@@ -156,14 +157,15 @@ class Run:
         began_at: Any = None if start is None else (start.stage, start.picked_by)
         if start is None and not self._stages:
             began_at = s.model.init_from
-        answers = len(self._stages) == self._answering
+        showing, number, before = self._showing, len(self._stages), sum(used.how.steps for used in self._stages)
 
         def on_point(point: Point) -> None:
-            if self._tracker is not None:
-                self._tracker.curves(None if answers else title, point)
+            if showing is not None:
+                showing.point(number, before, point)
 
+        on_look = showing.look if showing is not None else None
         also = self._alongside if faces is self.synthetic else list
-        stage = self.store.fit(title, s.model, faces, validation, how, s.seed, began_at, on_point, also)
+        stage = self.store.fit(title, s.model, faces, validation, how, s.seed, began_at, on_point, also, on_look)
         # A run without the 300 that pick checkpoints has the synthetic hold-out, where a network was validated on it.
         picked_by = "source_val" if s.selection == "budget" and "source_val" in on else s.selection
         # As many processes may be on other machines than those that have trained it.
@@ -218,16 +220,17 @@ class Run:
                 scored = not self.settings.score_test or self._tests().keys() <= found.counts.keys()
                 if scored:
                     detail(f"{self.name}: finished before; delete {self.folder} to run it again")
-                if not scored or agents() is not None:
+                untold = effective_mode(self.settings.wandb.mode) != "off" and not told(self.settings.wandb, self.folder)
+                if not scored or untold:
                     with self._track() as tracker:
-                        found = found if scored else self._score_tests(found, tracker)
-                        if agents() is not None:
-                            self._show_again(found, tracker)
+                        showing = self._show(tracker)
+                        found = found if scored else self._score_tests(found)
+                        self._show_again(found, showing)
                 return Finished(found, reused=True)
             self._announce()
             with self._track() as tracker:
-                self._tracker = tracker
-                record = self._finish(self.recipe.body(self, self.settings), tracker)
+                self._showing = self._show(tracker)
+                record = self._finish(self.recipe.body(self, self.settings), self._showing)
             return Finished(record, reused=False)
 
     def _finished(self) -> RunRecord | None:
@@ -254,14 +257,21 @@ class Run:
             detail(f"  {name}: {describe(data)}")
 
     def _track(self) -> Tracker:
-        group = "-".join([self.recipe.name, *(data.source for data in self.data.values())])
-        return Tracker(self.settings.wandb, self.folder, self.name, self.key, self.recipe.name, group, plain(self.settings))
+        recipe, s = self.recipe.name, self.settings
+        config = configuration(recipe, s, [stage.title for stage in self._outline.stages])
+        return Tracker(s.wandb, self.folder, called(recipe, s), self.key, recipe, study(s.runs_dir), config, tags(s))
+
+    def _show(self, tracker: Tracker) -> Showing:
+        stages, answering = [stage.title for stage in self._outline.stages], self._outline.answering
+        showing = Showing(tracker, self.real, stages, answering, self.settings.pictures)
+        showing.lineage(self.data, self.split)
+        return showing
 
     def _tests(self) -> dict[str, FaceDataset]:
         """The test sets by their names in front of metrics."""
         return {f"test/{name}": self.real.test_set(name) for name in self.real.test_positions}
 
-    def _finish(self, answer: Answer, tracker: Tracker) -> RunRecord:
+    def _finish(self, answer: Answer, showing: Showing) -> RunRecord:
         """Score the answering network on the validation faces and, once, on every test set; write the result."""
         used: Used = answer.network
         picked_by, stage = used.picked_by, used.stage
@@ -281,11 +291,9 @@ class Run:
         answers = {name: predict(network, dataset) for name, dataset in sets.items()}
         scored = answers if h is None else moved(answers, h)
         if adapter is not None:
-            self._show_adapter(adapter, use, answers["val"].prediction, tracker)
+            self._draw_adapter(adapter, use, answers["val"].prediction)
         if self.settings.pictures:
-            picture = prediction_sheet(sets["val"], scored["val"])
-            save_picture(self.folder / FACES, picture)
-            tracker.picture("val/faces", picture, FACES_CAPTION)
+            save_picture(self.folder / FACES, prediction_sheet(sets["val"], scored["val"]))
         seen = [s.stage.seen(s.picked_by) for s in self._stages] + [fit.seen for fit in self._fits]
         everything = seen[0]
         for more in seen[1:]:
@@ -327,7 +335,7 @@ class Run:
             config=plain(self.settings),
             git_commit=git_commit(),
             wall_time_s=round(time.monotonic() - self._began, 1),
-            wandb=tracker.mode,
+            wandb=showing.tracker.mode,
             hardware=hardware(),
             versions=versions(),
             files={},
@@ -335,33 +343,34 @@ class Run:
             folder=self.folder,
         )
         record = self._write(record, scored, sets)
-        tracker.summary(_figures(record))
+        showing.result(record, scored, sets, self.settings.wandb.checkpoints)
         return record
 
-    def _score_tests(self, record: RunRecord, tracker: Tracker) -> RunRecord:
+    def _score_tests(self, record: RunRecord) -> RunRecord:
         """Score the test sets of a run that was finished without."""
         detail(f"{self.name}: finished before without its test sets, scored now")
         sets = self._tests()
         scored = score_sets(self.folder, load_network(self.folder / CHECKPOINT), sets)
-        record = self._write(record, scored, sets)
-        tracker.summary(record.metrics)
-        return record
+        return self._write(record, scored, sets)
 
-    def _show_again(self, record: RunRecord, tracker: Tracker) -> None:
-        """Log a run that was finished before, to the run that W&B's agent has made for it: what the first one was told."""
-        detail(f"{self.name}: logged to the run of W&B's agent")
+    def _show_again(self, record: RunRecord, showing: Showing) -> None:
+        """Log a run that was finished before to a W&B run that lacks it, or lacks its tests: as while it trained."""
+        if not showing.tracker.on:
+            return
+        agent, group = "the run of W&B's agent", f"Weights & Biases, group {showing.tracker.place.group}"
+        detail(f"{self.name}: logged to {group if agents() is None else agent}")
+        before = 0
         for number, stage in enumerate(record.stages):
             modules: dict[str, Any] = {"val": self.real, "source_val": self.synthetic}
             on = {name: modules[name] for name in stage.best}
-            for point in self.store.history(stage.key, on, stage.fit["monitor"]):
-                tracker.curves(None if number == self._answering else stage.title, point)
-        if record.adapter is not None:
-            tracker.summary(adapter_metrics(asdict(record.adapter)))
-        tracker.summary(_figures(record))
-        faces = [(FACES, "val/faces", FACES_CAPTION)] if self.settings.pictures else []
-        for file, name, caption in (*faces, (MOVEMENT, "adapter/mean_face", MOVEMENT_CAPTION)):
-            if (picture := read_picture(self.folder / file)) is not None:
-                tracker.picture(name, picture, caption)
+            if (trained := self.store.trained(stage.key, on, stage.fit["monitor"])) is not None:
+                trained.told(functools.partial(showing.point, number, before), showing.look)
+            before += stage.steps
+        sets = {"val": self.real.val_set(), **self._tests()}
+        answers = {set_key(name): answer for name, answer in load_predictions(self.folder / "predictions.npz").items()}
+        showing.result(
+            record, {name: answers[name] for name in sets if name in answers}, sets, self.settings.wandb.checkpoints
+        )
 
     def _write(self, record: RunRecord, scored: Mapping[str, Predictions], sets: Mapping[str, FaceDataset]) -> RunRecord:
         """Add scored sets to a record and write both, the record last."""
@@ -409,7 +418,7 @@ class Run:
         s = self.start
         return StartRecord(str(self.settings.model.init_from), s.complete, len(s.real), s.steps, overlap)
 
-    def _show_adapter(self, stage: AdapterStage, use: Use, predictions: NDArray[np.float64], tracker: Tracker) -> None:
+    def _draw_adapter(self, stage: AdapterStage, use: Use, predictions: NDArray[np.float64]) -> None:
         """Draw what an adapter does."""
         adapter, record = stage.load(use), stage.entry.record[use]
         labels = self.synthetic.faces.landmarks[self.synthetic.train_positions]
@@ -418,10 +427,7 @@ class Run:
             mean, moved = mean_movement(adapter, points)
             distance = record["movement_predictions" if points is predictions else "movement_labels"]["all"]
             tiles.append(draw_movement(mean, moved, f"{name}: each point moves {distance:.2f}% of the eyes' distance"))
-        picture = sheet(tiles, 2)
-        save_picture(self.folder / MOVEMENT, picture)
-        tracker.picture("adapter/mean_face", picture, MOVEMENT_CAPTION)
-        tracker.summary(adapter_metrics(record))
+        save_picture(self.folder / MOVEMENT, sheet(tiles, 2))
 
 
 def execute(
@@ -481,19 +487,6 @@ def _describe_stage(used: Used) -> StageRecord:
 def adapter_file(use: Use) -> str:
     """Name of an adapter's file in a run's ``checkpoints``."""
     return f"adapter_{use}.ckpt"
-
-
-def _figures(record: RunRecord) -> dict[str, Any]:
-    """A run's figures under flat names, for W&B."""
-    return {**record.metrics, "n_real_train": record.n_real_train, "steps_answering": record.steps_answering}
-
-
-def adapter_metrics(record: Mapping[str, Any]) -> dict[str, Any]:
-    """An adapter's diagnosis under flat names, for W&B."""
-    values: dict[str, Any] = {f"adapter/{key}": record[key] for key in ("kind", "strength", "spread_ratio", "shape_kept")}
-    for name in ("movement_predictions", "movement_labels"):
-        values |= {f"adapter/{name}_{region}": value for region, value in record[name].items()}
-    return values
 
 
 def open_real(settings: Any, real: RealConfig | None = None) -> RealDataModule:

@@ -16,7 +16,7 @@ from domaingap.study.picking import pick, rivals, said
 from domaingap.study.plan import Planned, alongside, finished_runs, option_text, planned_runs, recipes_of, resolve_run
 from domaingap.study.recipe import Recipe
 from domaingap.study.record import RunRecord
-from domaingap.tracking import apart_from_agent
+from domaingap.tracking_places import apart_from_agent
 
 
 @dataclass(frozen=True)

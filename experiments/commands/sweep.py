@@ -109,7 +109,7 @@ def sweep(**options: Any) -> int:
 def _swept(call: Call, runs: list[Planned], jobs: int | None) -> int:
     """The runs, where this is the machine that leads."""
     from domaingap.study.plan import finished_runs, print_plan
-    from domaingap.tracking import close_all_lost
+    from domaingap.tracking_places import close_all_lost
     from experiments.commands.report import report
 
     folder = runs[0].settings.runs_dir

@@ -9,7 +9,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -251,15 +250,15 @@ def test_what_goes_wrong_in_tracking_ends_the_tracking_alone(tmp_path: Path, cap
     from domaingap.tracking import Tracker
 
     class Broken:
-        experiment = SimpleNamespace(resumed=False)
+        step, starting_step, dir = 0, 0, "files"
 
-        def log_metrics(self, *of: object, **more: object) -> None:
+        def log(self, *of: object, **more: object) -> None:
             raise BrokenPipeError("its service\nhas gone")
 
     tracker = Tracker(WandbConfig(mode="off"), tmp_path, "name", "key", "real_only", "group", {})
-    tracker._logger = Broken()
+    tracker._run = Broken()
     for step in (1, 2):
-        tracker.curves("synthetic", {"step": step, "val/nme": 1.0})
+        tracker.point(step, {"val/nme": 1.0})
     tracker.finish(1)
     assert capsys.readouterr().err == "Weights & Biases: its service has gone; going on without it\n"
 

@@ -242,7 +242,7 @@ def test_demo(cli: Cli, tmp_path: Path) -> None:
     with Image.open(tmp_path / "demo" / "faces.png") as image:
         assert image.size == (6 * 256, demo_module.ROWS * 256)
     page = (tmp_path / "demo" / "report.html").read_text()
-    assert "On 12 faces of the generated target domain" in page and "the page of 7 runs" in answer.err
+    assert "on 12 faces of the generated target domain" in page and "the page of 7 runs" in answer.err
     again = cli(*demo)
     assert again.code == 0 and again.err.count("finished before)") == 7
     assert again.out.rstrip().splitlines()[-3:] == last

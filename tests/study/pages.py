@@ -7,6 +7,7 @@ import io
 import numpy as np
 import plotly.graph_objects as go
 from PIL import Image
+from plotly.subplots import make_subplots
 
 from domaingap.statistics import Interval
 from domaingap.study.page.blocks import Block, Face, FaceRow, Gallery, Listing, Page, Plot, Section, Words
@@ -55,6 +56,26 @@ def bars() -> go.Figure:
     return go.Figure([go.Bar(x=names, y=[5.0, 4, 3, 2, 3.5, 1], name=AWKWARD)], {"yaxis": {"title": "NME %"}})
 
 
+def forest() -> go.Figure:
+    """Intervals beside long names, under a long title."""
+    names = [f"{name}, {n} real, real_val against real_only" for n in (10, 50, 2000) for name in STRATEGIES]
+    values = np.linspace(-5, 2, len(names))
+    bars = {"type": "data", "array": np.full(len(names), 0.5)}
+    figure = go.Figure(go.Scatter(x=values, y=names, mode="markers", error_x=bars, showlegend=False))
+    title = "difference in NME, points of the outer eye corners' distance (left of 0: the strategy is better)"
+    return figure.update_layout(xaxis={"title": title}, yaxis={"autorange": "reversed", "automargin": True})
+
+
+def faces_side_by_side() -> go.Figure:
+    """A small plot for each strategy, three to a row, with one scale of colours."""
+    figure = make_subplots(2, 3, subplot_titles=STRATEGIES, horizontal_spacing=0.02, vertical_spacing=0.08)
+    for k in range(len(STRATEGIES)):
+        marker = {"size": np.linspace(3, 20, 68), "color": np.arange(68), "showscale": not k, "colorbar": {"title": "%"}}
+        points = go.Scatter(x=MEAN_FACE[:, 0], y=-MEAN_FACE[:, 1], mode="markers", marker=marker, showlegend=False)
+        figure.add_trace(points, row=k // 3 + 1, col=k % 3 + 1)
+    return figure.update_xaxes(visible=False).update_yaxes(visible=False)
+
+
 def strategies_table() -> Table:
     """Strategies by budgets, with intervals, a gap, and notes."""
     counts = [10, 25, 50, 100, 250, 1000, 3148]
@@ -92,7 +113,11 @@ def awkward_page() -> Page:
     ]
     own = [FaceRow(name, [(LONG, face(i, 1 + i, k)) for i in range(3)]) for k, name in enumerate(STRATEGIES[:2])]
     words = "Each line falls with more real images."
-    plots: list[Block] = [Plot(f"plot-{i}", f"NME against real images, {i}", curves(i), words) for i in range(PLOTS - 2)]
+    plots: list[Block] = [Plot(f"plot-{i}", f"NME against real images, {i}", curves(i), words) for i in range(PLOTS - 4)]
+    plots += [
+        Plot("forest", "Against real faces alone", forest(), words, height=90 + 30 * 18),
+        Plot("landmarks", "Errors by landmark", faces_side_by_side(), words, height=660),
+    ]
     return Page(
         f"A study of faces {AWKWARD}",
         "200 runs of 6 strategies, resnet18 at 128 px, 28 November 2026",

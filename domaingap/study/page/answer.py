@@ -92,24 +92,19 @@ class Answer:
         return said
 
     def _gap(self) -> str:
-        where = f"On {self.images:,} faces of {FACES.get(self.on, self.on)}"
-        unit = "of the distance between the outer eye corners"
+        faces = f"{self.images:,} faces of {FACES.get(self.on, self.on)}"
         low = None if self.floor is None else f"{_nme(self.floor.cell(self.on))}%"
         high = None if self.ceiling is None else f"{_nme(self.ceiling.cell(self.on))}%"
         real = "" if self.ceiling is None else f"{self.ceiling.budget.n:,} real faces"
         if low is None and high is None:
             return ""
-        if low is None:
+        if low is None or high is None:
+            own, lacking = (f"{real} a network", "synthetic") if low is None else ("synthetic faces alone a network", "real")
             return (
-                f"{where} a network trained on {real} is off by {high} {unit}. How large the gap is isn't known: no run of "
-                "synthetic faces alone is among these."
+                f"Trained on {own} errs by {high or low} on {faces}. How large the gap is isn't known: no run of {lacking} "
+                "faces alone is among these."
             )
-        if high is None:
-            return (
-                f"{where} a network trained on synthetic faces alone is off by {low} {unit}. How large the gap is isn't "
-                "known: no run of real faces alone is among these."
-            )
-        lead = f"{where} a network trained on synthetic faces alone is off by {low} {unit}, one trained on {real} by {high}"
+        lead = f"Trained on synthetic faces alone a network errs by {low} on {faces}, trained on {real} by {high}"
         if self.gap is None:
             return f"{lead}; the two share no seed to tell the gap in pairs."
         mean, least, most = self.gap.interval
@@ -135,6 +130,11 @@ class Answer:
         if best.ceiling is not None:
             text += f": {_beside(best.ceiling)} real faces alone"
         return text + "."
+
+    @property
+    def unit(self) -> str:
+        """What an error is."""
+        return "Error (NME): mean distance of the 68 points from their true places, in % of the outer eye corners' distance."
 
     def price(self) -> list[str]:
         """At what price in real images, a sentence for each number of them."""

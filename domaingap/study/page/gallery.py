@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -124,10 +124,6 @@ class Answers:
             float(self.nme[strategy, i]), str(self.names[i]),
         )  # fmt: skip
 
-    def row(self, label: str, strategy: int, faces: Iterable[int]) -> FaceRow:
-        """Faces of one strategy."""
-        return FaceRow(label, [(str(self.names[i]), self.face(strategy, i)) for i in faces])
-
 
 def through(matrices: NDArray[np.float64], points: NDArray[np.float64]) -> NDArray[np.float64]:
     """Points [N, 68, 2] through affine maps [N, 2, 3]."""
@@ -173,8 +169,8 @@ def typical_and_worst(id: str, answers: Answers, of: str, typical: int = TYPICAL
         errors = answers.nme[s]
         hard = highest(errors, worst)
         usual = [i for i in around_the_median(errors, typical) if i not in hard]
-        rows += [answers.row(f"{label}: typical", s, usual)] if usual else []
-        rows += [answers.row(f"{label}: worst", s, hard)] if hard else []
+        chosen = [*(("typical", i) for i in usual), *(("worst", i) for i in hard)]
+        rows.append(FaceRow(label, [(f"{why}: {answers.names[i]}", answers.face(s, i)) for why, i in chosen]))
     words = (
         f"Of each strategy the faces around its median NME and those with its highest, the highest first ({of}). "
         "Dots: truth. Crosses: prediction."

@@ -28,7 +28,11 @@ NOTES_SHOWN = 2
 """Notes below a table that aren't folded away."""
 LONG = 30
 """Rows from which on a table scrolls within itself."""
-CROSS = 1.5
+SHORT = 22
+"""Characters up to which a cell's text isn't broken."""
+SENTENCE = 40
+"""Characters from which on it needs room."""
+CROSS = 1.2
 """Half the side of a prediction's cross, for a picture of 128 pixels."""
 
 
@@ -146,7 +150,7 @@ class _Drawn:
         ranks = [_ranks(column, values) for column, values in zip(table.columns, _columns(table), strict=True)]
         rows = [
             [
-                {"text": parts[0], "bounds": parts[1], "rank": ranks[j][i]}
+                {"text": parts[0], "bounds": parts[1], "rank": ranks[j][i], "class": _class(table.columns[j], parts[0])}
                 for j, parts in enumerate(map(_cut, self._texts(table, i)))
             ]
             for i in range(len(table.rows))
@@ -190,6 +194,10 @@ def _figure(figure: go.Figure) -> str:
 
 def _columns(table: Table) -> list[list[Any]]:
     return [[row[j] for row in table.rows] for j in range(len(table.columns))]
+
+
+def _class(column: Column, text: str) -> str:
+    return "n" if column.right else "s" if len(text) <= SHORT else "l" if len(text) >= SENTENCE else ""
 
 
 def _cut(text: str) -> tuple[str, str]:

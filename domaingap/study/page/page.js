@@ -5,7 +5,7 @@ const said = document.getElementById("said");
 const say = (text) => { said.textContent = ""; setTimeout(() => { said.textContent = text; }, 50); };
 
 // Plots. They are drawn when they come near the screen, and all of them before printing.
-const NARROW = 560, PRINTED = 680;
+const NARROW = 560, PRINTED = 680, LABEL = 18;
 const paint = { ink: "#1b1f24", muted: "#57606b", line: "#d8dde3" };
 const merge = (base, over) => {  // over wins; arrays and plain values as a whole
   const out = { ...base };
@@ -28,9 +28,15 @@ const house = {
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
       colorway: ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#5f6772"],
       xaxis: axis, yaxis: axis, hovermode: "closest", hoverlabel: { font: { size: 13 }, namelength: -1 },
-      legend: { bgcolor: "rgba(0,0,0,0)", itemsizing: "constant" }, margin: { l: 60, r: 16, t: 24, b: 48 },
+      legend: { bgcolor: "rgba(0,0,0,0)" }, margin: { l: 60, r: 16, t: 24, b: 48 },
     },
 };
+
+// Words of a title in lines of at most so many characters.
+const wrapped = (text, most) => text.split(" ").reduce((lines, word) => {
+  const last = lines.at(-1);
+  return last && last.length + word.length < most ? [...lines.slice(0, -1), `${last} ${word}`] : [...lines, word];
+}, []).join("<br>");
 
 // Subplots side by side: on a narrow screen in one column, or in two where their axes have no labels; gives the height.
 const restacked = (layout, width, height) => {
@@ -40,7 +46,7 @@ const restacked = (layout, width, height) => {
   const bare = cells.every(([x]) => layout[x].visible === false || layout[x].showticklabels === false);
   const columns = bare ? 2 : 1, rows = Math.ceil(cells.length / columns);
   const above = 30, below = bare ? 6 : 44, cell = Math.round(width / columns * (bare ? 1 : 0.7)), total = rows * (above + cell + below);
-  const titles = (layout.annotations || []).map((note) => ({ ...note }));
+  const titles = (layout.annotations || []).map((note) => ({ ...note, font: { ...note.font, size: layout.font.size } }));
   cells.forEach(([x, y], i) => {
     const row = Math.floor(i / columns), column = i % columns, top = 1 - (row * (above + cell + below) + above) / total;
     const [left, right] = layout[x].domain, upper = layout[y].domain[1];
@@ -56,29 +62,70 @@ const restacked = (layout, width, height) => {
   return total + 40;
 };
 
+const tracesOf = (data, key) => data.filter((trace) => (trace[key.replace(/\d/g, "")] ?? key[0]) === key.replace("axis", ""));
+const hasNames = (layout, data, key) => layout[key].type === "category" || tracesOf(data, key).some((t) => typeof t[key[0]]?.[0] === "string");
+// What stands beside a y axis, as lists of lines.
+const namesAt = (layout, data, key) => [
+  ...(hasNames(layout, data, key) ? tracesOf(data, key).flatMap((trace) => Array.isArray(trace.y) ? trace.y : []) : []),
+  ...(layout[key].ticktext ?? []),
+].map((name) => String(name).split("<br>"));
+
 const shape = (spec, width, height) => {
   const layout = merge({ template: house }, spec.layout || {});
   Object.assign(layout, { autosize: false, width, height });
-  if (width >= NARROW) return layout;
-  const named = new Set(spec.data.filter((t) => t.name && t.showlegend !== false).map((t) => t.legendgroup || t.name));
-  const legend = layout.showlegend !== false && (named.size > 1 || layout.showlegend);
-  layout.font = merge(layout.font || {}, { size: 12 });
+  for (const key of axes(layout)) {
+    const own = layout[key] = { ...layout[key] };
+    const free = own.type === "log" && !["tickvals", "dtick", "nticks"].some((tick) => tick in own);
+    if (free) own.dtick = width < NARROW ? 1 : "D2";  // or every digit has a label
+  }
+  if (width < NARROW) narrow(layout, spec.data, width, height);
+  // Titles that are longer than their axis are broken.
+  const names = axes(layout).filter((key) => key[0] === "y").flatMap((key) => namesAt(layout, spec.data, key).flat());
+  const longest = Math.max(0, ...names.map((line) => line.length));
+  for (const key of axes(layout)) {
+    const title = layout[key].title, room = key[0] === "x" ? width - 60 - 6.5 * longest : layout.height * 0.75;
+    if (title?.text) layout[key].title = { ...title, text: wrapped(title.text, room / (width < NARROW ? 7.5 : 9)) };
+  }
+  return layout;
+};
+
+// On a narrow screen: the legend below, fewer ticks, names in lines, more room where these need it.
+const narrow = (layout, data, width, height) => {
+  layout.font = merge(layout.font || {}, { size: width < 340 ? 10 : 12 });
   layout.margin = merge(layout.margin || {}, { l: 44, r: 8, b: 40 });
-  for (const key of axes(layout)) layout[key] = merge(layout[key], layout[key].tickvals ? {} : { nticks: 5 });
-  layout.height = restacked(layout, width, height);
-  for (const trace of spec.data) {
-    if (trace.marker?.colorbar) {
-      Object.assign(trace.marker.colorbar, { orientation: "h", x: 0.5, xanchor: "center", y: 0, yanchor: "top", len: 0.9 });
-      layout.margin.b = 60;
+  const folded = (names) => names.map((name) => typeof name === "string" ? wrapped(name, LABEL) : name);
+  let needed = 0;
+  for (const key of axes(layout)) {
+    const own = layout[key], named = hasNames(layout, data, key);
+    if (key[0] === "x") {
+      if (!named && !own.tickvals && !own.dtick) own.nticks = 5;
+      continue;
+    }
+    if (named) tracesOf(data, key).forEach((trace) => { if (Array.isArray(trace.y)) trace.y = folded(trace.y); });
+    for (const list of ["categoryarray", "ticktext"]) if (Array.isArray(own[list])) own[list] = folded(own[list]);
+    if (named) {
+      const names = namesAt(layout, data, key), most = Math.max(1, ...names.map((name) => name.length));  // lines of a name
+      needed = 100 + new Set(names.map(String)).size * (16 * most + 14);
     }
   }
-  if (legend) {
+  layout.height = Math.max(restacked(layout, width, height), needed);
+  for (const trace of data) {
+    const many = trace.marker?.size && typeof trace.marker.size === "object";
+    if (many && layout.height !== height) trace.marker.sizeref = 1.7 * (trace.marker.sizeref ?? 1);  // in a smaller plot
+    if (trace.marker?.colorbar) {
+      Object.assign(trace.marker.colorbar, { orientation: "h", x: 0.5, xanchor: "center", y: 0, yanchor: "top", len: 0.9 });
+      trace.marker.colorbar.title = { ...trace.marker.colorbar.title, side: "top" };
+      layout.margin.b = 70;
+    }
+  }
+  const entries = new Set(data.filter((t) => t.name && t.showlegend !== false).map((t) => t.legendgroup || t.name));
+  if (layout.showlegend !== false && (entries.size > 1 || layout.showlegend)) {
     layout.legend = merge(layout.legend || {}, {
       orientation: "h", x: 0, xanchor: "left", xref: "container", y: 0, yanchor: "bottom", yref: "container", title: { side: "top" },
     });
-    layout.height = (layout.height === height ? Math.round(height * 0.85) : layout.height) + 22 * Math.ceil(named.size / 2);
+    const drawn = layout.height === height && !needed ? Math.round(height * 0.85) : layout.height;
+    layout.height = drawn + 22 * Math.ceil(entries.size / 2);
   }
-  return layout;
 };
 
 const coarse = matchMedia("(pointer: coarse)").matches;
@@ -137,9 +184,11 @@ if (plots.length) {
   }
 }
 
-// Printed pages have nothing folded away.
+// Printed pages have nothing folded away, and no table wider than the paper: at the size of printed text (0.7 of that on the
+// screen) as much smaller as it takes.
 let closed = [];
 addEventListener("beforeprint", () => {
+  for (const table of all("table")) table.style.setProperty("--fit", Math.min(1, PRINTED / (0.7 * table.scrollWidth)).toFixed(3));
   closed = all("details:not([open], .data)");
   closed.forEach((details) => { details.open = true; });
 });
@@ -186,6 +235,10 @@ for (const view of all(".table")) {
     body.append(...known, ...unknown);
     say(`sorted by ${clean(button)}, ${down ? "descending" : "ascending"}`);
   }));
+  const scroll = view.querySelector(".scroll");
+  const more = () => view.classList.toggle("more", scroll.scrollLeft + scroll.clientWidth < scroll.scrollWidth - 4);
+  scroll.addEventListener("scroll", more, { passive: true });
+  new ResizeObserver(more).observe(scroll);
   view.querySelector(".copy")?.addEventListener("click", async (event) => {
     const button = event.currentTarget;
     const lines = [...table.rows].map((row) => [...row.cells].map(clean).join("\t"));

@@ -214,14 +214,14 @@ def _duration(seconds: float) -> str:
 
 def software_table(records: Sequence[RunRecord]) -> Table:
     """Commits, machines and versions, with how many runs have each."""
-    asked: dict[str, Callable[[RunRecord], Any]] = {"git commit": lambda r: r.git_commit or "not known"}
-    for key in dict.fromkeys(key for record in records for key in record.hardware):
-        asked[key] = lambda r, key=key: r.hardware.get(key, "not recorded")
-    for key in dict.fromkeys(key for record in records for key in record.versions):
-        asked[key] = lambda r, key=key: r.versions.get(key, "not recorded")
+    found: dict[str, list[Any]] = {"git commit": [record.git_commit or "not known" for record in records]}
+    tellers: tuple[Callable[[RunRecord], Mapping[str, Any]], ...] = (lambda r: r.hardware, lambda r: r.versions)
+    for told in tellers:
+        for key in dict.fromkeys(key for record in records for key in told(record)):
+            found[key] = [told(record).get(key, "not recorded") for record in records]
     rows = []
-    for name, of in asked.items():
-        counts = Counter(_shown(of(record)) for record in records)
+    for name, values in found.items():
+        counts = Counter(map(_shown, values))
         rows += [[name, value, runs] for value, runs in counts.most_common()]
     return Table("Software and machines", [Column("what"), Column("value"), number_column("runs")], rows)
 
@@ -256,8 +256,8 @@ def missing(records: Sequence[RunRecord], passed_over: Sequence[str] = ()) -> Ta
     add("start that had seen faces of these sets",
         (f"{Path(r.start.checkpoint).name}: " + ", ".join(f"{v} of {k}" for k, v in r.start.overlap.items() if v)
          for r in records if r.start is not None and any(r.start.overlap.values())))  # fmt: skip
-    add("label adapter with a warning",
-        (r.adapter.warning for r in records if r.adapter is not None and r.adapter.warning))  # fmt: skip
+    warned = [r.adapter.warning for r in records if r.adapter is not None and r.adapter.warning]
+    rows += [["label adapter with a warning", f"as: {warned[0]}", len(warned)]] if warned else []
     add("commit with changes that aren't in it", ("" for r in records if r.git_commit and r.git_commit.endswith("+changes")))
     add("no commit known", ("" for r in records if r.git_commit is None))
     commits = {r.git_commit for r in records}

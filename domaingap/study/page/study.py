@@ -15,9 +15,9 @@ import numpy as np
 from domaingap.errors import UserError
 from domaingap.landmarks import IBUG68
 from domaingap.study.by_face import ByFace, LandmarkErrors
-from domaingap.study.compare import Group, Strategies, difference
+from domaingap.study.compare import Family, Group, Strategies, difference
 from domaingap.study.conditions import LEAST, ErrorsBy, by_conditions
-from domaingap.study.curve_tables import SavedFamily, curves_title, saved_families, saved_tables, wide_curves_tables
+from domaingap.study.curve_tables import SavedFamily, saved_families, saved_tables, wide_curves_tables
 from domaingap.study.curves import Curves, all_curves
 from domaingap.study.gap_parts import gap_parts
 from domaingap.study.gap_tables import gap_parts_tables
@@ -118,6 +118,10 @@ class Study:
         """Over real images, over α, over synthetic images."""
         return all_curves(self.records, self.on, self.strategies)
 
+    def _titled(self, title: str, family: Family) -> str:
+        """A title that names the family where there are several."""
+        return title if len(self.families) == 1 else f"{title}, {family.name}"
+
     # Sections
 
     def page(self) -> Page:
@@ -147,7 +151,7 @@ class Study:
             blocks += [Words(sentence) for sentence in found.price()]
             if found.floor is not None or found.ways:
                 blocks.append(self._gap_plot(found, number_))
-            blocks += [Words(caution) for caution in found.cautions()]
+            blocks += [Words(" ".join([found.unit, *found.cautions()]))]
             table = found.table()
             blocks += [table] if table is not None else []
         return Section("answer", "The answer", blocks)
@@ -174,7 +178,7 @@ class Study:
             left = f" The first 40 of {len(against_real)}." if len(against_real) > 40 else ""
             blocks.append(
                 Plot(
-                    f"pairs-{number_}", f"Against real faces alone, {family.name}", forest_figure(shown),
+                    f"pairs-{number_}", self._titled("Against real faces alone", family), forest_figure(shown),
                     "Differences in NME on the same faces and seeds, with 95% intervals. Left of zero the strategy is "
                     f"better; a filled mark holds after Holm's correction, a hollow one doesn't.{left}",
                     height=90 + 30 * len(shown),
@@ -189,9 +193,10 @@ class Study:
         for number_, curves in enumerate(self.curves):
             drawn = _curve_names(curves)
             lines = lines_of([(name, c.first.first.recipe) for name, c in zip(drawn, curves.curves, strict=True)])
+            title = self._titled(f"NME by {curves.axis.name} on {curves.on}", curves.family)
             blocks.append(
                 Plot(
-                    f"curve-{number_}", curves_title(curves), curves_figure(curves, lines),
+                    f"curve-{number_}", title, curves_figure(curves, lines),
                     _curve_words(curves, drawn), height=460, data=_curve_table(curves, drawn),
                 )
             )  # fmt: skip
@@ -203,7 +208,7 @@ class Study:
                 by_name = {line.name: line for line in lines_of(_distinct(rows, names))}
                 blocks.append(
                     Plot(
-                        f"saved-{number_}", f"Real images saved, {family.name}",
+                        f"saved-{number_}", self._titled("Real images saved", family),
                         saved_figure([(by_name[names[row.group]], row) for row in rows]),
                         "How many real images real data alone needs to be as good as a strategy with fewer. Above the "
                         "dotted line images are saved, below it real data alone is better. Points on the upper edge are "
@@ -240,7 +245,7 @@ class Study:
             if not groups:
                 continue
             names = dict(zip(groups, lines_of([(name, group.first.recipe) for group, name in groups.items()]), strict=True))
-            where = f"{found.on}, {found.family.name}"
+            where = self._titled(f"{found.on}", found.family)
             most = f"{found.ceiling.budget.n:,}" if found.ceiling is not None else "all"
             nme = {g: [e.nme for run in g.runs if (e := self.by_face.of(run)) is not None] for g in groups}
             if drawn := [(names[g], values) for g, values in nme.items() if values]:
