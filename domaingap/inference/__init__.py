@@ -1,0 +1,1 @@
+"""Trained networks in use: on pictures, on video, and in other programs."""
