@@ -389,6 +389,7 @@ def build_network(
         validation_names=validation_names,
     )
     network.set_mean_shape(train.mean_shape())
+    network.crop = train.crop
     return network
 
 

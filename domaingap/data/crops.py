@@ -6,6 +6,7 @@ A transform is [2, 3] and maps image pixels to crop pixels (both with pixel cent
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from domaingap.config import CropConfig
+from domaingap.errors import UserError
 
 # MTCNN's box reaches above the brows and barely to the chin: the landmarks' middle lies 0.13 of the box's height
 # below the box's. A little less than that leaves the forehead some room.
 _DOWN = 0.08
+
+REDUCTION = "pillow bicubic a=-0.5, anti-aliased, x then y, each rounded to 8 bits; gray before it: ITU-R 601-2 luma"
+"""How a crop's pixels are made of a picture's."""
 
 
 def crop_transform(box: NDArray[Any], crop: CropConfig) -> NDArray[np.float64]:
@@ -69,3 +74,32 @@ def cut_crop(
         window = window.convert("L")  # before resizing: a third of the work
     box = (left - x0, top - y0, left - x0 + side, top - y0 + side)
     return np.asarray(window.resize((size, size), Image.Resampling.BICUBIC, box=box))
+
+
+def crop_record(crop: CropConfig) -> dict[str, Any]:
+    """How crops are cut, as plain values for files: the settings, and the rule that this version has beside them.
+
+    ``side = scale * sqrt(width * height)`` of the box, in whose middle, ``down * height`` lower, lies the crop's middle;
+    pixel centres lie at integers. ``stored`` and ``pad`` are of crops that are kept for training.
+    """
+    rule = {"down": _DOWN, "pad": crop.pad, "stored": crop.stored_size, "reduction": REDUCTION}
+    return {**asdict(crop), **rule}
+
+
+def read_crop(record: Any) -> CropConfig:
+    """The settings in what :func:`crop_record` gave.
+
+    Raises:
+        ValueError: something else, or a rule that isn't this version's.
+    """
+    names = CropConfig.__dataclass_fields__
+    if not isinstance(record, dict) or not names.keys() <= record.keys():
+        raise ValueError("crop says not how to crop")
+    try:
+        crop = CropConfig(**{name: record[name] for name in names})
+    except UserError as error:
+        raise ValueError(f"crop: {error}") from error
+    own = crop_record(crop)
+    if other := [key for key in own.keys() | record.keys() if own.get(key) != record.get(key)]:
+        raise ValueError(f"crop: another rule than this version's ({', '.join(sorted(map(str, other)))})")
+    return crop

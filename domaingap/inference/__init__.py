@@ -1,1 +1,1 @@
-"""A trained network in use: pictures, videos and cameras in, landmarks and annotated pictures out."""
+"""Trained networks in use: on pictures, on video, and in other programs."""

@@ -29,7 +29,7 @@ COLOURS = ((80, 220, 60), (255, 170, 40), (70, 170, 255), (240, 90, 200), (250, 
 """RGB of the people of a video, one after another."""
 PICTURE_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".bmp": "BMP", ".tif": "TIFF"}
 VIDEO_FORMATS = (".mp4", ".mkv", ".mov", ".avi")
-WITHOUT_PYAV = "no PyAV here, so this video is MPEG-4 (mp4v), which browsers don't show; uv sync --extra video has it in H.264"
+WITHOUT_PYAV = "without PyAV a video is MPEG-4 (mp4v), which browsers don't show; uv sync --extra video gives H.264"
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +110,7 @@ def _face(face: Face) -> dict[str, Any]:
 
 
 class Csv:
-    """A row for each face: file, frame, time, track, confidence, box, and ``x0, y0`` to ``x67, y67`` as in :class:`JsonLines`."""
+    """A row for each face: file, frame, time, track, confidence, box, ``x0, y0`` to ``x67, y67``; as in :class:`JsonLines`."""
 
     def __init__(self, path: Path) -> None:
         self._path, self._file = path, _create(path)
@@ -143,8 +143,8 @@ class Csv:
 
 
 class Pts:
-    """``.pts`` files as 300-W has them, 1-based. Of a picture ``NAME.pts``, or ``NAME_1.pts``, ``NAME_2.pts``, ... of several
-    faces; of a video ``000001.pts``, ... as in 300-VW, in a folder a person.
+    """``.pts`` files as 300-W has them, 1-based. Of a picture ``NAME.pts``, or ``NAME_1.pts``, ``NAME_2.pts``, ... of
+    several faces; of a video ``000001.pts``, ... as in 300-VW, in a folder a person.
 
     Args:
         place: where: of pictures the folder that their names are relative to, of a video the folder to make.
@@ -176,8 +176,8 @@ def pts_text(landmarks: NDArray[Any]) -> str:
 
 
 def draw(image: NDArray[np.uint8], faces: Sequence[Face]) -> NDArray[np.uint8]:
-    """Draw faces into an RGB picture [H, W, 3], which is changed where it can be written to: a box, the landmarks, the number
-    of the person and the confidence."""
+    """Draw faces into an RGB picture [H, W, 3], which is changed where it can be written to: a box, landmarks, the person's
+    number and the confidence."""
     image = np.require(image, requirements=["C", "W"])
     for i, face in enumerate(faces):
         colour = COLOURS[((face.track or 1 + i) - 1) % len(COLOURS)]
@@ -241,7 +241,9 @@ class VideoFile:
             return
         self.codec = "H.264"
         container: Any = av.open(str(path), "w")
-        stream: Any = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001), options={"crf": "20", "preset": "veryfast"})
+        stream: Any = container.add_stream(
+            "libx264", rate=Fraction(fps).limit_denominator(1001), options={"crf": "20", "preset": "veryfast"}
+        )
         stream.width, stream.height = even
         stream.pix_fmt = "yuv420p"
         stream.thread_count = 1

@@ -56,7 +56,7 @@ class Session:
     out: Path | None = None
     outputs: Sequence[Output] = ("annotated", "jsonl")
     stream: IO[str] | None = None
-    tracker: TrackerConfig = TrackerConfig()
+    tracker: TrackerConfig = field(default_factory=TrackerConfig)
     smoothing: SmoothingConfig | None = None
     most_frames: int | None = None
     lines: list[str] = field(default_factory=list)
@@ -72,10 +72,9 @@ class Session:
         several = sum(len(source.paths) if isinstance(source, Pictures) else 1 for source in sources) > 1
         plans = list(self._plans(sources, several))
         inputs = {path.resolve() for source in sources for path in _files(source)}
-        for source, plan in zip(sources, plans, strict=True):
-            for path in plan.files():
-                if path.resolve() in inputs:
-                    raise UserError(f"{path}: would be written over, and is among what is to be read; choose another --out")
+        for path in (path for plan in plans for path in plan.files()):
+            if path.resolve() in inputs:
+                raise UserError(f"{path}: would be written over, and is among what is to be read; choose another --out")
         for source, plan in zip(sources, plans, strict=True):
             if isinstance(source, Pictures):
                 self._pictures(source, plan)
@@ -318,7 +317,8 @@ def _told(video: Video, tally: Tally, seconds: float) -> list[str]:
     speed = f"{tally.frames / max(seconds, 1e-9):.1f} frames per second"
     if not tally.faces:
         return [f"{video.name}: no face found in {_count(tally.frames, 'frame')}; {speed}; {LOOK_HARDER}"]
-    line = f"{video.name}: {_count(tally.frames, 'frame')}, {tally.with_face} with a face, {_count(tally.people, 'person', 'people')}"
+    people = _count(tally.people, "person", "people")
+    line = f"{video.name}: {_count(tally.frames, 'frame')}, {tally.with_face} with a face, {people}"
     line += f"; a face lost {_count(tally.lost, 'time')}, detector asked {_count(tally.detections, 'time')}"
     line += f", {_count(tally.cuts, 'cut')}" if tally.cuts else ""
     return [f"{line}; {speed}"]

@@ -114,7 +114,9 @@ class Video:
             raise DataError(self.path or self.name, f"{what} (no video, or damaged)", advice="copy or fetch this file again")
         height, width = frame.shape[:2]
         if width * height > LARGEST_FRAME:
-            raise DataError(self.name, f"has frames of {width:,} x {height:,} px, more than the {LARGEST_FRAME:,} pixels read")
+            raise DataError(
+                self.name, f"has frames of {width:,} x {height:,} px, more than the {LARGEST_FRAME:,} pixels read"
+            )
         fps, total = capture.get(cv2.CAP_PROP_FPS), capture.get(cv2.CAP_PROP_FRAME_COUNT)
         self.fps = fps if 0.1 <= fps <= 1000 else 25.0
         self.total = int(total) if self.camera is None and 0 < total < 1e9 else None
@@ -162,8 +164,8 @@ def sources(inputs: Sequence[str], stdin: IO[str] | None = None) -> list[Picture
     """What the given names stand for.
 
     Args:
-        inputs: files, folders, patterns (``*``, ``?``, ``[]``, ``**``), ``camera:N``, and ``-`` for standard input with a path
-            a line.
+        inputs: files, folders, patterns (``*``, ``?``, ``[]``, ``**``), ``camera:N``, and ``-`` for standard input with a
+            path a line.
         stdin: standard input.
 
     Raises:
@@ -176,7 +178,9 @@ def sources(inputs: Sequence[str], stdin: IO[str] | None = None) -> list[Picture
             names = [line.rstrip("\r\n") for line in (stdin or sys.stdin)]
             names = [name for name in names if name.strip()]
             if not names:
-                raise UserError("-: standard input named no file; give a path a line, such as from 'find faces -name \"*.jpg\"'")
+                raise UserError(
+                    "-: standard input named no file; give a path a line, such as from 'find faces -name \"*.jpg\"'"
+                )
             files = [expand(name) for name in names]
             loose += [path for path in files if not is_video(path)]
             found += [Video(str(path), path=path) for path in files if is_video(path)]
@@ -220,7 +224,9 @@ def _folder(path: Path) -> list[Pictures | Video]:
     found: list[Pictures | Video] = [Pictures(pictures, path)] if pictures else []
     found += [Video(str(file), path=file) for file in files if is_video(file)]
     if not found:
-        raise UserError(f"{path}: no picture and no video in this folder (known by {', '.join(PICTURES[:4])}, {VIDEOS[0]}, ...)")
+        raise UserError(
+            f"{path}: no picture and no video in this folder (known by {', '.join(PICTURES[:4])}, {VIDEOS[0]}, ...)"
+        )
     return found
 
 
@@ -233,7 +239,9 @@ def read_picture(path: Path) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
 
 def _cameras() -> str:
     """Which cameras there are, where the system shows it."""
-    there = sorted(int(match[1]) for path in Path("/dev").glob("video*") if (match := re.fullmatch(r"video(\d+)", path.name)))
+    there = sorted(
+        int(match[1]) for path in Path("/dev").glob("video*") if (match := re.fullmatch(r"video(\d+)", path.name))
+    )
     if there:
         return f"this machine has {', '.join(f'camera:{number}' for number in there)}"
     return "this machine shows no camera (no /dev/video*)" if sys.platform.startswith("linux") else "look for its number"

@@ -23,8 +23,6 @@ from domaingap.inference.smoothing import OneEuro, SmoothingConfig
 from domaingap.limits import Checked, limited
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from domaingap.inference.predictor import Face, FacePredictor
 
 Array = NDArray[np.float64]
@@ -222,7 +220,9 @@ class Tracker:
         scores = []
         for person in self._gone:
             alike = float(max(look @ other for other in person.looks))
-            near = not cut and frame - person.frame <= 2 * self.settings.every and iou(person.face.box, face.box) >= SAME_PLACE
+            near = (
+                not cut and frame - person.frame <= 2 * self.settings.every and iou(person.face.box, face.box) >= SAME_PLACE
+            )
             scores.append(alike if alike >= (UNLIKE if near else ALIKE) else -1.0)
         if not scores or max(scores) < 0:
             return None

@@ -19,6 +19,8 @@ from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
 from domaingap.archives import check_pickle, members, said
+from domaingap.config import CropConfig
+from domaingap.data.crops import crop_record, read_crop
 from domaingap.data.faces import Batch
 from domaingap.errors import SettingError, UserError
 from domaingap.hashing import is_number, write_archive
@@ -65,6 +67,9 @@ class LandmarkRegressor(pl.LightningModule):
         validation_names: names of the validation loaders in their order; metrics are logged as ``<name>/nme`` and
             ``<name>/loss``.
 
+    Attributes:
+        crop: how the crops that it is for are cut; None where nothing says so, as in checkpoints of earlier versions.
+
     Raises:
         UserError: an unknown backbone or loss, or pretrained weights that can't be fetched.
     """
@@ -72,6 +77,7 @@ class LandmarkRegressor(pl.LightningModule):
     mean_shape: Tensor
     network: nn.Module
     fit_seed: int
+    crop: CropConfig | None
 
     def __init__(
         self,
@@ -106,6 +112,7 @@ class LandmarkRegressor(pl.LightningModule):
         self.validation_names = list(validation_names)
         self.fit_seed = 0  # reseeds each epoch; see training.py
         self.total_steps = 0  # of the schedule; 0 for the Trainer's own
+        self.crop = None
         self.validation_nme = nn.ModuleList(NormalizedMeanError() for _ in self.validation_names)
         # Not Lightning's own mean, which is wrong over processes with unequal numbers of faces: it rounds their mean.
         self.validation_loss = nn.ModuleList(MeanMetric() for _ in self.validation_names)
@@ -254,9 +261,28 @@ def load_network(checkpoint: Path | str) -> LandmarkRegressor:
         raise UserError(f"{checkpoint}: its network can't be built ({said(error)}); {OURS}") from error
     if problem is not None:
         raise UserError(f"{checkpoint}: its weights aren't those of its network ({problem}); {OURS}")
+    crop = _crop_of(content, checkpoint, own)
     model = LandmarkRegressor(**own)
     model.load_state_dict(content["state_dict"])
+    model.crop = crop
     return model
+
+
+def _crop_of(content: dict[str, Any], checkpoint: Path | str, settings: dict[str, Any]) -> CropConfig | None:
+    """What a checkpoint says of the crops that its network is for; None where it says nothing."""
+    if content.get("crop") is None:
+        return None
+    try:
+        crop = read_crop(content["crop"])
+    except ValueError as error:
+        raise UserError(f"{checkpoint}: {error}; {OURS}") from error
+    own = (settings.get("input_size", 128), settings.get("in_channels", 1))
+    if own != (crop.size, crop.n_channels):
+        raise UserError(
+            f"{checkpoint}: damaged, its network is for {own[0]} px crops of {own[1]} channels, and it says "
+            f"{crop.size} px {crop.channels}; {OURS}"
+        )
+    return crop
 
 
 def _is_whole(least: int, most: int) -> Callable[[Any], bool]:
@@ -331,12 +357,13 @@ def save_network(
     model: LandmarkRegressor, path: Path, state: dict[str, Tensor] | None = None, seen: Seen | None = None
 ) -> None:
     """Save weights (the model's own, or ``state``) so that ``LandmarkRegressor.load_from_checkpoint(path)`` works; with what
-    they have ``seen``."""
+    they have ``seen``, and with how to crop where the model knows it."""
     content = {
         "state_dict": state if state is not None else model.state_dict(),
         # Weights follow: nothing is to be fetched when they are loaded.
         "hyper_parameters": {**model.hparams, "pretrained": False},
         "pytorch-lightning_version": version("pytorch-lightning"),
         "seen": seen.plain() if seen is not None else None,
+        "crop": crop_record(model.crop) if model.crop is not None else None,
     }
     write_archive(path, lambda file: torch.save(content, file))

@@ -9,8 +9,8 @@ from pathlib import Path
 from domaingap.errors import UserError
 
 NO_RUN = (
-    "--run names no run, and the suite ships no trained network: 'domaingap demo' trains six in five minutes, on drawn faces "
-    "alone (then --run runs/demo/real_only-...); for photographs train on them: 'domaingap run real_only --config "
+    "--run names no run, and the suite ships no trained network: 'domaingap demo' trains six in five minutes, on drawn "
+    "faces alone (then --run runs/demo/real_only-...); for photographs train on them: 'domaingap run real_only --config "
     "configs/300w.yaml --data_root data'. A run's folder can be copied from another machine"
 )
 
@@ -54,7 +54,7 @@ def predict(
     session = Session(
         predictor,
         None if out is None or out == "-" else expand(out),
-        outputs,
+        () if out == "-" else outputs,
         sys.stdout if out == "-" else None,
         TrackerConfig(every=every, lost_below=lost_below),
         SmoothingConfig(min_cutoff=min_cutoff, beta=beta) if smooth else None,

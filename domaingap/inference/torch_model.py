@@ -1,0 +1,45 @@
+"""A network that answers in PyTorch."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from domaingap.inference.model import CropAnswer, Crops, Files, LandmarkModel
+from domaingap.models.regressor import LandmarkRegressor
+
+
+def in_torch(files: Files) -> LandmarkModel:
+    """A run's network, or a checkpoint's, on the GPU where there is one."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    network = files.network.to(device).eval()
+    return LandmarkModel(
+        files.name,
+        files.crop,
+        lambda crops: _answer(network, crops, device),
+        files.adapter,
+        network.loss_per_face.needs_sigma,
+        notice_of(files),
+    )
+
+
+def _answer(network: LandmarkRegressor, crops: Crops, device: torch.device) -> CropAnswer:
+    channels_first = crops[:, None] if crops.ndim == 3 else crops.transpose(0, 3, 1, 2)
+    with torch.inference_mode():
+        # A copy: NumPy's views may be read-only or turned around, which torch doesn't take.
+        points, sigma = network.relative(torch.from_numpy(np.array(channels_first, order="C")).to(device))
+        size = network.input_size
+        return CropAnswer(
+            (points * size).cpu().double().numpy(), None if sigma is None else (sigma.double() * size).cpu().numpy()
+        )
+
+
+def notice_of(files: Files) -> str:
+    """One line on the data behind a network."""
+    from domaingap.provenance import licence_line
+    from domaingap.stages import checkpoint_seen
+
+    if files.record is not None:
+        return licence_line(files.record.licences, files.record.non_commercial)
+    seen = checkpoint_seen(files.checkpoint)
+    return licence_line(seen.named(), seen.non_commercial)
