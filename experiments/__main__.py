@@ -308,7 +308,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="of --smooth: lower is calmer at rest (1)",
     )  # fmt: skip
     video.add_argument(
-        "--beta", type=within(float, Limits(0, 1000)), default=10.0, help="of --smooth: higher lags less in motion (10)"
+        "--beta", type=within(float, Limits(0, 1000)), default=20.0, help="of --smooth: higher lags less in motion (20)"
     )
     video.add_argument("--frames", type=NUMBER, metavar="N", help="of each video or camera, the first N (all)")
 

@@ -110,7 +110,7 @@ def _face(face: Face) -> dict[str, Any]:
 
 
 class Csv:
-    """A row for each face: file, frame, time, track, confidence, box, ``x0, y0`` to ``x67, y67``; as in :class:`JsonLines`."""
+    """A row for each face: file, frame, time, track, confidence, box, x0, y0, ... x67, y67; as in :class:`JsonLines`."""
 
     def __init__(self, path: Path) -> None:
         self._path, self._file = path, _create(path)

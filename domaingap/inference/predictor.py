@@ -72,7 +72,7 @@ class Face:
     """A face that was found.
 
     Attributes:
-        box: [4] x0, y0, x1, y1 of the face in pixels of the picture: the detector's, or where a face of a video was followed,
+        box: [4] x0, y0, x1, y1 of the face in pixels of the picture: the detector's, or of one that was followed in a video
             what the detector would typically report for its landmarks.
         landmarks: [68, 2] in pixels of the picture, the centre of the first pixel at (0, 0).
         sigma: [68] standard deviation of each coordinate in pixels, where the network tells it.

@@ -25,7 +25,7 @@ class SmoothingConfig(Checked):
     section = "smoothing"
 
     min_cutoff: float = limited(1.0, above=0, most=1000)
-    beta: float = limited(10.0, 0, 1000)
+    beta: float = limited(20.0, 0, 1000)
     d_cutoff: float = limited(1.0, above=0, most=1000)
 
 

@@ -29,7 +29,7 @@ Array = NDArray[np.float64]
 
 SAME_PLACE = 0.3
 """Overlap (IoU) of two boxes from which they are one face's."""
-UNLIKE, ALIKE = 0.3, 0.65
+UNLIKE, ALIKE = 0.4, 0.65
 """Correlation of looks below which a face is another one although it is in the same place, and from which it is the same
 one wherever it is. Between them, place decides."""
 CUT = 0.75
