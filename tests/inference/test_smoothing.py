@@ -15,15 +15,17 @@ from domaingap.inference.smoothing import OneEuro, SmoothingConfig
 FPS = 25
 
 
-def smoothed(points: np.ndarray, size: float, settings: SmoothingConfig = SmoothingConfig()) -> np.ndarray:
-    filter = OneEuro(settings)
+def smoothed(points: np.ndarray, size: float, settings: SmoothingConfig | None = None) -> np.ndarray:
+    filter = OneEuro(settings or SmoothingConfig())
     return np.stack([filter(frame, size, i / FPS) for i, frame in enumerate(points)])
 
 
 def test_three_steps_by_hand() -> None:
+    def share(cutoff: float, step: float) -> float:
+        return 1 / (1 + 1 / (2 * math.pi * cutoff) / step)
+
     # Algorithm 1 of the paper for one coordinate, written out anew.
     settings, size, values = SmoothingConfig(min_cutoff=1.5, beta=2.0, d_cutoff=0.8), 4.0, [10.0, 10.8, 11.1, 10.2]
-    share = lambda cutoff, step: 1 / (1 + 1 / (2 * math.pi * cutoff) / step)
     kept, speed, expected = values[0], 0.0, [values[0]]
     for value in values[1:]:
         derivative = (value - kept) / 0.04 / size

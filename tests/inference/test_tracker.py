@@ -1,4 +1,4 @@
-"""People of a clip keep their numbers, with a network and a detector that know the truth; the looks are the pictures' own."""
+"""People of a clip keep their numbers, with a network and a detector that know the truth."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def test_who_enters_is_found_within_the_interval(people: list[Still]) -> None:
 def test_a_sure_face_outlasts_a_detector_that_misses_it() -> None:
     frames = shot(60, [(drawn(1)[0], swaying())])
     knowing = Knowing()
-    numbers, tracker, _ = followed(frames[:10], knowing=knowing)
+    _, tracker, _ = followed(frames[:10], knowing=knowing)
     knowing.blind = True
     for i, frame in enumerate(frames[10:], start=10):
         knowing.truth = frame.truth
