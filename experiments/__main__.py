@@ -560,7 +560,7 @@ def dispatch(arguments: list[str]) -> int:
     return int(getattr(importlib.import_module(module), function)(**options) or 0)
 
 
-PRINTS = ("report", "dashboard", "evaluate", "bench", "judge", "preview")
+PRINTS = ("report", "dashboard", "predict", "evaluate", "bench", "judge", "preview")
 """Commands whose work is what they print; of the others it lies in files."""
 
 

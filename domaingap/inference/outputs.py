@@ -181,9 +181,9 @@ def draw(image: NDArray[np.uint8], faces: Sequence[Face]) -> NDArray[np.uint8]:
     image = np.require(image, requirements=["C", "W"])
     for i, face in enumerate(faces):
         colour = COLOURS[((face.track or 1 + i) - 1) % len(COLOURS)]
-        size = face.size
-        if not np.isfinite(size):
+        if not (np.isfinite(face.box).all() and np.isfinite(face.landmarks).all()):
             continue
+        size = min(face.size, max(image.shape))
         line = max(1, round(size / 150))
         x0, y0, x1, y1 = np.clip(face.box.round(), -20_000, 20_000).astype(int).tolist()
         cv2.rectangle(image, (x0, y0), (x1, y1), colour, line, cv2.LINE_AA)
@@ -240,15 +240,17 @@ class VideoFile:
                 raise UserError(f"{path}: OpenCV can't write such a video here; choose --out FILE.mp4") from None
             return
         self.codec = "H.264"
-        container: Any = av.open(str(path), "w")
-        stream: Any = container.add_stream(
-            "libx264", rate=Fraction(fps).limit_denominator(1001), options={"crf": "20", "preset": "veryfast"}
-        )
+        container: Any = av.open(f"file:{path}", "w")  # a colon in the name is no protocol
+        rate, avi = Fraction(fps).limit_denominator(1001), path.suffix.lower() == ".avi"
+        options = {"crf": "20", "preset": "veryfast"} | ({"bf": "0"} if avi else {})
+        stream: Any = container.add_stream("libx264", rate=rate, options=options)
         stream.width, stream.height = even
         stream.pix_fmt = "yuv420p"
         stream.thread_count = 1
-        # Frames keep their own times, which in a phone's video aren't evenly spaced.
-        stream.codec_context.time_base = Fraction(1, TICKS)
+        # Frames keep their own times, which in a phone's video aren't evenly spaced. AVI knows neither times, nor frames
+        # that are stored in another order.
+        self._tick = 1 / rate if avi else Fraction(1, 90_000)
+        stream.codec_context.time_base = self._tick
         self._container, self._stream = container, stream
 
     def write(self, image: NDArray[np.uint8], time: float) -> None:
@@ -262,8 +264,8 @@ class VideoFile:
         import av
 
         frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
-        self._last = frame.pts = max(self._last + 1, round(time * TICKS))
-        frame.time_base = Fraction(1, TICKS)
+        self._last = frame.pts = max(self._last + 1, round(time / self._tick))
+        frame.time_base = self._tick
         with _writing(self.path):
             self._container.mux(self._stream.encode(frame))
 
@@ -286,10 +288,6 @@ class VideoFile:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
-
-
-TICKS = 90_000
-"""Units of time in a second, as MPEG counts them."""
 
 
 def _create(path: Path) -> IO[str]:

@@ -69,7 +69,8 @@ class Session:
         Raises:
             UserError: nothing at all could be read, or something can't be written.
         """
-        several = sum(len(source.paths) if isinstance(source, Pictures) else 1 for source in sources) > 1
+        n = sum(len(source.paths) if isinstance(source, Pictures) else 1 for source in sources)
+        several = n > 1 or any(source.many for source in sources)
         plans = list(self._plans(sources, several))
         inputs = {path.resolve() for source in sources for path in _files(source)}
         for path in (path for plan in plans for path in plan.files()):
@@ -82,7 +83,7 @@ class Session:
                 try:
                     video = source.open()
                 except UserError as error:
-                    if not several:
+                    if n == 1:
                         raise
                     self._skip(error)
                     continue

@@ -48,10 +48,12 @@ class Pictures:
     Attributes:
         paths: their files.
         folder: that they were given by, where they were; their names are taken relative to it.
+        many: whether they were given by something that may stand for several, though it stands for one.
     """
 
     paths: Sequence[Path]
     folder: Path | None = None
+    many: bool = False
 
     def name(self, path: Path) -> Path:
         """A picture's name in what is written."""
@@ -68,6 +70,7 @@ class Video:
         name: for messages.
         camera: number of the camera; None of a file.
         path: of the file.
+        many: as of :class:`Pictures`.
         fps: frames per second, as the file or the camera says, or 25 where it doesn't.
         total: frames, as the file says; None where it doesn't, and of a camera.
         size: width and height in pixels.
@@ -77,6 +80,7 @@ class Video:
     name: str
     camera: int | None = None
     path: Path | None = None
+    many: bool = False
     fps: float = 25.0
     total: int | None = None
     size: tuple[int, int] = (0, 0)
@@ -102,7 +106,7 @@ class Video:
             if not begins:
                 raise DataError(self.path, "is empty", advice="copy or fetch this file again")
         with _silenced():
-            capture = cv2.VideoCapture(str(self.path) if self.path is not None else self.camera)  # type: ignore[arg-type]
+            capture = cv2.VideoCapture(os.path.abspath(self.path) if self.path is not None else self.camera)  # type: ignore[arg-type]
             opened = capture.isOpened()
             read, frame = capture.read() if opened else (False, None)
         if not read or frame is None:
@@ -135,6 +139,7 @@ class Video:
                 else:
                     read, frame = self._capture.read()
                     if not read or frame is None:
+                        self.problem = "gave no more pictures" if self.camera is not None else ""
                         break
                     stamp = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
                 if frame.shape[1::-1] != self.size:
@@ -173,6 +178,7 @@ def sources(inputs: Sequence[str], stdin: IO[str] | None = None) -> list[Picture
     """
     found: list[Pictures | Video] = []
     loose: list[Path] = []
+    many = False
     for text in inputs:
         if text == STDIN:
             names = [line.rstrip("\r\n") for line in (stdin or sys.stdin)]
@@ -183,7 +189,8 @@ def sources(inputs: Sequence[str], stdin: IO[str] | None = None) -> list[Picture
                 )
             files = [expand(name) for name in names]
             loose += [path for path in files if not is_video(path)]
-            found += [Video(str(path), path=path) for path in files if is_video(path)]
+            found += [Video(str(path), path=path, many=True) for path in files if is_video(path)]
+            many = True
         elif (match := CAMERA.fullmatch(text)) and not os.path.lexists(text):
             number = match[1] or "0"
             if not re.fullmatch("[0-9]{1,3}", number):
@@ -198,7 +205,8 @@ def sources(inputs: Sequence[str], stdin: IO[str] | None = None) -> list[Picture
                 if not matches:
                     raise UserError(f"{text}: nothing matches; give a picture, a video, a folder, camera:0, or - for paths")
                 loose += [path for path in matches if not is_video(path)]
-                found += [Video(str(path), path=path) for path in matches if is_video(path)]
+                found += [Video(str(path), path=path, many=True) for path in matches if is_video(path)]
+                many = True
             elif not os.path.lexists(path):
                 raise UserError(f"{path}: no such file; give a picture, a video, a folder, camera:0, or - for paths")
             elif is_video(path):
@@ -206,7 +214,7 @@ def sources(inputs: Sequence[str], stdin: IO[str] | None = None) -> list[Picture
             else:
                 loose.append(path)
     if loose:
-        found.insert(0, Pictures(loose))
+        found.insert(0, Pictures(loose, many=many))
     return found
 
 
@@ -221,8 +229,8 @@ def _folder(path: Path) -> list[Pictures | Video]:
     except OSError as error:
         raise unreadable(path, error) from error
     pictures = [file for file in files if not is_video(file)]
-    found: list[Pictures | Video] = [Pictures(pictures, path)] if pictures else []
-    found += [Video(str(file), path=file) for file in files if is_video(file)]
+    found: list[Pictures | Video] = [Pictures(pictures, path, many=True)] if pictures else []
+    found += [Video(str(file), path=file, many=True) for file in files if is_video(file)]
     if not found:
         raise UserError(
             f"{path}: no picture and no video in this folder (known by {', '.join(PICTURES[:4])}, {VIDEOS[0]}, ...)"

@@ -34,6 +34,7 @@ def predict(
     """Find the faces of pictures, videos or a camera and their landmarks, and write them to files."""
     from domaingap.inference.sources import Video, sources
     from domaingap.paths import expand
+    from domaingap.progress import console
 
     if run is None:
         raise UserError(NO_RUN)
@@ -62,6 +63,8 @@ def predict(
     )
     session.run(found)
     session.say()
+    if model.notice:
+        console.print(model.notice)
     return 0
 
 

@@ -185,6 +185,10 @@ def test_a_folder_with_what_folders_have(
     assert [name for name, line in lines.items() if "error" in line] == ["cut.jpg", "empty.png"]
     assert lines["a.png"]["faces"] == lines["sub/a.png"]["faces"] and len(lines["a.png"]["faces"]) == 1
     assert "4 pictures: 3 faces in 3 of them" in answer.out
+    shutil.rmtree(here / "album_points")
+    # A folder of one picture is a folder.
+    assert cli("predict", folder / "sub", "--run", run).code == 0
+    assert files(here) == ["sub_points/a.png", "sub_points/landmarks.jsonl"]
     assert f"no face found in 1 pictures, the first of them {folder / 'nobody.bmp'}" in answer.out
     assert "2 pictures left out (said above)" in answer.out
     assert answer.err.count("left out: ") == 2 and f"{folder / 'empty.png'}: is empty" in answer.err
