@@ -37,7 +37,7 @@ def adapted_run(tmp_path_factory: pytest.TempPathFactory, data_root: Path, prepa
     return _trained(tmp_path_factory.mktemp("adapted"), data_root, prepared_dir, "label_adaptation")
 
 
-def _trained(folder: Path, data_root: Path, prepared_dir: Path, recipe: str) -> Path:
+def _trained(folder: Path, data_root: Path, prepared_dir: Path, recipe: str, *more: str) -> Path:
     from experiments.__main__ import main
 
     options = [
@@ -53,6 +53,7 @@ def _trained(folder: Path, data_root: Path, prepared_dir: Path, recipe: str) -> 
         "--fit.batch_size=4",
         "--fit.precision=32",
         "--wandb.mode=off",
+        *more,
     ]
     with pytest.raises(SystemExit) as exit:
         main(["run", recipe, *options])
@@ -159,6 +160,19 @@ def test_label_adaptation_answers_with_adapted_points(
     adapter = LabelAdapter.load(adapted_run / "checkpoints" / "adapter_predictions.ckpt")
     np.testing.assert_allclose(answers[1], adapter.adapt(answers[0]), atol=0.02)
     assert adapter.kind == "identity" or np.abs(answers[1] - answers[0]).max() > 0.01
+
+
+def test_a_network_that_tells_its_uncertainty(
+    cli: Callable[..., Any], data_root: Path, prepared_dir: Path, photo: Path, clip: Path, here: Path, tmp_path: Path
+) -> None:
+    run = _trained(tmp_path / "runs", data_root, prepared_dir, "real_only", "--model.loss=gaussian_nll")
+    assert cli("predict", photo, "--run", run).code == 0
+    (face,) = lines_of(here / "photo_points.jsonl")[0]["faces"]
+    sigma, size = np.array(face["sigma"]), np.sqrt(np.prod(np.ptp(np.array(face["landmarks"]), axis=0)))
+    assert sigma.shape == (68,) and (sigma > 0).all()
+    assert face["confidence"] <= 1 / (1 + (sigma.mean() / size / 0.1) ** 4) + 1e-3
+    assert cli("predict", clip, "--run", run, "--write", "jsonl").code == 0
+    assert len(lines_of(here / "clip_points.jsonl")) == 30
 
 
 def test_a_folder_with_what_folders_have(
