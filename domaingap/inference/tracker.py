@@ -92,8 +92,8 @@ class _Person:
 
 @dataclass
 class Tally:
-    """What happened: frames, frames with a face, faces in all, how often the detector was asked, how often a face was
-    lost, shots that changed, people."""
+    """What happened: frames, frames with a face, faces in all, how often the detector was asked, how often somebody
+    wasn't there any more, shots that changed, people."""
 
     frames: int = 0
     with_face: int = 0
@@ -128,6 +128,7 @@ class Tracker:
         frame, settings = self.tally.frames, self.settings
         gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
         cut = self._changed(gray)
+        before = {person.number for person in self._here}
         lost = self._follow(image, gray, frame, cut)
         waiting = not self._here or any(frame - person.frame <= 2 * settings.every for person in self._gone)
         since = frame - self._asked if self._asked is not None else settings.every
@@ -137,6 +138,7 @@ class Tracker:
         tally = self.tally
         tally.frames, tally.with_face, tally.faces = frame + 1, tally.with_face + bool(answers), tally.faces + len(answers)
         tally.cuts += cut
+        tally.lost += len(before - {person.number for person in self._here})
         return sorted(answers, key=lambda face: face.track or 0)
 
     def _answer(self, person: _Person, time: float) -> Face:
@@ -181,10 +183,7 @@ class Tracker:
         person.face, person.frame = face, frame
 
     def _leave(self, person: _Person) -> None:
-        if person.filter is not None:
-            person.filter = OneEuro(person.filter.settings)  # where they come back has nothing to do with where they were
         self._gone.append(person)
-        self.tally.lost += 1
         del self._gone[: max(0, len(self._gone) - self.settings.memory)]
 
     def _look_around(self, image: NDArray[np.uint8], gray: NDArray[Any], frame: int, cut: bool) -> None:
@@ -211,6 +210,9 @@ class Tracker:
                 self.tally.people += 1
                 filter = OneEuro(self.smoothing) if self.smoothing is not None else None
                 person = _Person(self.tally.people, face, frame, np.zeros(4), deque([look, look], LOOKS), filter)
+            elif frame - person.frame > 1 and self.smoothing is not None:
+                # Where they come back has nothing to do with where they were.
+                person.filter = OneEuro(self.smoothing)
             self._seen(person, face, look, frame)
             person.offset = _offset(box, face)
             self._here.append(person)
