@@ -187,7 +187,7 @@ def draw(image: NDArray[np.uint8], faces: Sequence[Face]) -> NDArray[np.uint8]:
         line = max(1, round(size / 150))
         x0, y0, x1, y1 = np.clip(face.box.round(), -20_000, 20_000).astype(int).tolist()
         cv2.rectangle(image, (x0, y0), (x1, y1), colour, line, cv2.LINE_AA)
-        dot = max(16, round(size / 100 * 16))  # in sixteenths of a pixel
+        dot = max(20, round(size / 90 * 16))  # in sixteenths of a pixel
         for x, y in np.clip(face.landmarks, -20_000, 20_000) * 16:
             cv2.circle(image, (round(x), round(y)), dot, colour, -1, cv2.LINE_AA, shift=4)
         text = f"{face.confidence:.2f}" if face.track is None else f"{face.track}  {face.confidence:.2f}"
