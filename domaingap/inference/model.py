@@ -33,6 +33,10 @@ Backend = Literal["auto", "torch", "onnx"]
 
 CHECKPOINT = "checkpoints/answering.ckpt"
 ADAPTER = "adapter_predictions.ckpt"
+KEY = "domaingap"
+"""Under what an exported file says of itself what it is, as JSON."""
+FORMAT = 1
+"""Raised when that says something else."""
 WANTED = "give a run's folder, a .ckpt, or an .onnx that 'domaingap export' wrote"
 
 
