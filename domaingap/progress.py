@@ -127,8 +127,8 @@ def bar() -> Progress:
     )
 
 
-def track(items: Iterable[T], total: int, description: str, every_s: float = 30.0) -> Iterator[T]:
-    """Yield the items, showing how many of ``total`` are done."""
+def track(items: Iterable[T], total: int | None, description: str, every_s: float = 30.0) -> Iterator[T]:
+    """Yield the items, showing how many of ``total`` are done; None where that isn't known."""
     description = printable(description)
     last = time.monotonic()
     with bar() as progress:
@@ -138,7 +138,8 @@ def track(items: Iterable[T], total: int, description: str, every_s: float = 30.
             progress.update(task, completed=done)
             if not console.is_terminal and time.monotonic() - last > every_s:
                 last = time.monotonic()
-                print(f"{description}: {done} of {total}", file=sys.stderr, flush=True)
+                whole = f" of {total}" if total is not None else ""
+                print(f"{description}: {done}{whole}", file=sys.stderr, flush=True)
 
 
 def amount(n_bytes: float) -> str:

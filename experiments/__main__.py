@@ -38,6 +38,7 @@ examples:
   domaingap run real_only --config configs/300w.yaml --data_root data
   domaingap run mixing --config configs/300w.yaml --data_root data --n_real 200 --alpha 0.5
   domaingap sweep configs/sweeps/strategies.yaml --data_root data
+  domaingap predict photo.jpg --run runs/real_only-nall-s0-1a2b3c4d
   domaingap report runs --html report.html
   domaingap dashboard runs --project faces
 """
@@ -257,6 +258,59 @@ def build_parser() -> argparse.ArgumentParser:
     evaluate.add_argument(
         "--from_predictions", action="store_true", help="recompute from predictions.npz, without the network"
     )
+
+    predict = add(
+        "predict", "experiments.commands.predict:predict",
+        "Find faces and their landmarks in pictures, videos or a camera with a trained run.",
+        "domaingap predict photo.jpg --run runs/real_only-nall-s0-1a2b3c4d\n"
+        "  domaingap predict clip.avi --run runs/real_only-nall-s0-1a2b3c4d --out clip_points.mp4\n"
+        "  find faces -name '*.jpg' | domaingap predict - --run runs/real_only-nall-s0-1a2b3c4d --write jsonl",
+    )  # fmt: skip
+    predict.add_argument(
+        "inputs", metavar="INPUT", nargs="+",
+        help="pictures, videos, folders, patterns, camera:0, or - for standard input with a path a line",
+    )  # fmt: skip
+    predict.add_argument(
+        "--run", type=expand, help="a finished run's folder, a .ckpt, or an .onnx that 'domaingap export' wrote"
+    )
+    predict.add_argument(
+        "--out",
+        help="file, or for several inputs folder, to write; the rest takes its name from it; - prints JSON lines and writes "
+        "nothing (NAME_points.* in the working directory)",
+    )
+    predict.add_argument(
+        "--write", default="annotated,jsonl",
+        help="annotated (picture or video), jsonl, csv, pts (1-based, as 300-W has them); comma-separated (annotated,jsonl)",
+    )  # fmt: skip
+    predict.add_argument(
+        "--backend", choices=("auto", "torch", "onnx"), default="auto", help="what computes the network (auto)"
+    )
+    faces = predict.add_argument_group("finding faces")
+    faces.add_argument(
+        "--smallest_face", type=within(int, Limits(12, 2000)), metavar="PX",
+        help="side of the smallest face to look for, in pixels; larger is faster (20; 40 in videos)",
+    )  # fmt: skip
+    faces.add_argument(
+        "--thresholds", type=within(float, Limits(above=0, below=1)), nargs=3, metavar="0..1",
+        help="what a candidate needs after each of the detector's three stages; lower finds more, also what is no face "
+        "(0.6 0.7 0.7)",
+    )  # fmt: skip
+    faces.add_argument("--max_faces", type=within(int, Limits(1, 1000)), default=100, help="of a picture, the largest (100)")
+    video = predict.add_argument_group("videos and cameras")
+    video.add_argument(
+        "--every", type=within(int, Limits(1, 100_000)), default=25, metavar="N",
+        help="faces are followed by their landmarks; the detector is asked every N frames, and when a face is lost (25)",
+    )  # fmt: skip
+    video.add_argument("--lost_below", type=SHARE, default=0.5, metavar="0..1", help="confidence below which it is (0.5)")
+    video.add_argument("--smooth", action="store_true", help="smooth landmarks over time (One Euro filter)")
+    video.add_argument(
+        "--min_cutoff", type=within(float, Limits(above=0, most=1000)), default=1.0, metavar="HZ",
+        help="of --smooth: lower is calmer at rest (1)",
+    )  # fmt: skip
+    video.add_argument(
+        "--beta", type=within(float, Limits(0, 1000)), default=10.0, help="of --smooth: higher lags less in motion (10)"
+    )
+    video.add_argument("--frames", type=NUMBER, metavar="N", help="of each video or camera, the first N (all)")
 
     report = add(
         "report", "experiments.commands.report:report",

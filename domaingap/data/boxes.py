@@ -20,6 +20,8 @@ BoxSource = Literal["mtcnn", "fallback", "landmarks", "generated"]
 the generator of the face, which says where the detector would typically report it."""
 
 MAX_SIDE, MIN_FACE, MIN_IOU = 1024, 20, 0.3
+THRESHOLDS = (0.6, 0.7, 0.7)
+"""MTCNN's own, of its three stages."""
 DETECTOR = {"name": "facenet-pytorch MTCNN", "max_side": MAX_SIDE, "min_face": MIN_FACE, "min_iou": MIN_IOU}
 """What determines a detected box; part of the key under which boxes are kept."""
 
@@ -59,20 +61,32 @@ def face_key(picture: str, landmarks: NDArray[np.float64]) -> str:
 
 
 class FaceDetector:
-    """MTCNN (facenet-pytorch; its weights come with the package)."""
+    """MTCNN (facenet-pytorch; its weights come with the package).
 
-    def __init__(self) -> None:
+    Args:
+        smallest: face to look for, in pixels of the picture; in a picture that is reduced at least 20 of the reduced one's.
+        thresholds: probabilities that a candidate needs after each of the three stages.
+        max_side: a picture with a longer side is looked at reduced to it.
+    """
+
+    smallest, max_side = MIN_FACE, MAX_SIDE
+
+    def __init__(
+        self, smallest: int = MIN_FACE, thresholds: tuple[float, float, float] = THRESHOLDS, max_side: int = MAX_SIDE
+    ) -> None:
         from facenet_pytorch import MTCNN
 
-        self._mtcnn = MTCNN(keep_all=True, device="cpu", min_face_size=MIN_FACE)
+        self.smallest, self.max_side = smallest, max_side
+        self._mtcnn = MTCNN(keep_all=True, device="cpu", min_face_size=smallest, thresholds=list(thresholds))
 
     def detect(self, image: NDArray[np.uint8]) -> NDArray[np.float64]:
-        """All face boxes [n, 4] in an RGB image [H, W, 3]; n may be 0."""
-        scale = min(1.0, MAX_SIDE / max(image.shape[:2]))
+        """All face boxes [n, 4] in an RGB image [H, W, 3], the largest first; n may be 0."""
+        scale = min(1.0, self.max_side / max(image.shape[:2]))
         if min(image.shape[:2]) * scale < 1:
             return np.empty((0, 4))
         if scale < 1:
             image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
+        self._mtcnn.min_face_size = max(min(self.smallest, MIN_FACE), round(self.smallest * scale))
         try:
             boxes, _ = self._mtcnn.detect(image)
         except (RuntimeError, ValueError):
@@ -82,6 +96,33 @@ class FaceDetector:
         if boxes is None:
             return np.empty((0, 4))
         return np.asarray(np.asarray(boxes, dtype=np.float64).reshape(-1, 4) / scale)
+
+    def verdicts(self, image: NDArray[np.uint8], boxes: NDArray[Any]) -> NDArray[np.float64]:
+        """What the last stage alone says of boxes [n, 4]: probabilities [n] that each holds a face, between 0 and 1.
+
+        It takes about a fiftieth of the time of a search, since it looks at 48 x 48 px a box.
+        """
+        import torch
+
+        height, width = image.shape[:2]
+        known, cuts = [], []
+        for i, (x0, y0, x1, y1) in enumerate(np.asarray(boxes, dtype=np.float64).tolist()):
+            half = max(x1 - x0, y1 - y0) / 2  # MTCNN squares a box and cuts off what lies outside the picture
+            cx, cy = (x0 + x1) / 2, (y0 + y1) / 2
+            if not np.isfinite([half, cx, cy]).all():
+                continue
+            left, right = (int(np.clip(round(cx + side), 0, width)) for side in (-half, half))
+            top, bottom = (int(np.clip(round(cy + side), 0, height)) for side in (-half, half))
+            if right - left < 2 or bottom - top < 2:
+                continue
+            known.append(i)
+            cuts.append(cv2.resize(image[top:bottom, left:right], (48, 48), interpolation=cv2.INTER_AREA))
+        found = np.zeros(len(boxes))
+        if cuts:
+            batch = (torch.from_numpy(np.stack(cuts)).permute(0, 3, 1, 2).float() - 127.5) * 0.0078125
+            with torch.no_grad():
+                found[known] = self._mtcnn.onet(batch)[2][:, 1].double().numpy()
+        return found
 
     def face_box(self, image: NDArray[np.uint8], landmarks: NDArray[Any]) -> tuple[NDArray[np.float64], BoxSource]:
         """The detected box that overlaps the annotation [68, 2] best, or the stated fallback where none does enough."""

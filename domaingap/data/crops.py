@@ -47,16 +47,20 @@ def invert_transform(transform: NDArray[Any]) -> NDArray[np.float64]:
     return np.concatenate([inverse, -inverse @ transform[..., :, 2:]], axis=-1)
 
 
-def cut_crop(image: NDArray[np.uint8], transform: NDArray[Any], crop: CropConfig) -> NDArray[np.uint8]:
+def cut_crop(
+    image: NDArray[np.uint8], transform: NDArray[Any], crop: CropConfig, pad: int | None = None
+) -> NDArray[np.uint8]:
     """The stored crop, [S, S] for gray or [S, S, 3], S = ``crop.stored_size``, of an RGB image [H, W, 3].
 
-    The transform's crop pixel (0, 0) lies at stored pixel (pad, pad). Outside the picture its edge is repeated.
+    The transform's crop pixel (0, 0) lies at stored pixel (pad, pad). Outside the picture its edge is repeated. With a
+    ``pad`` of 0 it is what the network sees, [``crop.size``, ``crop.size``].
     """
+    pad = crop.pad if pad is None else pad
     s = transform[0, 0]
-    size = crop.stored_size
+    size = crop.size + 2 * pad
     # In corner coordinates, where pixel i covers [i, i + 1].
-    left = (-crop.pad - 0.5 - transform[0, 2]) / s + 0.5
-    top = (-crop.pad - 0.5 - transform[1, 2]) / s + 0.5
+    left = (-pad - 0.5 - transform[0, 2]) / s + 0.5
+    top = (-pad - 0.5 - transform[1, 2]) / s + 0.5
     side = size / s
     height, width = image.shape[:2]
     # Pillow's filter looks this far beyond the box.
