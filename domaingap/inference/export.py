@@ -103,12 +103,12 @@ def describe(files: Files) -> dict[str, Any]:
         "adapter": None
         if adapter is None
         else {"kind": adapter.kind, "strength": adapter.strength, "key": adapter.key(), "inside": True},
-        "sigma": network.loss_per_face.needs_sigma,
+        "sigma": files.has_sigma,
         "data": checkpoint_seen(files.checkpoint).notice(),
     }
 
 
-def export(files: Files, form: Format, target: Path) -> float:
+def export_network(files: Files, form: Format, target: Path) -> float:
     """Write a network in a form that other programs run.
 
     Args:
@@ -135,7 +135,7 @@ def export(files: Files, form: Format, target: Path) -> float:
         with _quiet(), torch.no_grad():
             program = torch.export.export(model, example, dynamic_shapes=batch)
             if form == "onnx":
-                names = ["points", "sigma"][: 1 + files.network.loss_per_face.needs_sigma]
+                names = ["points", "sigma"][: 1 + files.has_sigma]
                 made: Any = torch.onnx.export(
                     program, (), input_names=["crops"], output_names=names, opset_version=OPSET, dynamo=True, verbose=False
                 )

@@ -49,7 +49,7 @@ def converted(files: Files) -> LandmarkModel:
 
     It is kept in the run's folder, where ``domaingap export`` puts it, or else in a folder for what may be lost.
     """
-    from domaingap.inference.export import describe, export, need_onnx
+    from domaingap.inference.export import describe, export_network, need_onnx
 
     need_onnx()
     wanted = json.dumps(describe(files))
@@ -65,7 +65,7 @@ def converted(files: Files) -> LandmarkModel:
                 pass  # damaged or of another version: made anew
     for place in places:
         try:
-            export(files, "onnx", place)
+            export_network(files, "onnx", place)
         except OSError:
             continue  # a folder that can't be written
         return load_onnx(place)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from domaingap.errors import UserError
 from domaingap.hashing import write_json
 from domaingap.sources import source
+from experiments.commands.evaluate_clips import evaluate_clips, is_clips
 from experiments.recipes import RECIPES
 
 if TYPE_CHECKING:
@@ -24,8 +25,10 @@ def evaluate(
     prepared_dir: Path | None,
     checkpoint: Path | None,
     from_predictions: bool,
+    faces_from: str | None,
+    smooth: bool,
 ) -> int:
-    """Score a run's network on sets of faces; print and keep the figures below ``RUN/evaluation/``."""
+    """Score a run's network on sets of faces or clips; print and keep the figures below ``RUN/evaluation/``."""
     from domaingap.predictions import load_predictions, save_predictions
     from domaingap.study.record import read_record
     from domaingap.study.tables import terminal
@@ -41,6 +44,18 @@ def evaluate(
     names = list(dict.fromkeys(name.strip() for name in wanted.split(",") if name.strip()))
     if not names:
         raise UserError("--on names no set; give val, common, challenging, full or private")
+    clips = [name for name in names if is_clips(name)]
+    if clips and len(clips) < len(names):
+        other = next(name for name in names if name not in clips)
+        raise UserError(f"--on names clips ({clips[0]}) and faces ({other}); give them in two commands")
+    if clips:
+        if from_predictions:
+            raise UserError(
+                "--from_predictions is of sets of faces; clips that were scored before aren't computed again anyway"
+            )
+        return evaluate_clips(run, clips, data_root, checkpoint, faces_from, smooth)
+    if faces_from is not None or smooth:
+        raise UserError("--faces_from and --smooth are of clips, such as --on 300vw; leave them out")
     if from_predictions:
         kept = load_predictions(run / "predictions.npz")
         if missing := [name for name in names if name not in kept]:
