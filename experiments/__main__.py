@@ -251,8 +251,8 @@ def build_parser() -> argparse.ArgumentParser:
     evaluate.add_argument(
         "--on",
         help="val, source_val, common, challenging, full, private, generated; comma-separated (common, or the test set that "
-        "the run has); or of clips 300vw (all that are here), 300vw_test, 300vw_category1, 300vw_category2, 300vw_category3, "
-        "300vw_train, 300vw_original_study (223, 224, 405, 406)",
+        "the run has); or of clips 300vw (all that are here), 300vw_test, 300vw_category1 to 300vw_category3, 300vw_train, "
+        "300vw_original_study (223, 224, 405, 406)",
     )
     evaluate.add_argument("--data_root", type=expand, help="folder that holds the data sets; the run's own by default")
     evaluate.add_argument("--prepared_dir", type=expand, help="where prepared crops are kept; the run's own by default")
@@ -263,8 +263,8 @@ def build_parser() -> argparse.ArgumentParser:
     evaluate.add_argument(
         "--faces_from",
         choices=("tracker", "detector", "annotation"),
-        help="of clips: faces are followed, looked for in every frame, or taken from the annotation as oracle boxes (tracker, "
-        "or annotation of a run with crop.box landmarks)",
+        help="of clips: faces are followed, looked for in every frame, or taken from the annotation as oracle boxes "
+        "(tracker, or annotation of a run with crop.box landmarks)",
     )
     evaluate.add_argument("--smooth", action="store_true", help="of clips: score landmarks smoothed over time")
 

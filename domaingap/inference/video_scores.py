@@ -230,7 +230,7 @@ def figures(title: str, scores: Sequence[ClipScore]) -> Figures:
         steps = np.concatenate([score.per_frame(name) for score in scores])
         known = np.isfinite(steps)
         nothing = Interval(math.nan, math.nan, math.nan)
-        values[name] = metric.interval(steps[known], ClusterBootstrap(clips[known])) if known.any() else nothing
+        values[name] = of_sequence.interval(steps[known], ClusterBootstrap(clips[known])) if known.any() else nothing
     values[LOST_SHARE] = bootstrap.mean(100.0 * np.concatenate([score.lost for score in scores]))
     if len(scores) < 2:  # resampled, one clip is itself
         values = {name: Interval(value.mean, math.nan, math.nan) for name, value in values.items()}

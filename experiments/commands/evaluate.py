@@ -50,9 +50,7 @@ def evaluate(
         raise UserError(f"--on names clips ({clips[0]}) and faces ({other}); give them in two commands")
     if clips:
         if from_predictions:
-            raise UserError(
-                "--from_predictions is of sets of faces; clips that were scored before aren't computed again anyway"
-            )
+            raise UserError("--from_predictions is of faces; of clips nothing that was scored before is computed again")
         return evaluate_clips(run, clips, data_root, checkpoint, faces_from, smooth)
     if faces_from is not None or smooth:
         raise UserError("--faces_from and --smooth are of clips, such as --on 300vw; leave them out")

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from domaingap.errors import UserError
 
 if TYPE_CHECKING:
-    from domaingap.inference.model import Files
     from domaingap.inference.video_scores import ClipScore, Figures, How
     from domaingap.study.tables import Table
 
