@@ -171,7 +171,8 @@ def _checked(files: Files, form: Format, target: Path) -> float:
         distance = np.linalg.norm(_answer(form, target, crops) - expected, axis=-1).max()
         worst = max(worst, float(distance))
     if not worst <= TOLERANCE_PX:
-        raise UserError(f"{target}: answers up to {worst:.3f} px from PyTorch, so don't use it; report this network")
+        target.unlink()
+        raise UserError(f"{target}: answers up to {worst:.3f} px from PyTorch, so it is removed; report this network")
     return worst
 
 

@@ -226,7 +226,7 @@ def figures(title: str, scores: Sequence[ClipScore]) -> Figures:
     values = {
         name: metric.interval(metric.per_face(prediction, truth).numpy(), bootstrap) for name, metric in METRICS.items()
     }
-    for name, metric in SEQUENCE_METRICS.items():
+    for name, of_sequence in SEQUENCE_METRICS.items():
         steps = np.concatenate([score.per_frame(name) for score in scores])
         known = np.isfinite(steps)
         nothing = Interval(math.nan, math.nan, math.nan)
