@@ -11,7 +11,7 @@ from domaingap.config import CropConfig
 from domaingap.data.faces import FaceDataset, PreparedFaces
 from domaingap.data.prepare import prepare_part
 from domaingap.data.readers import Reader, open_reader
-from domaingap.errors import DataError, UserError
+from domaingap.errors import DataError
 from domaingap.sources import face_sources, source
 
 
@@ -70,7 +70,7 @@ def read_folder(folder: Path) -> Reader:
         assert issubclass(kind, Reader)
         reader = kind(folder)
         try:
-            if any([reader.records(part) for part in reader.parts()]):
+            if any(reader.records(part) for part in reader.parts()):
                 found.append(reader)
         except DataError as error:
             problems.append(error)

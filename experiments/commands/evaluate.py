@@ -30,6 +30,8 @@ def evaluate(
     smooth: bool,
 ) -> int:
     """Score a run's network on sets of faces or clips; print and keep the figures below ``RUN/evaluation/``."""
+    from domaingap.data.readers.ibug300vw import NAME, SETS, holds_clips
+    from domaingap.paths import expand
     from domaingap.predictions import load_predictions, save_predictions
     from domaingap.study.record import read_record
     from domaingap.study.tables import terminal
@@ -47,6 +49,8 @@ def evaluate(
     names = list(dict.fromkeys(name.strip() for name in asked if name.strip()))
     if not names:
         raise UserError("--on names no set; give val, common, challenging, full or private")
+    if len(names) == 1 and names[0] not in SETS and _is_folder(names[0]) and holds_clips(expand(names[0])):
+        data_root, names = expand(names[0]), [NAME]
     clips = [name for name in names if is_clips(name)]
     if clips and len(clips) < len(names):
         other = next(name for name in names if name not in clips)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ SHOWN = ("nme", "nme_no_jaw", "fr@8", "auc@8", "jitter")
 
 def is_clips(name: str) -> bool:
     """Whether a set's name is one of clips."""
-    return name.partition("_")[0] == "300vw"
+    return os.sep not in name and name.partition("_")[0] == "300vw"
 
 
 def evaluate_clips(

@@ -191,6 +191,8 @@ def test_evaluate_on_clips(cli: Cli, run: Path, tmp_path: Path, monkeypatch: pyt
     kept.write_bytes(kept.read_bytes()[:100])
     assert cli("evaluate", run, "--on", "300vw_train", "--data_root", tmp_path).code == 0
     assert asked[3:] == ["223"]
+    # A folder of clips is known by its layout.
+    assert cli("evaluate", run, "--on", root).code == 0 and asked[4:] == ["405"]
 
 
 def test_faces_from_the_detector_or_followed(cli: Cli, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

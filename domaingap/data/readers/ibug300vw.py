@@ -145,6 +145,11 @@ def find_clips(data_root: Path, name: str = NAME) -> Clips:
     return Clips(root, clips, left_out)
 
 
+def holds_clips(folder: Path) -> bool:
+    """Whether a folder is one of clips: ``NNN/annot/`` lies in it."""
+    return folder.is_dir() and any(_CLIP.fullmatch(path.name) and (path / "annot").is_dir() for path in folder.iterdir())
+
+
 def category_of(name: str) -> str:
     """The category of a clip."""
     return next((category for category, clips in CATEGORIES.items() if name in clips), OTHER)
@@ -168,7 +173,7 @@ def _root(data_root: Path) -> Path:
     if len(found) > 1:
         names = " and ".join(folder.name for folder in found)
         raise DataError(data_root, f"{names} could each be 300-VW", advice="keep the one that is meant")
-    if not found and not any(_CLIP.fullmatch(path.name) and (path / "annot").is_dir() for path in data_root.iterdir()):
+    if not found and not holds_clips(data_root):
         raise DataError(
             data_root, f"holds no {NAME}/", advice="point --data_root at the folder that holds it (README, Data)"
         )
