@@ -250,8 +250,8 @@ def build_parser() -> argparse.ArgumentParser:
     evaluate.add_argument("run", type=expand, metavar="RUN", help="the run's folder")
     evaluate.add_argument(
         "--on",
-        help="val, source_val, common, challenging, full, private, generated; comma-separated (common, or the test set "
-        "that the run has); or of clips 300vw (all that are here), 300vw_test, 300vw_category1 to 300vw_category3, 300vw_train, "
+        help="val, source_val, common, challenging, full, private, generated; comma-separated (common, or the test set that "
+        "the run has); or of clips 300vw (all that are here), 300vw_test, 300vw_category1 to 300vw_category3, 300vw_train, "
         "300vw_original_study (223, 224, 405, 406); or other faces: 300w, face_synthetics, synthface, dgfaces below "
         "--data_root, or any folder in one of their layouts or of 300-VW's",
     )
