@@ -55,6 +55,7 @@ class Exported(nn.Module):
         self.network = copy.deepcopy(network).cpu().eval()
         # In 32 bits, as the network: runtimes lack some operations in 64.
         self.adapter = copy.deepcopy(adapter).float().eval() if adapter is not None and adapter.kind != "identity" else None
+        self.requires_grad_(False)
 
     def forward(self, crops: Tensor) -> tuple[Tensor, ...]:
         """Crops uint8 [B, S, S] or [B, S, S, 3] → points [B, 68, 2] and, where the network gives it, sigma [B, 68]."""

@@ -52,7 +52,7 @@ def network(folder: Path, crop: CropConfig, kind: str | None = None, loss: str =
         if isinstance(layer, torch.nn.BatchNorm2d):  # fresh ones hide what is behind them
             torch.nn.init.uniform_(layer.weight, 0.5, 1.5)
             torch.nn.init.normal_(layer.bias, std=0.1)
-    torch.nn.init.normal_(model.head.weight, std=0.02)
+    torch.nn.init.normal_(model.head.weight, std=0.1)
     model.set_mean_shape(MEAN_FACE / 96 * crop.size)
     model.crop = crop
     folder.mkdir(parents=True)
