@@ -51,19 +51,20 @@ def evaluate_clips(
         suffix = "" if chosen == ("annotation" if oracle else "tracker") else f"-{chosen}"
         suffix += ("-smooth" if smooth else "") + (f"-{checkpoint.stem}" if checkpoint is not None else "")
         stem = run / "evaluation" / f"{name}{suffix}"
+        here = present([score.category for score in scores])
         about = {
             "run": files.name,
             "checkpoint": str(checkpoint or "answering.ckpt"),
             "set": name,
             "faces": str(how),
-            "present": present(clips.clips),
+            "present": here,
             "left_out": [str(error) for error in left_out],
         }
         together = write_scores(stem, scores, about)
         print_tables(tables(f"{files.name} on {name}", scores, together, how))
         out = terminal()
-        counts = ", ".join(f"{category}: {n}" for category, n in present(clips.clips).items())
-        out.print(f"clips here: {counts}" + (f"; {len(left_out)} left out" if left_out else ""), markup=False)
+        counts = ", ".join(f"{category}: {n}" for category, n in here.items())
+        out.print(f"clips scored: {counts}" + (f"; {len(left_out)} left out" if left_out else ""), markup=False)
         out.print(f"files: {stem}.json, .csv (a row a frame), .npz", markup=False)
     terminal().print(notice_of(files), markup=False)
     return 0

@@ -16,7 +16,7 @@ import pytest
 import torch
 from PIL import Image
 
-from domaingap.config import CropConfig, TargetConfig
+from domaingap.config import AdapterConfig, CropConfig, TargetConfig
 from domaingap.data.boxes import box_from_landmarks
 from domaingap.data.crops import apply_transform, crop_record, crop_transform, cut_crop, invert_transform
 from domaingap.data.generated import FaceGenerator
@@ -61,7 +61,8 @@ def network(folder: Path, crop: CropConfig, kind: str | None = None, loss: str =
         rng = np.random.default_rng(0)
         shapes = MEAN_FACE + rng.normal(0, 4, (60, 68, 2))
         bent = shapes + 0.02 * (shapes - 48) ** 2 / 48 + [2, -1]
-        LabelAdapter.fit(shapes, bent, kind).save(folder / "adapter_predictions.ckpt")
+        config = AdapterConfig(kind=kind, epochs=20, folds=2)  # type: ignore[arg-type]
+        LabelAdapter.fit(shapes, bent, config=config).save(folder / "adapter_predictions.ckpt")
     return folder / "answering.ckpt"
 
 

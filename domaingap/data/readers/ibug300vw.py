@@ -155,9 +155,9 @@ def category_of(name: str) -> str:
     return next((category for category, clips in CATEGORIES.items() if name in clips), OTHER)
 
 
-def present(clips: Sequence[Clip]) -> dict[str, str]:
-    """How many clips of each category there are, of how many in the release, in words."""
-    counts = Counter(clip.category for clip in clips)
+def present(categories: Sequence[str]) -> dict[str, str]:
+    """Of how many clips of each category the categories [N] are, of how many in the release, in words."""
+    counts = Counter(categories)
     known = {name: f"{counts[name]} of {len(of)}" for name, of in CATEGORIES.items() if counts[name]}
     return known | ({OTHER: f"{counts[OTHER]} that aren't in the release"} if counts[OTHER] else {})
 
