@@ -245,6 +245,54 @@ METRICS: dict[str, _MeanOverFaces | NMEPercentile] = {
 intervals and print follow from it. The entries hold no faces; :func:`landmark_metrics` makes metrics that do."""
 
 
+class Jitter:
+    """How much answers tremble in a video: the mean second difference of the error, in percent of the normaliser.
+
+    With d the prediction minus the truth, in original-image pixels, of three frames in a row it is
+    ``|d_(t-1) - 2 d_t + d_(t+1)|``, averaged over landmarks, over the truth's normaliser at t; so neither the head's motion
+    nor a constant error counts. It is of one sequence, and of frames that follow each other there: across a gap there is
+    none.
+
+    Args:
+        normalizer: see :func:`normalizer_length`.
+    """
+
+    unit, digits, higher_is_better = "%", 3, False
+
+    def __init__(self, normalizer: Normalizer = "outer_eye_corners") -> None:
+        self.normalizer: Normalizer = normalizer
+
+    def per_frame(self, prediction: NDArray[Any], truth: NDArray[Any], frames: NDArray[Any]) -> NDArray[np.float64]:
+        """The second difference at each frame [N], NaN where a neighbour is missing.
+
+        Args:
+            prediction: points [N, 68, 2] of one sequence in original-image pixels.
+            truth: likewise.
+            frames: [N] numbers of the frames, rising.
+        """
+        values = np.full(len(frames), np.nan)
+        if len(frames) >= 3:
+            error = np.asarray(prediction, dtype=np.float64) - np.asarray(truth, dtype=np.float64)
+            second = np.linalg.norm(error[:-2] - 2 * error[1:-1] + error[2:], axis=-1).mean(axis=-1)
+            length = normalizer_length(torch.from_numpy(np.array(truth[1:-1], dtype=np.float64)), self.normalizer).numpy()
+            in_a_row = (np.diff(frames)[:-1] == 1) & (np.diff(frames)[1:] == 1)
+            values[1:-1][in_a_row] = 100 * (second / length)[in_a_row]
+        return values
+
+    def interval(self, values: NDArray[np.float64], bootstrap: ClusterBootstrap) -> Interval:
+        """The mean and its interval, from :meth:`per_frame` values of the bootstrap's frames, none of them NaN."""
+        return bootstrap.mean(values)
+
+    def text(self, value: float) -> str:
+        """A value in print, without its unit."""
+        return f"{value:.{self.digits}f}"
+
+
+SEQUENCE_METRICS: dict[str, Jitter] = {"jitter": Jitter()}
+"""Every scalar metric that is of a sequence rather than of a face, likewise. The other metrics of a video are those of its
+frames as faces, with intervals over clips."""
+
+
 def landmark_metrics(prefix: str = "") -> MetricCollection:
     """All of :data:`METRICS` to be updated together, each name behind ``prefix``."""
     metrics: dict[str, Metric] = {name: metric.clone() for name, metric in METRICS.items()}

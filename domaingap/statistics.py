@@ -21,6 +21,10 @@ class Interval(NamedTuple):
     high: float
 
 
+MOST_COUNTED = 20_000_000
+"""Numbers that a quantile's resampling holds at once."""
+
+
 class ClusterBootstrap:
     """Percentile intervals from resampling whole clusters (photographs, clips); every statistic sees the same resamples.
 
@@ -53,15 +57,19 @@ class ClusterBootstrap:
         """The ``q`` quantile of ``values`` [N], as :func:`numpy.quantile` interpolates it (linearly, Hyndman and Fan's
         type 7)."""
         order = np.argsort(values)
-        ordered = np.asarray(values)[order]
-        # How many of a resample's values come no later than each one in the order [resamples, N]: its k-th smallest,
-        # counted from 0, is the first with more than k.
-        counted = self._times[:, self._cluster_of[order]].cumsum(axis=1, dtype=np.int32)
-        last = counted[:, -1] - 1
-        at = q * last
-        below = np.floor(at).astype(np.int32)
-        low, high = (ordered[(counted > k[:, None]).argmax(axis=1)] for k in (below, np.minimum(below + 1, last)))
-        return self._interval(np.quantile(values, q), low + (at - below) * (high - low))
+        ordered, n = np.asarray(values)[order], len(order)
+        resampled = np.empty(len(self._times))
+        step = max(1, MOST_COUNTED // max(n, 1))  # a video's frames are hundreds of thousands
+        for start in range(0, len(resampled), step):
+            # How many of a resample's values come no later than each one in the order [step, N]: its k-th smallest,
+            # counted from 0, is the first with more than k.
+            counted = self._times[start : start + step, self._cluster_of[order]].cumsum(axis=1, dtype=np.int32)
+            last = counted[:, -1] - 1
+            at = q * last
+            below = np.floor(at).astype(np.int32)
+            low, high = (ordered[(counted > k[:, None]).argmax(axis=1)] for k in (below, np.minimum(below + 1, last)))
+            resampled[start : start + step] = low + (at - below) * (high - low)
+        return self._interval(np.quantile(values, q), resampled)
 
     def means(self, values: NDArray[Any]) -> NDArray[np.float64]:
         """The mean of ``values`` [..., N] in each resample [..., resamples]."""

@@ -39,6 +39,7 @@ examples:
   domaingap run mixing --config configs/300w.yaml --data_root data --n_real 200 --alpha 0.5
   domaingap sweep configs/sweeps/strategies.yaml --data_root data
   domaingap predict photo.jpg --run runs/real_only-nall-s0-1a2b3c4d
+  domaingap export runs/real_only-nall-s0-1a2b3c4d --format onnx
   domaingap report runs --html report.html
   domaingap dashboard runs --project faces
 """
@@ -250,7 +251,9 @@ def build_parser() -> argparse.ArgumentParser:
     evaluate.add_argument(
         "--on",
         help="val, source_val, common, challenging, full, private, generated; comma-separated (common, or the test set that "
-        "the run has)",
+        "the run has); or of clips 300vw (all that are here), 300vw_test, 300vw_category1 to 300vw_category3, 300vw_train, "
+        "300vw_original_study (223, 224, 405, 406); or other faces: 300w, face_synthetics, synthface, dgfaces below "
+        "--data_root, or any folder in one of their layouts or of 300-VW's",
     )
     evaluate.add_argument("--data_root", type=expand, help="folder that holds the data sets; the run's own by default")
     evaluate.add_argument("--prepared_dir", type=expand, help="where prepared crops are kept; the run's own by default")
@@ -258,6 +261,25 @@ def build_parser() -> argparse.ArgumentParser:
     evaluate.add_argument(
         "--from_predictions", action="store_true", help="recompute from predictions.npz, without the network"
     )
+    evaluate.add_argument(
+        "--faces_from",
+        choices=("tracker", "detector", "annotation"),
+        help="of clips: faces are followed, looked for in every frame, or taken from the annotation as oracle boxes "
+        "(tracker, or annotation of a run with crop.box landmarks)",
+    )
+    evaluate.add_argument("--smooth", action="store_true", help="of clips: score landmarks smoothed over time")
+
+    export = add(
+        "export", "experiments.commands.export:export",
+        "Write a trained network to a file that other programs run, with how to crop inside.",
+        "domaingap export runs/real_only-nall-s0-1a2b3c4d --format onnx",
+    )  # fmt: skip
+    export.add_argument("run", type=expand, metavar="RUN", help="a finished run's folder, or a .ckpt")
+    export.add_argument(
+        "--format", choices=("onnx", "torch"), default="onnx",
+        help="ONNX (needs 'uv sync --extra export'), or torch.export's .pt2 (onnx)",
+    )  # fmt: skip
+    export.add_argument("--out", type=expand, metavar="FILE", help="the file (RUN/exported/answering.onnx or .pt2)")
 
     predict = add(
         "predict", "experiments.commands.predict:predict",

@@ -4,8 +4,7 @@ What follows a network's answer is the same for all of them::
 
     model = load_model("runs/real_only-...")
     transform = crop_transform(box, model.crop)
-    stored = cut_crop(picture, transform, model.crop)
-    points, sigma = model(stored[None, pad:-pad, pad:-pad])  # pad = model.crop.pad
+    points, sigma = model(cut_crop(picture, transform, model.crop, pad=0)[None])
     answer = model.adapt(apply_transform(invert_transform(transform), points[0]))
 """
 
@@ -33,6 +32,10 @@ Backend = Literal["auto", "torch", "onnx"]
 
 CHECKPOINT = "checkpoints/answering.ckpt"
 ADAPTER = "adapter_predictions.ckpt"
+KEY = "domaingap"
+"""Under what an exported file says of itself what it is, as JSON."""
+FORMAT = 1
+"""Raised when that says something else."""
 WANTED = "give a run's folder, a .ckpt, or an .onnx that 'domaingap export' wrote"
 
 
@@ -116,6 +119,11 @@ class Files(NamedTuple):
     adapter: LabelAdapter | None
     checkpoint: Path
     record: RunRecord | None
+
+    @property
+    def has_sigma(self) -> bool:
+        """Whether the network answers standard deviations."""
+        return self.network.loss_per_face.needs_sigma
 
 
 def load_model(source: Path | str, backend: Backend = "auto") -> LandmarkModel:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import torch
 
+from domaingap.errors import UserError
 from domaingap.inference.model import CropAnswer, Crops, Files, LandmarkModel
-from domaingap.models.regressor import LandmarkRegressor
+from domaingap.models.regressor import LandmarkRegressor, load_network
 
 
 def in_torch(files: Files) -> LandmarkModel:
@@ -18,7 +21,7 @@ def in_torch(files: Files) -> LandmarkModel:
         files.crop,
         lambda crops: _answer(network, crops, device),
         files.adapter,
-        network.loss_per_face.needs_sigma,
+        files.has_sigma,
         notice_of(files),
     )
 
@@ -32,6 +35,16 @@ def _answer(network: LandmarkRegressor, crops: Crops, device: torch.device) -> C
         return CropAnswer(
             (points * size).cpu().double().numpy(), None if sigma is None else (sigma.double() * size).cpu().numpy()
         )
+
+
+def with_checkpoint(files: Files, checkpoint: Path) -> Files:
+    """A run's files with another checkpoint of the same network in place of its own."""
+    network = load_network(checkpoint)
+    own = (network.input_size, network.hparams.get("in_channels", 1))
+    if own != (files.crop.size, files.crop.n_channels) or network.crop not in (None, files.crop):
+        raise UserError(f"{checkpoint}: a network for other crops than the run's; give another checkpoint of the same run")
+    network.crop = files.crop
+    return files._replace(network=network, checkpoint=checkpoint, record=None)
 
 
 def notice_of(files: Files) -> str:

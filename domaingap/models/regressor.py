@@ -130,13 +130,17 @@ class LandmarkRegressor(pl.LightningModule):
         features = self.features(image)
         # The answer isn't computed in 16 bits, whatever the precision of the backbone: their step is a tenth of a pixel.
         with torch.autocast(features.device.type, enabled=False):
-            numbers = self.head(features.float()).unflatten(-1, (N_LANDMARKS, -1))
-            points: Tensor = self.mean_shape + 0.25 * numbers[..., :2]
-            if not self.loss_per_face.needs_sigma:
-                return Answer(points, None)
-            # The logarithm is learnt; bounded smoothly, since beyond a hard bound nothing would bring it back.
-            most = math.log(SIGMA_RANGE)
-            return Answer(points, FIRST_SIGMA * (most * (numbers[..., 2] / most).tanh()).exp())
+            return self.answer_from(features.float())
+
+    def answer_from(self, features: Tensor) -> Answer:
+        """The answer to the crops of features [B, F], in units of the crop's side."""
+        numbers = self.head(features).unflatten(-1, (N_LANDMARKS, -1))
+        points: Tensor = self.mean_shape + 0.25 * numbers[..., :2]
+        if not self.loss_per_face.needs_sigma:
+            return Answer(points, None)
+        # The logarithm is learnt; bounded smoothly, since beyond a hard bound nothing would bring it back.
+        most = math.log(SIGMA_RANGE)
+        return Answer(points, FIRST_SIGMA * (most * (numbers[..., 2] / most).tanh()).exp())
 
     def features(self, image: Tensor) -> Tensor:
         """The backbone's pooled features [B, F] of crops [B, C, S, S], uint8 or float in 0..255: what the head regresses

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from domaingap.errors import UserError
 from domaingap.hashing import write_json
 from domaingap.sources import source
+from experiments.commands.evaluate_clips import evaluate_clips, is_clips
 from experiments.recipes import RECIPES
 
 if TYPE_CHECKING:
@@ -24,8 +26,12 @@ def evaluate(
     prepared_dir: Path | None,
     checkpoint: Path | None,
     from_predictions: bool,
+    faces_from: str | None,
+    smooth: bool,
 ) -> int:
-    """Score a run's network on sets of faces; print and keep the figures below ``RUN/evaluation/``."""
+    """Score a run's network on sets of faces or clips; print and keep the figures below ``RUN/evaluation/``."""
+    from domaingap.data.readers.ibug300vw import NAME, SETS, holds_clips
+    from domaingap.paths import expand
     from domaingap.predictions import load_predictions, save_predictions
     from domaingap.study.record import read_record
     from domaingap.study.tables import terminal
@@ -38,9 +44,23 @@ def evaluate(
     record = read_record(run / "result.json")
     tests = [name.removeprefix("test/") for name in record.counts if name.startswith("test/")]
     wanted = on if on is not None else "common" if "common" in tests or not tests else tests[0]
-    names = list(dict.fromkeys(name.strip() for name in wanted.split(",") if name.strip()))
+    # A folder's name may hold a comma.
+    asked = [wanted] if _is_folder(wanted) else wanted.split(",")
+    names = list(dict.fromkeys(name.strip() for name in asked if name.strip()))
     if not names:
         raise UserError("--on names no set; give val, common, challenging, full or private")
+    if len(names) == 1 and names[0] not in SETS and _is_folder(names[0]) and holds_clips(expand(names[0])):
+        data_root, names = expand(names[0]), [NAME]
+    clips = [name for name in names if is_clips(name)]
+    if clips and len(clips) < len(names):
+        other = next(name for name in names if name not in clips)
+        raise UserError(f"--on names clips ({clips[0]}) and faces ({other}); give them in two commands")
+    if clips:
+        if from_predictions:
+            raise UserError("--from_predictions is of faces; of clips nothing that was scored before is computed again")
+        return evaluate_clips(run, clips, data_root, checkpoint, faces_from, smooth)
+    if faces_from is not None or smooth:
+        raise UserError("--faces_from and --smooth are of clips, such as --on 300vw; leave them out")
     if from_predictions:
         kept = load_predictions(run / "predictions.npz")
         if missing := [name for name in names if name not in kept]:
@@ -53,7 +73,7 @@ def evaluate(
     if not from_predictions:
         folder = run / "evaluation"
         folder.mkdir(exist_ok=True)
-        stem = "-".join(names) + (f"-{checkpoint.stem}" if checkpoint is not None else "")
+        stem = "-".join(scored) + (f"-{checkpoint.stem}" if checkpoint is not None else "")
         save_predictions(folder / f"{stem}.npz", scored)
         write_json(folder / f"{stem}.json", {"checkpoint": str(checkpoint or "answering.ckpt"), **figures})
         terminal().print(f"files: {folder / stem}.json, .npz", markup=False)
@@ -76,7 +96,9 @@ def _score(
     record: RunRecord, names: list[str], data_root: Path | None, prepared_dir: Path | None, checkpoint: Path | None
 ) -> dict[str, Predictions]:
     """A network's answers on sets by name, moved by the run's adapter for predictions where it has one."""
+    from domaingap.data.readers.ibug300vw import SETS
     from domaingap.models.regressor import load_network
+    from domaingap.study.other_faces import layouts
     from domaingap.study.record import typed
     from domaingap.study.run import CHECKPOINT, open_real, open_synthetic, score_sets
 
@@ -84,8 +106,11 @@ def _score(
         raise UserError(f"{record.folder}: a run of {record.recipe}, which isn't a recipe here; known: {', '.join(RECIPES)}")
     settings = typed(RECIPES[record.recipe].settings, record.config, f"{record.folder / 'result.json'}: config")
     known = ["val", *(["source_val"] if hasattr(settings, "synthetic") else []), *source(settings.real.source).test_sets]
-    if unknown := [name for name in names if name not in known]:
-        raise UserError(f"--on is {unknown[0]}, and there is no such set; known: {', '.join(known)}")
+    others = [name for name in names if name not in known]
+    if unknown := [name for name in others if not _is_folder(name) and name not in layouts()]:
+        raise UserError(
+            f"--on is {unknown[0]}, and there is no such set; known: {', '.join([*known, *layouts(), *SETS])}, or a folder"
+        )
     roots = {"data_root": data_root, "prepared_dir": prepared_dir}
     settings = replace(settings, **{name: path for name, path in roots.items() if path is not None})  # type: ignore[arg-type]
     path = checkpoint or record.folder / CHECKPOINT
@@ -95,18 +120,45 @@ def _score(
         raise UserError(
             f"{path}: a network for {own[1]} px crops of {own[0]} channels; the run has {crop.size} px {crop.channels}"
         )
-    real = open_real(settings, settings.real)
     sets: dict[str, Any] = {}
-    for name in names:
-        if name == "val":
-            sets[name] = real.val_set()
-        elif name == "source_val" and hasattr(settings, "synthetic"):
+    own_sets = [name for name in names if name in known]
+    real = open_real(settings, settings.real) if set(own_sets) - {"source_val"} else None
+    for name in own_sets:
+        if name == "source_val":
             sets[name] = open_synthetic(settings).val_set()
-        elif name in real.test_positions:
+        elif real is not None and name == "val":
+            sets[name] = real.val_set()
+        elif real is not None and name in real.test_positions:
             sets[name] = real.test_set(name)
         else:
-            raise UserError(f"--on: no set {name!r} here; there are val, {', '.join(real.test_positions) or 'no test sets'}")
+            there = real.test_positions if real is not None else {}
+            raise UserError(f"--on: no set {name!r} here; there are val, {', '.join(there) or 'no test sets'}")
+    for name in others:
+        _add_others(sets, name, settings, path)
     return score_sets(record.folder, network, sets)
+
+
+def _is_folder(name: str) -> bool:
+    """Whether ``--on`` means a folder rather than a set."""
+    return os.sep in name or name in (".", "..") or (name.startswith("~")) or Path(name).is_dir()
+
+
+def _add_others(sets: dict[str, Any], name: str, settings: Any, checkpoint: Path) -> None:
+    """Add the sets of faces of a data set that isn't the run's own, by name or by folder."""
+    from domaingap.paths import expand
+    from domaingap.progress import console
+    from domaingap.stages import checkpoint_seen
+    from domaingap.study.other_faces import layouts, open_other_faces
+
+    folder = None if name in layouts() else expand(name)
+    found = open_other_faces(name, folder, settings.data_root, settings.prepared_dir, settings.crop)
+    trained_on = checkpoint_seen(checkpoint)
+    for label, dataset in found.sets.items():
+        if label in sets:
+            raise UserError(f"--on: {label} stands for two sets of faces; give them in two commands")
+        sets[label] = dataset
+        if n := len(trained_on.real & dataset.seen().real):
+            console.print(f"caution: the network was trained on {n} of the {len(dataset)} faces of {label} in {found.where}")
 
 
 def _print(title: str, scored: Mapping[str, Predictions]) -> dict[str, Any]:

@@ -34,7 +34,7 @@ def fails(answer: Answer, *fragments: str) -> None:
 @pytest.mark.parametrize(
     "command",
     ["", "demo", "run", "data", "data generate", "data judge", "data prepare", "data preview", "evaluate", "report", "sweep"]
-    + ["laboratory", "bench", "dashboard", "predict"],
+    + ["laboratory", "bench", "dashboard", "export", "predict"],
 )
 def test_every_command_has_help_with_an_example(cli: Cli, command: str) -> None:
     answer = cli(*command.split(), "--help")
