@@ -39,10 +39,11 @@ def draw_face(
     canvas = cv2.resize(
         np.ascontiguousarray(np.broadcast_to(image, (*image.shape[:2], 3))), (side, side), interpolation=cv2.INTER_CUBIC
     )
+    dot = round(26 * min(1, side / 180))  # a sixteenth of a pixel each; in a small picture they would hide the face
     for landmarks, colour in points:
         for x, y in (landmarks + 0.5) * scale - 0.5:
             if np.isfinite([x, y]).all() and abs(x) < 1e5 and abs(y) < 1e5:
-                cv2.circle(canvas, (round(x * 16), round(y * 16)), 26, colour, -1, cv2.LINE_AA, shift=4)
+                cv2.circle(canvas, (round(x * 16), round(y * 16)), dot, colour, -1, cv2.LINE_AA, shift=4)
     if not caption:
         return np.asarray(canvas, dtype=np.uint8)
     labelled = Image.fromarray(canvas)
