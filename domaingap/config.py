@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -323,6 +325,10 @@ def _in_addresses(text: str) -> str | None:
     return f"is {text}; W&B takes none of / \\ # ? % : in it" if wrong else _longest(text)
 
 
+def _set_of_faces(text: str) -> str | None:
+    return None if re.fullmatch(r"\w{1,64}", text) else f"is {text}; a test set's name has letters, digits and _"
+
+
 def _tags(text: str) -> str | None:
     """As wandb's Settings.validate_run_tags."""
     long = next((tag for tag in tags_of(text) if len(tag) > 64), None)
@@ -358,6 +364,34 @@ class WandbConfig(Checked):
     tags: str = checked_text("", _tags)
     checkpoints: bool = False
     preemptible: bool = False
+
+
+def title_problem(text: str) -> str | None:
+    """What is wrong with the title of a W&B workspace, whose client takes no symbols, and of a report, which has it in its
+    address; None where nothing is."""
+    wrong = next(
+        (character for character in text if unicodedata.category(character) in ("So", "Sk", "Sm", "Sc", "Cs")), None
+    )
+    return f"is {text}; W&B takes no symbols such as {wrong} in it" if wrong else _in_addresses(text)
+
+
+@dataclass(frozen=True)
+class DashboardConfig(Checked):
+    """Where a study's W&B workspace and report are, and what they show.
+
+    Args:
+        project: the W&B project of the runs.
+        entity: its user or team; the default of the login otherwise.
+        group: the W&B group of the runs; all of the project otherwise.
+        name: title of the workspace and of the report.
+        on: the test set that the panels are about.
+    """
+
+    project: str = checked_text("domaingap", _in_addresses)
+    entity: str | None = checked_text(None, _in_addresses)
+    group: str | None = checked_text(None, _longest)
+    name: str | None = checked_text(None, title_problem)
+    on: str = checked_text("common", _set_of_faces)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,6 @@ from typing import Any
 from domaingap.config import WandbConfig, tags_of
 from domaingap.errors import UserError
 from domaingap.hashing import link, write_json
-from domaingap.launch import be_first
 from domaingap.progress import console, detail
 from domaingap.tracking_media import for_wandb
 from domaingap.tracking_places import INTERRUPTED, Entry, at, close_lost, note, place_of, reason, supersede
@@ -116,6 +115,8 @@ class Tracker:
         if self.mode == "off":
             return
         import wandb
+
+        from domaingap.launch import be_first
 
         be_first()
         self.place = place = place_of(settings, folder, key, group, self.mode)

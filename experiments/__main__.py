@@ -39,6 +39,7 @@ examples:
   domaingap run mixing --config configs/300w.yaml --data_root data --n_real 200 --alpha 0.5
   domaingap sweep configs/sweeps/strategies.yaml --data_root data
   domaingap report runs --html report.html
+  domaingap dashboard runs --project faces
 """
 
 LABORATORY = "configs/laboratory.yaml"
@@ -300,6 +301,38 @@ def build_parser() -> argparse.ArgumentParser:
         "--html", type=expand, help="write a page to this file instead: words, plots, all tables, faces; it needs no network"
     )
 
+    dashboard = add(
+        "dashboard", "experiments.commands.dashboard:dashboard",
+        "Make or update the W&B workspace and the W&B report of a study.",
+        "domaingap dashboard runs/alpha --project faces\n  domaingap dashboard --project faces --group alpha\n"
+        "  domaingap dashboard runs/alpha --dry_run > dashboard.json",
+    )  # fmt: skip
+    dashboard.add_argument(
+        "runs_dir",
+        type=expand,
+        metavar="RUNS_DIR",
+        nargs="?",
+        help="folder of runs: they tell test sets, strategies and what differs, and their tables fill the report; without "
+        "it the panels are made for every axis, and the report has no tables",
+    )
+    dashboard.add_argument("--project", help="W&B project of the runs (the runs' own, else domaingap)")
+    dashboard.add_argument("--entity", help="W&B user or team (the login's own)")
+    dashboard.add_argument("--group", help="show the runs of this W&B group (that of the runs, else all of the project)")
+    dashboard.add_argument("--name", help="title of workspace and report (the group's name, else the folder's)")
+    dashboard.add_argument(
+        "--on", default="common", help="the faces that panels are about (common, or the test set there is)"
+    )
+    dashboard.add_argument(
+        "--dry_run", action="store_true", help="print what would be sent as JSON; needs neither login nor network"
+    )
+    dashboard.add_argument_group(
+        "again, and what it stands on",
+        "Given again it updates the workspace and the report that it has made, and makes no second ones: their ids are\n"
+        "  kept in RUNS_DIR/dashboard.json, and where that is missing they are found by their title. What was changed by\n"
+        "  hand in them is lost. Needs 'wandb login'. Tested against a stand-in for W&B's service, and never run against\n"
+        "  the service itself.",
+    )
+
     bench = add(
         "bench",
         "experiments.commands.bench:bench",
@@ -473,7 +506,7 @@ def dispatch(arguments: list[str]) -> int:
     return int(getattr(importlib.import_module(module), function)(**options) or 0)
 
 
-PRINTS = ("report", "evaluate", "bench", "judge", "preview")
+PRINTS = ("report", "dashboard", "evaluate", "bench", "judge", "preview")
 """Commands whose work is what they print; of the others it lies in files."""
 
 

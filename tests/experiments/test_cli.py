@@ -34,7 +34,7 @@ def fails(answer: Answer, *fragments: str) -> None:
 @pytest.mark.parametrize(
     "command",
     ["", "demo", "run", "data", "data generate", "data judge", "data prepare", "data preview", "evaluate", "report", "sweep"]
-    + ["laboratory", "bench"],
+    + ["laboratory", "bench", "dashboard"],
 )
 def test_every_command_has_help_with_an_example(cli: Cli, command: str) -> None:
     answer = cli(*command.split(), "--help")
@@ -68,6 +68,7 @@ def test_help_imports_nothing_heavy() -> None:
         ["run", "real_only", "--help"],
         ["report", "--help"],
         ["demo", "--help"],
+        ["dashboard", "--help"],
     ):
         code = f"""
 import sys

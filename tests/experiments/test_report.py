@@ -443,3 +443,25 @@ def test_where_a_page_can_not_be_written(cli: Cli, tmp_path: Path) -> None:
     write_figures(tmp_path / "runs")
     fails(cli("report", tmp_path / "runs", "--html", tmp_path / "none" / "page.html"), "--html")
     fails(cli("report", tmp_path / "runs", "--html", tmp_path), "is a folder")
+
+
+def test_the_worst_faces_of_each_group(cli: Cli, tmp_path: Path) -> None:
+    tails = {"nme_p90": 9.0, "nme_p95": 11.0, "nme_p99": 20.0}
+    for recipe, nme in (("synthetic_only", 8.0), ("real_only", 5.0)):
+        runs = seeds(recipe, [nme, nme + 0.2])
+        more = [{f"test/common/{name}": of + run.seed for name, of in tails.items()} for run in runs]
+        write(tmp_path, [replace(run, metrics=run.metrics | own) for run, own in zip(runs, more, strict=True)])
+    write(tmp_path, seeds("label_adaptation", [6.0, 6.1]))  # of a version without these figures
+    rows = table(cli, tmp_path, "tails")
+    assert [row["strategy"] for row in rows] == ["synthetic_only", "real_only"]
+    low, high = stats.t.interval(0.95, 1, 11.5, stats.sem([11.0, 12.0]))
+    assert rows[1]["P95 %"] == f"11.50 [{low:.2f}, {high:.2f}]" and float(rows[0]["P99 %: mean"]) == 20.5
+    text = cli("report", tmp_path).out
+    assert "The worst faces, NME % on common" in text and "1 group of an earlier version without these figures" in text
+    runs = {row["strategy"]: row for row in table(cli, tmp_path, "runs")}
+    assert [runs["real_only"][name] for name in ("Common P90 %", "P95 %", "P99 %")] == ["9.50", "11.50", "20.50"]
+    assert runs["label_adaptation"]["P95 %"] == "-"
+    other = tmp_path / "other"
+    write(other, seeds("real_only", [5.0]))
+    fails(cli("report", other, "--style", "tails"), "no run here has P90, P95 and P99")
+    fails(cli("report", other, "--style", "conditions"), "no predictions here")

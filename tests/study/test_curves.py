@@ -103,7 +103,7 @@ def test_missing_figures_and_unknown_budgets_make_no_points() -> None:
     (found,) = curves(records)
     assert points(found) == {("real_only", "real_val"): [(10, 8.1), (50, 8.1)]} and found.unscored == 4
     (table,) = curves_tables(records, "common", STRATEGIES)
-    assert "4 runs without common NME left out." in table.notes and [row[9] for row in table.cells()] == ["2", "2"]
+    assert "4 runs without common NME left out." in table.notes and [row[12] for row in table.cells()] == ["2", "2"]
     unknown = StartRecord("found.ckpt", False, 0, 0)
     assert curves([run for n in (10, 50) for run in seeds("real_only", [8.0, 8.2], n_real=n, start=unknown)]) == []
 
@@ -113,7 +113,14 @@ def test_the_long_form_has_a_row_for_each_point(on: str) -> None:
     records = [run for n in (10, 50) for run in seeds("real_only", [8.0, 8.2], n_real=n)]
     (table,) = curves_tables(records, on, STRATEGIES)
     more = 0.5 if on == "val" else 0.0
-    assert [row[:5] + row[6:8] + row[9:] for row in table.cells()] == [
+    assert [row[:5] + row[6:8] + row[12:] for row in table.cells()] == [
         ["real_only", "real images", str(n), str(n), "0", "4", "real_val", "2", on] for n in (10, 50)
     ]
+    assert table.header[9:12] == ["P90 %", "P95 %", "P99 %"]
+    name = "val/nme_p95" if on == "val" else "test/common/nme_p95"
+    known = [replace(run, metrics={**run.metrics, name: 12.0 + run.seed}) for run in records]
+    (table,) = curves_tables(known, on, STRATEGIES)
+    assert [row[9:12] for row in table.cells()] == [["-", "12.50", "-"]] * 2, (
+        "figures of the faces' tail, where there are any"
+    )
     assert all(row[8].mean == pytest.approx(8.1 + more) for row in table.rows)
