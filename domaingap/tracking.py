@@ -115,7 +115,6 @@ class Tracker:
         if self.mode == "off":
             return
         import wandb
-
         from domaingap.launch import be_first
 
         be_first()
