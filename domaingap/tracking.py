@@ -115,6 +115,7 @@ class Tracker:
         if self.mode == "off":
             return
         import wandb
+
         from domaingap.launch import be_first
 
         be_first()
