@@ -348,7 +348,7 @@ class WandbConfig(Checked):
         mode: auto is online when logged in and offline otherwise; off writes nothing.
         project: W&B project.
         entity: W&B user or team; the default of the login otherwise.
-        group: runs that belong together; the name of the folder of runs by default.
+        group: runs that belong together, the study; by default the sweep's name, or that of the folder of runs.
         tags: comma-separated; sources of data, n_real and selection rule come on top.
         checkpoints: keep the networks and adapters there, too.
         preemptible: a run of a W&B sweep that is ended by a signal is given to the sweep's next agent, one that was stopped

@@ -84,7 +84,8 @@ class Stage:
 
     def told(self, on_point: OnPoint | None, on_look: OnLook | None) -> None:
         """Tell of its rows and, where they were kept, of its answers on watched faces, as while it was trained."""
-        kept = {name: read_watched(self.entry.folder / WATCHED.format(known)) for name, known in self.sets.items()}
+        sets = self.sets.items() if on_look is not None else ()
+        kept = {name: read_watched(self.entry.folder / WATCHED.format(known)) for name, known in sets}
         for row in self.history:
             step = int(row["step"])
             answers: Looks = {name: by[step] for name, by in kept.items() if step in by}

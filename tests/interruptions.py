@@ -496,7 +496,7 @@ def _full_line(sweep: Sweep) -> str:
 FILES = {
     "crops.npy": 2, "rows.jsonl": 40, "index.npz": 2, "seen.jsonl": 2, ".resume.ckpt": 9, ".best-": 4, ".last.ckpt": 3,
     ".manifest.json": 6, ".labels.ckpt": 1, ".predictions.npz": 3, ".result.json": 5, ".config.yaml": 2,
-    ".val_faces.png": 1, ".done.json": 4,
+    ".val_faces.png": 1, ".done.json": 4, ".watched-": 3,
 }  # fmt: skip
 """Files at whose writing the disk is full, and the how many-th one it is."""
 

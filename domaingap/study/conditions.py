@@ -98,7 +98,8 @@ def estimated_pose(landmarks: NDArray[np.float64]) -> NDArray[np.float64]:
     orthographic projection). Of 200 generated faces of the target population the mean absolute error was 1.5 (yaw), 1.3
     (pitch) and 0.5 degrees (roll) with rendered labels and 1.3, 2.1 and 0.7 with people's; a face's own shape and expression
     and the near camera make it. Those faces vary around this very head. On photographs it isn't known: heads differ more,
-    and what counts as a pitch of zero is a convention.
+    and what counts as a pitch of zero is a convention. (Of 1,378 faces of 300-W pitch averages 0 with a standard deviation
+    of 8, yaw has one of 13, and roll differs from that of the eye corners' line by 2.)
     """
     points = np.asarray(landmarks, dtype=np.float64)[:, FITTED] * np.array([1.0, -1.0])
     head = MEAN_HEAD[FITTED] - MEAN_HEAD[FITTED].mean(axis=0)
@@ -214,17 +215,19 @@ def by_conditions(
         return []
     faces = by_face.of(first.first)
     assert faces is not None
-    try:
-        known = conditions_of(first.first, on)
-    except UserError as error:
-        by_face.problems[first.first.folder / "predictions.npz"] = str(error)
-        return []
 
     def here(group: Group) -> bool:
         own = by_face.of(group.first) if found[group] is not None else None
         return own is not None and np.array_equal(own.names, faces.names)
 
     errors = {group: same.nme.mean(axis=0) for group, same in found.items() if same is not None and here(group)}
+    # Runs of an earlier version don't say what labels know; the newest of these is the likeliest to.
+    newest = max((run for group in errors for run in group.runs), key=_written)
+    try:
+        known = conditions_of(newest, on)
+    except UserError as error:
+        by_face.problems[newest.folder / "predictions.npz"] = str(error)
+        return []
     left_out = tuple(group for group in groups if group not in errors)
     nme = np.stack(list(errors.values()))
     results = []
@@ -241,6 +244,14 @@ def by_conditions(
         unknown = int((~there).sum())
         results.append(ErrorsBy(name, on, known[name].estimated, bins, joined, unknown, cells, left_out))
     return results
+
+
+def _written(run: RunRecord) -> float:
+    """When a run's predictions were written, in seconds; they are there, since they have been read."""
+    try:
+        return (run.folder / "predictions.npz").stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def _means(values: NDArray[np.float64], photographs: NDArray[np.str_]) -> list[Interval]:

@@ -42,6 +42,15 @@ def environment(patch: pytest.MonkeyPatch, folder: Path, url: str | None) -> Non
     wandb.teardown()
 
 
+@pytest.fixture(autouse=True)
+def forgotten() -> Iterator[None]:
+    """W&B remembers a login for as long as the process lives; other tests are to find none."""
+    yield
+    import wandb
+
+    wandb.teardown()
+
+
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Views]:
     """The stand-in, with somebody logged in there."""

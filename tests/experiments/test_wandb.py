@@ -194,6 +194,7 @@ def test_no_faces_where_a_licence_wants_none(
     assert "ced/common_table.path" in last
 
 
+@pytest.mark.slow
 def test_a_run_stays_small(cli: Callable[..., Answer], quick: list[str], tmp_path: Path, no_login: None) -> None:
     """Sixty steps of two stages with a sheet of faces at each of 30 validations: what is synced is below a megabyte."""
     steps = ["--fit.steps=60", "--fit.val_every=4", "--adapter.kind=linear"]
@@ -278,6 +279,24 @@ def test_a_finished_run_appears_where_it_is_asked_for_once(
     assert [(of["project"], of["group"], of["state"]) for of in json.loads(ledger.read_text())] == [
         ("domaingap", "runs", "finished"), ("domaingap", "other", "finished"), ("elsewhere", "runs", "finished"),
     ]  # fmt: skip
+
+
+@pytest.mark.slow
+def test_a_finished_sweep_appears_under_another_group(
+    cli: Callable[..., Answer], quick: list[str], tmp_path: Path, no_login: None
+) -> None:
+    """The group of a sweep is its name; runs that were not tracked appear as well."""
+    file = tmp_path / "alpha.yaml"
+    file.write_text("method: grid\nparameters: {recipe: {value: real_only}, n_real: {values: [5, 6]}}\n")
+    assert cli("sweep", file, *quick).code == 0
+    for options, groups in (
+        ([], ["alpha"]), (["--wandb.group=other"], ["alpha", "other"]), ([], ["alpha", "other"]),
+    ):  # fmt: skip
+        answer = cli("sweep", file, *quick, "--wandb.mode=offline", *options)
+        assert answer.code == 0 and "2 of them finished before" in answer.err, answer.err
+        told = [json.loads(path.read_text()) for path in (tmp_path / "runs").glob("*/wandb.json")]
+        assert [[of["group"] for of in ledger] for ledger in told] == [groups, groups]
+        assert len(list((tmp_path / "runs").glob("*/wandb/offline-run-*"))) == 2 * len(groups)
 
 
 def test_a_run_that_was_not_tracked_and_one_whose_tests_come_later(

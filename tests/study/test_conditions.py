@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -165,6 +166,15 @@ def test_what_labels_do_not_know_is_estimated_or_absent(tmp_path: Path) -> None:
     # All are the same face: there is nothing to tell apart.
     assert [len(of.bins) for of in found] == [1, 1, 1]
     assert conditions_tables(records, "common", STRATEGIES) == []
+
+
+def test_runs_of_an_earlier_version_take_conditions_from_later_ones(tmp_path: Path) -> None:
+    yaw = [0.0] * LEAST + [15.0] * LEAST
+    old = written(tmp_path / "a", [[1.0] * 20], None, recipe="real_only")
+    new = written(tmp_path / "b", [[2.0] * 20], yaw, recipe="synthetic_only")
+    os.utime(old[0].folder / "predictions.npz", (1, 1))
+    found = by_condition(grouped([*old, *new], STRATEGIES), "common", "yaw")
+    assert found is not None and not found.estimated and len(found.cells) == 2 and len(found.bins) == 2
 
 
 def test_groups_on_other_faces_and_without_predictions_are_left_out(tmp_path: Path) -> None:

@@ -324,7 +324,9 @@ class Study:
                 predictions = {name: p for name, run in runs.items() if (p := self._predictions(run)) is not None}
                 answers = Answers.of(predictions, pictures)
             if answers is None:
-                blocks.append(Words(f"No faces of {found.on} to show: {why[0] if why else 'no predictions on them'}."))
+                # Where the runs lie is nobody else's concern.
+                reason = why[0].replace(f"{self.folder}/", "") if why else "no predictions on them"
+                blocks.append(Words(f"No faces of {found.on} to show: {reason}."))
                 continue
             of = f"{found.on}, seed {seed}" + (f", {found.family.name}" if len(self.answers) > 1 else "")
             blocks += [
