@@ -184,7 +184,7 @@ class Session:
             line += f" in {with_face} of them; {read / seconds:.1f} pictures per second"
         self.lines.append(line)
         if without is not None:
-            rest = f" in {read - with_face} pictures, the first of them" if read > 1 else " in"
+            rest = f" in {_count(read - with_face, 'picture')}, the first of them" if read > 1 else " in"
             self.lines.append(f"no face found{rest} {without}; {LOOK_HARDER}")
         if len(self.failed) > failed:
             self.lines.append(f"{_count(len(self.failed) - failed, 'picture')} left out (said above)")

@@ -203,7 +203,7 @@ def test_a_folder_with_what_folders_have(
     # A folder of one picture is a folder.
     assert cli("predict", folder / "sub", "--run", run).code == 0
     assert files(here) == ["sub_points/a.png", "sub_points/landmarks.jsonl"]
-    assert f"no face found in 1 pictures, the first of them {folder / 'nobody.bmp'}" in answer.out
+    assert f"no face found in 1 picture, the first of them {folder / 'nobody.bmp'}" in answer.out
     assert "2 pictures left out (said above)" in answer.out
     assert answer.err.count("left out: ") == 2 and f"{folder / 'empty.png'}: is empty" in answer.err
 
