@@ -78,7 +78,7 @@ class Session:
                 raise UserError(f"{path}: would be written over, and is among what is to be read; choose another --out")
         for source, plan in zip(sources, plans, strict=True):
             if isinstance(source, Pictures):
-                self._pictures(source, plan)
+                self._pictures(source, plan, n == 1)
             else:
                 try:
                     video = source.open()
@@ -147,7 +147,7 @@ class Session:
             raise UserError(f"--out {self.out}: a file, for several pictures or videos; give a folder")
         return self.out
 
-    def _pictures(self, source: Pictures, plan: _Plan) -> None:
+    def _pictures(self, source: Pictures, plan: _Plan, alone: bool) -> None:
         faces = with_face = read = 0
         doubts: Counter[str] = Counter()
         without: Path | None = None
@@ -160,6 +160,8 @@ class Session:
                 try:
                     pixels, found_doubts = read_picture(path)
                 except DataError as error:
+                    if alone:
+                        raise
                     self._skip(error)
                     for writer in writers:
                         if isinstance(writer, JsonLines):

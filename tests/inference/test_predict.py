@@ -331,7 +331,7 @@ def test_a_large_picture_in_bounded_memory(run: Path, here: Path) -> None:
     assert int(done.stdout.split("peak")[1]) < 2200
     points = np.array(lines_of(here / "large_points.jsonl")[0]["faces"][0]["landmarks"])
     truth = (frame.truth["drawn0"] + 0.5) * 8000 / 480 - 0.5
-    assert np.abs(points.mean(axis=0) - truth.mean(axis=0)).max() < 300
+    assert np.abs(points.mean(axis=0) - truth.mean(axis=0)).max() < 600, "a fifth of the face"
 
 
 def test_ctrl_c_keeps_what_is_there(run: Path, here: Path) -> None:
