@@ -98,8 +98,8 @@ class FaceDetector:
         return np.asarray(np.asarray(boxes, dtype=np.float64).reshape(-1, 4) / scale)
 
     def refine(self, image: NDArray[np.uint8], boxes: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """What the last stage alone says of boxes [n, 4]: probabilities [n] that each holds a face, and the boxes [n, 4] that
-        it would report. It looks at 48 x 48 px a box, which takes far less time than a search.
+        """What the last stage alone says of boxes [n, 4]: probabilities [n] that each holds a face, and the boxes [n, 4]
+        that it would report. It looks at 48 x 48 px a box, which takes far less time than a search.
         """
         import torch
 

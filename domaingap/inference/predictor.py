@@ -122,8 +122,9 @@ class FacePredictor:
         """The faces in boxes [n, 4] of an RGB picture [H, W, 3].
 
         A face's confidence is the least of three: the detector's last stage, asked of the box of the answered landmarks
-        (or of the given box, where that isn't the detector's); how far that box overlaps the one looked at; and the network's own uncertainty relative to the face's size, or where
-        it tells none, how far the shape is from a mean face.
+        (or of the given box, where that isn't the detector's); how far the box of the landmarks overlaps the one looked at;
+        and the network's own uncertainty relative to the face's size, or where it tells none, how far the shape is from a
+        mean face.
 
         Args:
             image: the picture.
