@@ -173,4 +173,4 @@ class FacePredictor:
         else:
             shapes, _ = align(answers, self._mean)
             unlikely = np.sqrt(((shapes - self._mean) ** 2).sum(axis=-1).mean(axis=-1)) / ODD_SHAPE
-        return np.nan_to_num(np.minimum(fits, 1 / (1 + unlikely**4)))
+        return np.asarray(np.nan_to_num(np.minimum(fits, 1 / (1 + unlikely**4))), dtype=np.float64)

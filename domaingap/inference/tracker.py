@@ -197,14 +197,16 @@ class Tracker:
             if any(iou(mine, box_from_landmarks(other.face.landmarks)) > 0.5 for other in self._here):
                 continue
             look = _look(gray, face.landmarks)
-            person = self._known(face, look, frame, cut)
-            if person is None:
+            known = self._known(face, look, frame, cut)
+            if known is None:
                 self.tally.people += 1
                 filter = OneEuro(self.smoothing) if self.smoothing is not None else None
                 person = _Person(self.tally.people, face, frame, deque([look, look], LOOKS), filter)
-            elif frame - person.frame > 1 and self.smoothing is not None:
-                # Where they come back has nothing to do with where they were.
-                person.filter = OneEuro(self.smoothing)
+            else:
+                person = known
+                if frame - person.frame > 1 and self.smoothing is not None:
+                    # Where they come back has nothing to do with where they were.
+                    person.filter = OneEuro(self.smoothing)
             self._seen(person, face, look, frame)
             self._here.append(person)
 
