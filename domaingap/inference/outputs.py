@@ -224,7 +224,9 @@ class VideoFile:
     def __init__(self, path: Path, size: tuple[int, int], fps: float) -> None:
         self.path, self.size, self.fps = path, size, fps
         self.notice = ""
-        self._container = self._stream = self._opencv = None
+        self._container: Any = None
+        self._stream: Any = None
+        self._opencv: cv2.VideoWriter | None = None
         self._last = -1
         even = (size[0] + size[0] % 2, size[1] + size[1] % 2)
         with _writing(path):

@@ -24,6 +24,8 @@ ODD_SHAPE = 0.35
 straight ahead lie at about 0.1, profiles at 0.2 to 0.3."""
 UNSURE = 0.10
 """Mean uncertainty, as a share of the face's size, at which the network is as likely wrong as right."""
+REFINED = 0.5
+"""Chance of a face, as the detector's last stage sees it, from which that stage's box is taken."""
 SLIPPED = (0.1, 0.5)
 """Overlap of the box that was looked at with the box of the points found in it: nothing is left of the confidence at the
 first, and nothing taken off it at the second."""
@@ -73,7 +75,7 @@ class Face:
 
     Attributes:
         box: [4] x0, y0, x1, y1 of the face in pixels of the picture: the detector's, or of one that was followed in a video
-            what the detector would typically report for its landmarks.
+            what the detector's last stage makes of where it was before.
         landmarks: [68, 2] in pixels of the picture, the centre of the first pixel at (0, 0).
         sigma: [68] standard deviation of each coordinate in pixels, where the network tells it.
         confidence: between 0 and 1; see :meth:`FacePredictor.at`.
@@ -119,9 +121,10 @@ class FacePredictor:
     def at(self, image: NDArray[np.uint8], boxes: NDArray[Any], found: bool = True) -> list[Face]:
         """The faces in boxes [n, 4] of an RGB picture [H, W, 3].
 
-        A face's confidence is the least of three: the detector's last stage, asked of the box of the answered landmarks;
-        how far that box overlaps the one looked at; and the network's own uncertainty relative to the face's size, or where
-        it tells none, how far the shape is from a mean face.
+        A face's confidence is the least of three: the detector's last stage, asked of the box of the answered landmarks
+        (or of the given box, where that isn't the detector's); how far the box of the landmarks overlaps the one looked at;
+        and the network's own uncertainty relative to the face's size, or where it tells none, how far the shape is from a
+        mean face.
 
         Args:
             image: the picture.
@@ -130,6 +133,11 @@ class FacePredictor:
         """
         if not len(boxes):
             return []
+        chances: NDArray[Any] | None = None
+        if not found:
+            # Cut out as the detector would have it: a network's errors would add up from frame to frame.
+            chances, refined = self.detector.refine(image, boxes)
+            boxes = np.where(chances[:, None] >= REFINED, refined, boxes)
         crop = self.model.crop
         transforms = np.stack([crop_transform(box, crop) for box in boxes])
         # With the margin that is kept in training: without it, one pixel in a thousand is rounded the other way.
@@ -140,10 +148,12 @@ class FacePredictor:
         answers = np.asarray(self.model.adapt(apply_transform(back, np.asarray(points, dtype=np.float64))), dtype=np.float64)
         spreads = None if sigma is None else np.asarray(sigma, dtype=np.float64) * back[:, 0, 0][:, None]
         own = [box_from_landmarks(answer) for answer in answers]
-        sure = np.minimum(self.detector.verdicts(image, np.stack(own)), self._plausible(boxes, own, answers, spreads))
+        if chances is None:
+            chances, _ = self.detector.refine(image, np.stack(own))
+        sure = np.minimum(chances, self._plausible(boxes, own, answers, spreads))
         return [
             Face(
-                np.asarray(boxes[i] if found else own[i], dtype=np.float64),
+                np.asarray(boxes[i], dtype=np.float64),
                 answers[i],
                 None if spreads is None else spreads[i],
                 float(sure[i]),
@@ -163,4 +173,4 @@ class FacePredictor:
         else:
             shapes, _ = align(answers, self._mean)
             unlikely = np.sqrt(((shapes - self._mean) ** 2).sum(axis=-1).mean(axis=-1)) / ODD_SHAPE
-        return np.nan_to_num(np.minimum(fits, 1 / (1 + unlikely**4)))
+        return np.asarray(np.nan_to_num(np.minimum(fits, 1 / (1 + unlikely**4))), dtype=np.float64)

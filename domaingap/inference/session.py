@@ -78,7 +78,7 @@ class Session:
                 raise UserError(f"{path}: would be written over, and is among what is to be read; choose another --out")
         for source, plan in zip(sources, plans, strict=True):
             if isinstance(source, Pictures):
-                self._pictures(source, plan)
+                self._pictures(source, plan, n == 1)
             else:
                 try:
                     video = source.open()
@@ -147,7 +147,7 @@ class Session:
             raise UserError(f"--out {self.out}: a file, for several pictures or videos; give a folder")
         return self.out
 
-    def _pictures(self, source: Pictures, plan: _Plan) -> None:
+    def _pictures(self, source: Pictures, plan: _Plan, alone: bool) -> None:
         faces = with_face = read = 0
         doubts: Counter[str] = Counter()
         without: Path | None = None
@@ -160,6 +160,8 @@ class Session:
                 try:
                     pixels, found_doubts = read_picture(path)
                 except DataError as error:
+                    if alone:
+                        raise
                     self._skip(error)
                     for writer in writers:
                         if isinstance(writer, JsonLines):
@@ -184,7 +186,7 @@ class Session:
             line += f" in {with_face} of them; {read / seconds:.1f} pictures per second"
         self.lines.append(line)
         if without is not None:
-            rest = f" in {read - with_face} pictures, the first of them" if read > 1 else " in"
+            rest = f" in {_count(read - with_face, 'picture')}, the first of them" if read > 1 else " in"
             self.lines.append(f"no face found{rest} {without}; {LOOK_HARDER}")
         if len(self.failed) > failed:
             self.lines.append(f"{_count(len(self.failed) - failed, 'picture')} left out (said above)")

@@ -68,8 +68,6 @@ class _Person:
         number: from 1.
         face: as last seen, not smoothed.
         frame: when that was.
-        offset: [4] from the box of the landmarks to the detector's box: shift of its centre and the logarithms of its scale,
-            in units of the former. Kept so that a followed face is cut out as the detector would have it.
         looks: pictures [LOOK_SIDE²], centred and of unit length; the last is of the frame before.
         filter: of the landmarks.
     """
@@ -77,17 +75,12 @@ class _Person:
     number: int
     face: Face
     frame: int
-    offset: Array
     looks: deque[Array]
     filter: OneEuro | None
 
     def box(self) -> Array:
         """Where to look in the next frame."""
-        own = box_from_landmarks(self.face.landmarks)
-        size = own[2:] - own[:2]
-        centre = (own[:2] + own[2:]) / 2 + self.offset[:2] * size
-        half = size * np.exp(self.offset[2:]) / 2
-        return np.concatenate([centre - half, centre + half])
+        return box_from_landmarks(self.face.landmarks)
 
 
 @dataclass
@@ -194,27 +187,27 @@ class Tracker:
         for person in sorted(self._here, key=lambda person: person.number):
             overlaps = [iou(box, person.box()) for box in boxes]
             if overlaps and max(overlaps) >= SAME_PLACE:
-                best = int(np.argmax(overlaps))
-                person.offset = _offset(boxes.pop(best), person.face)
+                boxes.pop(int(np.argmax(overlaps)))
             elif person.face.confidence < CERTAIN:
                 self._here.remove(person)
                 self._leave(person)
         faces = self.predictor.at(image, np.stack(boxes)) if boxes else []
-        for box, face in zip(boxes, faces, strict=True):
+        for face in faces:
             mine = box_from_landmarks(face.landmarks)
             if any(iou(mine, box_from_landmarks(other.face.landmarks)) > 0.5 for other in self._here):
                 continue
             look = _look(gray, face.landmarks)
-            person = self._known(face, look, frame, cut)
-            if person is None:
+            known = self._known(face, look, frame, cut)
+            if known is None:
                 self.tally.people += 1
                 filter = OneEuro(self.smoothing) if self.smoothing is not None else None
-                person = _Person(self.tally.people, face, frame, np.zeros(4), deque([look, look], LOOKS), filter)
-            elif frame - person.frame > 1 and self.smoothing is not None:
-                # Where they come back has nothing to do with where they were.
-                person.filter = OneEuro(self.smoothing)
+                person = _Person(self.tally.people, face, frame, deque([look, look], LOOKS), filter)
+            else:
+                person = known
+                if frame - person.frame > 1 and self.smoothing is not None:
+                    # Where they come back has nothing to do with where they were.
+                    person.filter = OneEuro(self.smoothing)
             self._seen(person, face, look, frame)
-            person.offset = _offset(box, face)
             self._here.append(person)
 
     def _known(self, face: Face, look: Array, frame: int, cut: bool) -> _Person | None:
@@ -229,16 +222,6 @@ class Tracker:
         if not scores or max(scores) < 0:
             return None
         return self._gone.pop(int(np.argmax(scores)))
-
-
-def _offset(box: Array, face: Face) -> Array:
-    """See :class:`_Person`."""
-    own = box_from_landmarks(face.landmarks)
-    size = np.maximum(own[2:] - own[:2], 1e-6)
-    shift = ((box[:2] + box[2:]) - (own[:2] + own[2:])) / 2 / size
-    scale = np.log(np.maximum(box[2:] - box[:2], 1e-6) / size)
-    # An odd box of the detector must not lead away from the face.
-    return np.concatenate([np.clip(shift, -0.2, 0.2), np.clip(scale, -0.3, 0.3)])
 
 
 def _look(gray: NDArray[Any], landmarks: Array) -> Array:

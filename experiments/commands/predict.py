@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from domaingap.errors import UserError
 
@@ -49,13 +50,13 @@ def predict(
 
     if smallest_face is None:
         smallest_face = 2 * MIN_FACE if all(isinstance(source, Video) for source in found) else MIN_FACE
-    stages = dict(zip(("proposal", "refinement", "verdict"), thresholds or (), strict=False))
+    stages: dict[str, Any] = dict(zip(("proposal", "refinement", "verdict"), thresholds or (), strict=False))
     model = load_model(run, backend)  # type: ignore[arg-type]
     predictor = FacePredictor(model, DetectorConfig(smallest_face=smallest_face, max_faces=max_faces, **stages))
     session = Session(
         predictor,
         None if out is None or out == "-" else expand(out),
-        () if out == "-" else outputs,
+        () if out == "-" else outputs,  # type: ignore[arg-type]
         sys.stdout if out == "-" else None,
         TrackerConfig(every=every, lost_below=lost_below),
         SmoothingConfig(min_cutoff=min_cutoff, beta=beta) if smooth else None,
