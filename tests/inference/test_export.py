@@ -164,6 +164,7 @@ def test_metadata_says_all(cli: Cli, tmp_path: Path) -> None:
     assert (given.name, shape[1:]) == ("crops", [32, 32, 3]) and isinstance(shape[0], str)
 
 
+@pytest.mark.slow
 def test_a_run_in_onnxruntime_is_exported_once(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, faces: np.ndarray
 ) -> None:
