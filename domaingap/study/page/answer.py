@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from domaingap.study.by_face import ByFace
 from domaingap.study.compare import (
     Budget,
     Cell,
@@ -19,6 +20,7 @@ from domaingap.study.compare import (
     Strategies,
     Verdict,
     ceilings,
+    difference,
     labels,
 )
 from domaingap.study.record import set_key
@@ -190,7 +192,7 @@ class Answer:
 
 
 def answer(
-    family: Family, compared: Sequence[Comparison], saved: AllSaved, gap: Difference | None, on: str, strategies: Strategies
+    family: Family, compared: Sequence[Comparison], saved: AllSaved, on: str, strategies: Strategies, by_face: ByFace
 ) -> Answer:
     """What the runs of a family say.
 
@@ -198,11 +200,12 @@ def answer(
         family: its groups, each α by itself only where validation picked none.
         compared: its comparisons.
         saved: its real images saved.
-        gap: between :func:`ends`.
         on: the set of faces.
         strategies: floor and ceiling.
+        by_face: reads predictions, which a gap of a single seed needs.
     """
     floor, ceiling = ends(family, on, strategies)
+    gap = None if floor is None or ceiling is None else difference(floor, ceiling, on, by_face)
     valued = [group for group in family.groups if group.values(on)]
     names = short_labels(valued, lambda g: (g.budget, g.first.selection))
     most = ceiling.budget if ceiling is not None else max((g.budget for g in valued), default=Budget(0, False))
@@ -313,10 +316,8 @@ def _beside(comparison: Comparison) -> str:
     verdict = comparison.difference.verdict
     within = "" if math.isnan(low) else f" [{low:+.2f}, {high:+.2f}]"
     if verdict is Verdict.OPEN:
-        said = f"a difference of {mean:+.2f} points{within}, too small to be told from"
-    else:
-        said = f"{abs(mean):.2f} points {'better' if verdict is Verdict.BETTER else 'worse'} than"
-    return said
+        return f"a difference of {mean:+.2f} points{within}, too small to be told from"
+    return f"{abs(mean):.2f} points {'better' if verdict is Verdict.BETTER else 'worse'} than"
 
 
 def _end(value: float, row: Saved) -> str:
