@@ -173,14 +173,14 @@ def domain_distance(model: LandmarkRegressor, synthetic: FaceDataset, real: Face
         synthetic: faces without augmentation, such as the hold-out; of more than :data:`MOST_FACES` a fixed choice.
         real: likewise, such as the validation faces.
     """
+    from domaingap.hashing import lowest_by_name
     from domaingap.progress import detail
     from domaingap.study.record import DomainDistance
-    from domaingap.study.thumbnails import chosen
 
     features: list[Any] = []
     photographs: list[Any] = []
     for dataset in (synthetic, real):
-        at = chosen(dataset.faces.names[dataset.positions], MOST_FACES)
+        at = np.sort(lowest_by_name(dataset.faces.names[dataset.positions].tolist(), MOST_FACES))
         features.append(features_of(model, dataset, at))
         photographs.append(dataset.faces.photographs[dataset.positions[at]])
     try:

@@ -14,7 +14,7 @@ import shutil
 import stat
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +127,13 @@ def write_archive(path: Path, save: Callable[[io.BytesIO], object], sync: bool =
     save(buffer)
     with replace_atomically(path, sync) as temporary:
         temporary.write_bytes(buffer.getbuffer())
+
+
+def lowest_by_name(names: Sequence[str], count: int) -> list[int]:
+    """Places of at most so many names, those with the lowest hashes, the lowest first: the same ones on every machine and in
+    whatever order the names come."""
+    hashes = [hashlib.sha256(str(name).encode()).digest() for name in names]
+    return sorted(range(len(hashes)), key=lambda i: (hashes[i], i))[:count]
 
 
 def is_number(value: Any) -> bool:

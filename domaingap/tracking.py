@@ -42,7 +42,7 @@ def effective_mode(mode: str) -> str:
     Raises:
         UserError: ``online`` without a usable login.
     """
-    # Lightning's logger passes an option that W&B warns of; what matters is printed by us.
+    # What matters is printed by us.
     os.environ.setdefault("WANDB_SILENT", "true")
     wanted = os.environ.get("WANDB_MODE")
     if wanted == "":
@@ -58,14 +58,18 @@ def effective_mode(mode: str) -> str:
             console.print(f"{error}; this run is written offline", markup=False)
             return "offline"
     if mode == "online":
-        advice = "run 'wandb login', or choose --wandb.mode offline or off"
-        try:
-            known = logged_in()
-        except UserError as error:
-            raise UserError(f"{error}; {advice}") from error
-        if not known:
-            raise UserError(f"Weights & Biases: not logged in; {advice}")
+        require_login("run 'wandb login', or choose --wandb.mode offline or off")
     return mode
+
+
+def require_login(advice: str) -> None:
+    """UserError, with advice, where W&B has no usable key; see :func:`logged_in`."""
+    try:
+        known = logged_in()
+    except UserError as error:
+        raise UserError(f"{error}; {advice}") from error
+    if not known:
+        raise UserError(f"Weights & Biases: not logged in; {advice}")
 
 
 def _not_started(error: Exception, mode: str, folder: Path) -> UserError:

@@ -6,7 +6,6 @@ beside a network's history, so that also a run that found the network trained ca
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from torch import Tensor
 
 from domaingap.archives import read_arrays
 from domaingap.data.faces import FaceDataset
-from domaingap.hashing import write_archive
+from domaingap.hashing import lowest_by_name, write_archive
 from domaingap.models.regressor import LandmarkRegressor
 
 N_WATCHED = 8
@@ -33,7 +32,7 @@ Kept = dict[int, dict[str, Tensor]]
 def watched(dataset: FaceDataset) -> list[int]:
     """Which of a dataset's faces are watched: their places in it, at most :data:`N_WATCHED`."""
     names = dataset.faces.names[dataset.positions].tolist()
-    return sorted(range(len(names)), key=lambda i: (hashlib.sha256(names[i].encode()).digest(), i))[:N_WATCHED]
+    return lowest_by_name(names, N_WATCHED)
 
 
 class Watch:

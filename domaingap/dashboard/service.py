@@ -126,7 +126,7 @@ def _hint(found: View | None) -> str:
 
 def need_login() -> None:
     """UserError that says what to do where nobody is logged in to W&B."""
-    from domaingap.tracking import logged_in
+    from domaingap.tracking import require_login
 
     os.environ.setdefault("WANDB_SILENT", "true")  # what matters is printed by us
     mode = os.environ.get("WANDB_MODE")
@@ -135,12 +135,7 @@ def need_login() -> None:
         raise UserError(
             f"WANDB_MODE is {mode} in the environment, and a dashboard is made online; unset it, or give --dry_run"
         )
-    try:
-        known = logged_in()
-    except UserError as error:
-        raise UserError(f"{error}; {advice}") from error
-    if not known:
-        raise UserError(f"Weights & Biases: not logged in; {advice}")
+    require_login(advice)
 
 
 class Service:

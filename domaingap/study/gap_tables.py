@@ -7,20 +7,15 @@ from operator import attrgetter
 from typing import Any
 
 from domaingap.landmarks import IBUG68
-from domaingap.study.by_face import ByFace
 from domaingap.study.compare import Strategies, labels
-from domaingap.study.gap_parts import DIALS, Diagnosis, Distance, GapParts, gap_parts
-from domaingap.study.record import RunRecord
+from domaingap.study.gap_parts import DIALS, Diagnosis, Distance, GapParts
 from domaingap.study.report_tables import headline_note
 from domaingap.study.tables import BOUNDS, Column, Table, interval_column, metric, number, number_column
 
 
-def gap_parts_tables(
-    records: Sequence[RunRecord], on: str, strategies: Strategies, by_face: ByFace | None = None
-) -> list[Table]:
+def gap_parts_tables(found: Sequence[GapParts], on: str, strategies: Strategies) -> list[Table]:
     """The gap in parts, and beside it what the adapter did, how far apart the domains lie, and the dials of generated faces;
     no table where no family has all three strategies."""
-    found = gap_parts(records, on, strategies, by_face)
     return [_parts_table(found, on, strategies), _beside_table(found)] if found else []
 
 

@@ -8,7 +8,6 @@ other (``jpeg``, bytes) with where each begins and the last ends (``offsets`` [N
 
 from __future__ import annotations
 
-import hashlib
 import io
 import re
 from collections.abc import Callable
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 
 from domaingap.archives import read_arrays
 from domaingap.errors import UserError
-from domaingap.hashing import write_archive
+from domaingap.hashing import lowest_by_name, write_archive
 from domaingap.progress import detail
 from domaingap.store import Store
 from domaingap.study.record import RunRecord, set_key
@@ -81,10 +80,7 @@ class Thumbnails:
 def chosen(names: NDArray[np.str_], most: int) -> NDArray[np.int64]:
     """Which of the faces named [N] have pictures: all, or ``most`` of them in their order, the same ones every time and on
     every machine (those whose names have the lowest hashes)."""
-    if len(names) <= most:
-        return np.arange(len(names))
-    keys = [hashlib.sha256(str(name).encode()).digest() for name in names]
-    return np.array(sorted(sorted(range(len(names)), key=lambda i: keys[i])[:most]), dtype=np.int64)
+    return np.array(sorted(lowest_by_name(names.tolist(), most)), dtype=np.int64)
 
 
 def keep_pictures(runs_dir: Path, name: str, dataset: FaceDataset) -> str:

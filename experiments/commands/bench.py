@@ -186,7 +186,8 @@ def _generating_case(root: Path, domain: Literal["synthetic", "target"], seconds
 def _alternate(ours: Callable[[], None], theirs: Callable[[], None], seconds: float, block: int = 10) -> tuple[float, float]:
     """Median seconds of a call of each, measured in alternating blocks so that a busy machine hits both alike.
 
-    A block's mean is one measurement: a loader that fetches ahead can't hide work behind the other side for long.
+    A block's mean is one measurement: a loader that fetches ahead can't hide work behind the other side for long. There are
+    three blocks of each at least; those that begin when the time is up have a single call.
     """
     for call in (ours, theirs):
         for _ in range(3):
@@ -198,9 +199,10 @@ def _alternate(ours: Callable[[], None], theirs: Callable[[], None], seconds: fl
         for which in (first, not first):
             call = ours if which else theirs
             begun = time.perf_counter()
-            for _ in range(block):
+            calls = block if begun < end else 1
+            for _ in range(calls):
                 call()
-            times[which].append((time.perf_counter() - begun) / block)
+            times[which].append((time.perf_counter() - begun) / calls)
         first = not first
     return median(times[True]), median(times[False])
 

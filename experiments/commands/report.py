@@ -14,6 +14,7 @@ from domaingap.study.by_face import ByFace
 from domaingap.study.compare import Strategies
 from domaingap.study.conditions import conditions_tables
 from domaingap.study.curve_tables import curves_tables, saved_families, saved_tables, wide_curves_tables
+from domaingap.study.gap_parts import gap_parts
 from domaingap.study.gap_tables import gap_parts_tables
 from domaingap.study.original_study import original_study_table
 from domaingap.study.record import Found, RunRecord, read_records
@@ -130,7 +131,7 @@ def _tables(records: Sequence[RunRecord], style: Style, on: str, by_face: ByFace
     if style == "pairs":
         return pairs_tables(compared_families(records, on, STRATEGIES, by_face), on, STRATEGIES)
     if style == "gap_parts":
-        return gap_parts_tables(records, on, STRATEGIES, by_face)
+        return gap_parts_tables(gap_parts(records, on, STRATEGIES, by_face), on, STRATEGIES)
     if style == "conditions":
         return conditions_tables(records, on, STRATEGIES, by_face)
     if style == "tails":

@@ -57,6 +57,15 @@ def test_the_best_on_validation_is_named_and_not_the_best_on_the_test_set() -> N
     assert "mixing α=0.5, the best on validation" in found.sentences()[1]
 
 
+def test_a_network_that_was_trained_further_is_measured_by_real_data_that_was() -> None:
+    longer = around("real_only", 4.0, n_real=1000, settings={"fit.steps": 5}, answering=5)
+    tuned = around("fine_tuning", 4.5, (0.1, 0.0, -0.1), n_real=1000, answering=5)
+    found = said([*real_only(), *around("synthetic_only", 12.0, n_real=None), *longer, *tuned])
+    (way,) = found.ways
+    assert way.closed == pytest.approx(7.5 / 8), "of 12 to 4, not of 12 to 5"
+    assert found.sentences()[1].endswith("worse than real faces alone at 5 steps.")
+
+
 @pytest.mark.parametrize(
     ("records", "words"),
     [

@@ -9,7 +9,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from domaingap.study.compare import Budget, Cell, Comparison, Difference, Family, Group, Strategies, Verdict, labels
+from domaingap.study.by_face import ByFace
+from domaingap.study.compare import (
+    Budget,
+    Cell,
+    Comparison,
+    Difference,
+    Family,
+    Group,
+    Strategies,
+    Verdict,
+    ceilings,
+    difference,
+    labels,
+)
 from domaingap.study.record import set_key
 from domaingap.study.report_tables import HEADLINE, plural
 from domaingap.study.saved import AllSaved, Saved
@@ -31,7 +44,7 @@ class Way:
         name: as tables have it.
         cell: its NME.
         closed: share of the gap between floor and ceiling that it closes; more than 1 where it does better than the ceiling,
-            None without a gap.
+            None without a gap. The ceiling is the one with its number of steps, where that is better on validation.
         floor: beside synthetic data alone.
         ceiling: beside real data alone at the same number of real images.
     """
@@ -128,7 +141,8 @@ class Answer:
         )
         text = f"With the same real faces {best.name}, the best on validation, gets to {_nme(best.cell)}%{share}"
         if best.ceiling is not None:
-            text += f": {_beside(best.ceiling)} real faces alone"
+            steps = f" at {best.ceiling.baseline.first.steps_answering:,} steps" if best.ceiling.lengths else ""
+            text += f": {_beside(best.ceiling)} real faces alone{steps}"
         return text + "."
 
     @property
@@ -169,7 +183,8 @@ class Answer:
         ]  # fmt: skip
         notes = [
             "gap closed: (synthetic alone - strategy) / (synthetic alone - real alone with the most real images); above "
-            "100% where it beats that.",
+            "100% where it beats that. For a network that was trained further it is real alone at as many steps, where that "
+            "is better on validation.",
             "against: difference in NME on the same faces and seeds with its 95% interval; below zero the strategy is the "
             "better one. Real alone has as many real images.",
         ]
@@ -177,7 +192,7 @@ class Answer:
 
 
 def answer(
-    family: Family, compared: Sequence[Comparison], saved: AllSaved, gap: Difference | None, on: str, strategies: Strategies
+    family: Family, compared: Sequence[Comparison], saved: AllSaved, on: str, strategies: Strategies, by_face: ByFace
 ) -> Answer:
     """What the runs of a family say.
 
@@ -185,11 +200,12 @@ def answer(
         family: its groups, each α by itself only where validation picked none.
         compared: its comparisons.
         saved: its real images saved.
-        gap: between :func:`ends`.
         on: the set of faces.
         strategies: floor and ceiling.
+        by_face: reads predictions, which a gap of a single seed needs.
     """
     floor, ceiling = ends(family, on, strategies)
+    gap = None if floor is None or ceiling is None else difference(floor, ceiling, on, by_face)
     valued = [group for group in family.groups if group.values(on)]
     names = short_labels(valued, lambda g: (g.budget, g.first.selection))
     most = ceiling.budget if ceiling is not None else max((g.budget for g in valued), default=Budget(0, False))
@@ -202,7 +218,9 @@ def answer(
         low = next((c for c in own if c.baseline.first.recipe == strategies.floor), None)
         high = next((c for c in own if c.baseline.first.recipe == strategies.ceiling), None)
         cell = group.cell(on)
-        return Way(group, names[group], cell, _closes(cell, floor, ceiling, on), low, high)
+        # A network that was trained further is measured by real data alone that was, where that is the better one.
+        own_ceiling, _ = ceilings(group, family.groups, strategies).get(most.n, (ceiling, None))
+        return Way(group, names[group], cell, _closes(cell, floor, own_ceiling, on), low, high)
 
     def at(budget: Budget, real: bool) -> list[Way]:
         here = [group for group in alike if group.budget == budget and (real or group.first.recipe != strategies.ceiling)]
@@ -298,11 +316,8 @@ def _beside(comparison: Comparison) -> str:
     verdict = comparison.difference.verdict
     within = "" if math.isnan(low) else f" [{low:+.2f}, {high:+.2f}]"
     if verdict is Verdict.OPEN:
-        said = f"a difference of {mean:+.2f} points{within}, too small to be told from"
-    else:
-        said = f"{abs(mean):.2f} points {'better' if verdict is Verdict.BETTER else 'worse'} than"
-    steps = f" (at {comparison.baseline.first.steps_answering:,} steps)" if comparison.lengths else ""
-    return f"{said}{steps}"
+        return f"a difference of {mean:+.2f} points{within}, too small to be told from"
+    return f"{abs(mean):.2f} points {'better' if verdict is Verdict.BETTER else 'worse'} than"
 
 
 def _end(value: float, row: Saved) -> str:

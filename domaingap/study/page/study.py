@@ -15,13 +15,13 @@ import numpy as np
 from domaingap.errors import UserError
 from domaingap.landmarks import IBUG68
 from domaingap.study.by_face import ByFace, LandmarkErrors
-from domaingap.study.compare import Family, Group, Strategies, difference
+from domaingap.study.compare import Family, Group, Strategies
 from domaingap.study.conditions import LEAST, ErrorsBy, by_conditions
 from domaingap.study.curve_tables import SavedFamily, saved_families, saved_tables, wide_curves_tables
 from domaingap.study.curves import Curves, all_curves
 from domaingap.study.gap_parts import gap_parts
 from domaingap.study.gap_tables import gap_parts_tables
-from domaingap.study.page.answer import Answer, answer, ends, short_labels
+from domaingap.study.page.answer import Answer, answer, short_labels
 from domaingap.study.page.blocks import Block, Gallery, Page, Plot, Section, Words
 from domaingap.study.page.figures import (
     Line,
@@ -40,6 +40,7 @@ from domaingap.study.page.gallery import Answers, side_by_side, typical_and_wors
 from domaingap.study.page.provenance import provenance_section
 from domaingap.study.record import RunRecord, by_seed
 from domaingap.study.report_tables import (
+    MORE,
     Compared,
     adapters_tables,
     compared_families,
@@ -108,9 +109,7 @@ class Study:
         """What each family says."""
         made = []
         for (family, compared, _), (_, saved) in self.families:
-            low, high = ends(family, self.on, self.strategies)
-            gap = None if low is None or high is None else difference(low, high, self.on, self.by_face)
-            made.append(answer(family, compared, saved, gap, self.on, self.strategies))
+            made.append(answer(family, compared, saved, self.on, self.strategies, self.by_face))
         return made
 
     @cached_property
@@ -202,7 +201,7 @@ class Study:
             )  # fmt: skip
         blocks += wide_curves_tables(self.records, self.on, self.strategies)
         for number_, (family, images) in enumerate(self.saved):
-            rows = _drawn_saved(images.rows)
+            rows = [row for row in images.rows if row.n]
             if rows:
                 names = short_labels([row.group for row in rows], lambda g: g.budget)
                 by_name = {line.name: line for line in lines_of(_distinct(rows, names))}
@@ -233,9 +232,7 @@ class Study:
             f"real faces alone.{left}",
             height=130 + 60 * len(shown),
         )  # fmt: skip
-        return Section(
-            "gap", "The gap taken apart", [plot, *gap_parts_tables(self.records, self.on, self.strategies, self.by_face)]
-        )
+        return Section("gap", "The gap taken apart", [plot, *gap_parts_tables(parts, self.on, self.strategies)])
 
     def errors_section(self) -> Section | None:
         """Where errors are: faces, regions, landmarks."""
@@ -431,21 +428,14 @@ def _curve_table(curves: Curves, names: Sequence[str]) -> Table | None:
     return Table("", columns, rows)
 
 
-def _drawn_saved(rows: Sequence[Saved]) -> list[Saved]:
-    return [row for row in rows if row.n]
-
-
 def _distinct(rows: Sequence[Saved], names: Mapping[Group, str]) -> list[tuple[str, str]]:
     return list(dict.fromkeys((names[row.group], row.group.first.recipe) for row in rows))
 
 
-TAILS = ("nme", "nme_p90", "nme_p95", "nme_p99", "fr@8", "auc@8")
-
-
 def figures_table(groups: Sequence[tuple[Group, str]], on: str) -> Table:
     """Mean and tail of the errors of named groups."""
-    heads = {"nme": "NME %", "nme_p90": "P90 %", "nme_p95": "P95 %", "nme_p99": "P99 %", "fr@8": "FR@8 %", "auc@8": "AUC@8"}
-    rows = [[name, *(group.cell(on, key).interval.mean for key in TAILS)] for group, name in groups]
-    columns = [Column("strategy"), *(number_column(heads[key], metric(key)) for key in TAILS)]
+    shown = [("NME %", "nme"), *(pair for pair in MORE if pair[1] != "nme_no_jaw")]
+    rows = [[name, *(group.cell(on, key).interval.mean for _, key in shown)] for group, name in groups]
+    columns = [Column("strategy"), *(number_column(header, metric(key)) for header, key in shown)]
     notes = ["P90, P95, P99: the NME that so many percent of the faces don't exceed. Means over seeds."]
     return Table(f"Mean and tail of the errors on {on}", columns, rows, notes)
