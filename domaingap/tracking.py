@@ -16,7 +16,7 @@ from domaingap.errors import UserError
 from domaingap.hashing import link, write_json
 from domaingap.progress import console, detail
 from domaingap.tracking_media import for_wandb
-from domaingap.tracking_places import INTERRUPTED, Entry, at, close_lost, note, place_of, reason, supersede
+from domaingap.tracking_places import INTERRUPTED, Entry, at, close_lost, note, place_of, reason, set_up, supersede
 
 AXIS = "progress/step"
 """What every curve stands over: optimiser steps of all stages of a run, each counted on from the one before."""
@@ -146,7 +146,7 @@ class Tracker:
 
         with at(place):
             try:
-                wandb.setup(wandb.Settings(silent=True))
+                set_up()
                 self._run = start(self.mode == "offline")
             except Exception as error:  # of W&B, of its settings in the environment, of the disk
                 if self.mode == "offline" or settings.mode == "online":

@@ -27,6 +27,8 @@ INTERRUPTED = 255
 """Exit code of a W&B run that was ended from outside, which W&B shows as killed; what failed by itself has 1."""
 SWEEP = ("WANDB_SWEEP_ID", "WANDB_RUN_ID", "WANDB_SWEEP_PARAM_PATH", "WANDB_PROJECT", "WANDB_ENTITY")
 """What W&B's agent tells a trial through the environment."""
+SERVICE = "WANDB_SERVICE"
+"""Where W&B tells processes below this one of its process that sends."""
 _apart = ContextVar("apart", default=False)
 _read: dict[str, str | None] = {}
 """W&B's environment as W&B has read it in this process."""
@@ -133,6 +135,21 @@ def at(place: Place) -> Iterator[None]:
         os.environ.update({name: value for name, value in before.items() if value is not None})
 
 
+def set_up(**settings: Any) -> None:
+    """Have W&B, silent and with these of its settings, connect to its process that sends: the one that the environment
+    names, or an own one where that is no more, as below a shell, notebook or job whose W&B has ended."""
+    import wandb
+    from wandb.sdk.lib.service.service_token import WandbServiceConnectionError
+
+    wanted = wandb.Settings(silent=True, **settings)
+    try:
+        wandb.setup(wanted)
+    except WandbServiceConnectionError:
+        if os.environ.pop(SERVICE, None) is None:
+            raise
+        wandb.setup(wanted)
+
+
 # Which one it is
 
 
@@ -191,7 +208,7 @@ def _ended(entry: Entry, folder: Path) -> bool:
     settings = wandb.Settings(silent=True, init_timeout=60, x_disable_stats=True, console="off")
     with at(place):
         try:
-            wandb.setup(wandb.Settings(silent=True))
+            set_up()
             run = wandb.init(
                 id=place.id, project=place.project, entity=place.entity, resume="must", mode="online", dir=folder,
                 settings=settings, reinit="create_new",

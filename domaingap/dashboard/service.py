@@ -149,11 +149,13 @@ class Service:
         need_login()
         import wandb
 
-        settings = wandb.Settings(
-            silent=True, x_graphql_retry_max=RETRIES, x_graphql_retry_wait_min_seconds=WAIT_S,
-            x_graphql_retry_wait_max_seconds=WAIT_S, x_graphql_timeout_seconds=ANSWER_S,
-        )  # fmt: skip
-        self.told("be reached", lambda: wandb.setup(settings))
+        from domaingap.tracking_places import set_up
+
+        patience = {
+            "x_graphql_retry_max": RETRIES, "x_graphql_retry_wait_min_seconds": WAIT_S,
+            "x_graphql_retry_wait_max_seconds": WAIT_S, "x_graphql_timeout_seconds": ANSWER_S,
+        }  # fmt: skip
+        self.told("be reached", lambda: set_up(**patience))
         self._api: Any = self.told("be reached", lambda: wandb.Api(timeout=int(4 * ANSWER_S)))
         self.address: str = self._api.settings["base_url"]
         chosen = entity or self._api.settings["entity"] or self.told("be reached", lambda: self._api.default_entity)

@@ -15,10 +15,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from domaingap.config import WandbConfig
 from domaingap.errors import UserError
 from domaingap.predictions import load_predictions
 from domaingap.study.showing import has_sheet
-from domaingap.tracking import effective_mode
+from domaingap.tracking import Tracker, effective_mode
 from tests.conftest import Answer
 from tests.experiments.test_cli import fails
 
@@ -103,6 +104,17 @@ def test_offline_run(cli: Callable[..., Answer], quick: list[str], tmp_path: Pat
     for name, value in record["metrics"].items():
         assert kept["summary"][name] == pytest.approx(value), "the contract's names, the result's figures"
     assert kept["summary"]["n_real_train"] == 6 and kept["summary"]["steps_answering"] == record["steps_answering"]
+
+
+def test_a_service_that_is_no_more(tmp_path: Path, no_login: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a terminal below a notebook that has ended: the run starts W&B's process itself."""
+    monkeypatch.setenv("WANDB_SERVICE", f"3-1-unix-{tmp_path}/socket")
+    with Tracker(WandbConfig(mode="offline"), tmp_path, "name", "key", "real_only", "group", {}) as tracker:
+        assert tracker.on
+    assert summary(offline(tmp_path.parent, tmp_path.name))["run_id"].startswith("key")
+    import wandb
+
+    wandb.teardown()  # before monkeypatch takes the variable back
 
 
 def test_curves_stand_over_one_axis(cli: Callable[..., Answer], quick: list[str], tmp_path: Path, no_login: None) -> None:

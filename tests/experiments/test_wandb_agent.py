@@ -194,12 +194,12 @@ def logged_in(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> I
     """Likewise in this process."""
     import wandb
 
+    wandb.teardown()  # before its environment is kept: what it started isn't there any more when that comes back
     for name in [name for name in os.environ if name.startswith("WANDB")]:
         monkeypatch.delenv(name)
     for name, value in environment.items():
         if name.startswith("WANDB"):
             monkeypatch.setenv(name, value)
-    wandb.teardown()
     yield environment
     wandb.teardown()
 
