@@ -79,7 +79,7 @@ def exported_path(checkpoint: Path, suffix: str = ".onnx") -> Path:
 
 def _open(path: Path) -> Any:
     try:
-        import onnxruntime  # type: ignore[import-untyped]
+        import onnxruntime
     except ImportError as error:
         raise UserError(f"{path}: needs onnxruntime, not installed here; uv sync --extra export") from error
     if not path.is_file():
