@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from domaingap.data.generated.geometry import FaceGeometry
-from domaingap.data.generated.mesh import CLOTH, GLASSES, HAIR, HAT, LENS, OCCLUDER, SEG, SKIN, Mesh, grid, uniform
+from domaingap.data.generated.mesh import ATLAS, CLOTH, GLASSES, HAIR, HAT, LENS, OCCLUDER, SEG, SKIN, Mesh, grid, uniform
 from domaingap.data.generated.population import FaceParameters
 
 Array = NDArray[Any]
@@ -36,7 +36,7 @@ def _shell(
 ) -> Mesh | None:
     """The skin above a line, moved outwards by a thickness [V]; ``above`` [V] is the height over the line."""
     mesh = geometry.mesh
-    inside = (above[mesh.triangles] > -7).all(1) & (mesh.material == SKIN) & (mesh.segment != 7) & (mesh.segment != 8)
+    inside = (above[mesh.triangles] > -7).all(1) & np.isin(mesh.material, (SKIN, ATLAS)) & (mesh.segment != 7) & (mesh.segment != 8)
     triangles = mesh.triangles[inside]
     if not len(triangles):
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import cv2
@@ -17,9 +18,15 @@ from domaingap.data.generated.appearance import background, develop, meter, nois
 from domaingap.data.generated.geometries.builtin import parametric_head
 from domaingap.data.generated.geometry import FaceGeometry, rotation
 from domaingap.data.generated.labels import annotator_noise, people_labels
-from domaingap.data.generated.mesh import EYE, LENS, SKIN, Mesh, concatenate
+from domaingap.data.generated.heads import Head
+from domaingap.data.generated.light import for_shader
+from domaingap.data.generated.materials import LINEAR, Materials
+from domaingap.data.generated.mesh import ATLAS, EYE, LENS, SKIN, Mesh, concatenate
+from domaingap.data.generated.photo import draw_photo, iris_scale, scenery, skin_numbers, textures_for, wig
+from domaingap.data.generated.photo_shader import shade_photo
 from domaingap.data.generated.population import FaceParameters, draw_face
-from domaingap.data.generated.shader import shade, shader_parameters
+from domaingap.data.generated.shader import P_IRIS_R, P_PUPIL_R, shade, shader_parameters
+from domaingap.data.generated.surface import smooth_normals
 from domaingap.errors import UserError
 from domaingap.hashing import content_key
 from domaingap.provenance import OWN, Terms
@@ -37,6 +44,8 @@ _BOX_WIDTH, _BOX_HEIGHT, _BOX_X, _BOX_Y = (0.957, 0.058), (1.258, 0.10), (0.0, 0
 VERSION = 1
 """Of what is drawn: raised when the same settings draw other faces, or the same faces with other labels or boxes. The test
 that holds it against a probe of drawn faces (tests/data/generated/probe.py) fails where one changes without the other."""
+PHOTO_VERSION = 1
+"""Likewise, of what heads with pictures have beside it."""
 VERSION_DATE = "2026-11-25"
 """When it was raised last."""
 
@@ -107,6 +116,7 @@ class FaceGenerator:
         seed: of the whole set; the same seed gives other faces in the other domain.
         dials: the target domain's gaps; all 0 in the synthetic domain.
         geometry: a morphable face with landmark vertices; our own by default.
+        head: a geometry with pictures for skin, in its place.
     """
 
     def __init__(
@@ -115,21 +125,42 @@ class FaceGenerator:
         seed: int,
         dials: Dials = Dials(),
         geometry: FaceGeometry | None = None,
+        head: Head | None = None,
     ) -> None:
         if domain == "synthetic" and dials != Dials():
             raise UserError("label_gap, appearance_gap and population_gap belong to the target domain")
         self.domain, self.seed, self.dials = domain, seed, dials
-        self.geometry = geometry if geometry is not None else parametric_head()
+        self.head = head
+        self.geometry = head.geometry if head is not None else geometry if geometry is not None else parametric_head()
+
+    @property
+    def materials(self) -> Materials | None:
+        """The pictures that the skin is coloured with; None where it is painted."""
+        return self.head.materials if self.head is not None else None
+
+    def __getstate__(self) -> dict[str, Any]:
+        # To another process: a head loads itself there.
+        return {**vars(self), "geometry": None} if self.head is not None else vars(self)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        if self.head is not None:
+            self.geometry = self.head.geometry
 
     def key(self) -> str:
         """Identity of all the faces, whatever their number."""
         # The built-in head is drawn by code as all else is, so that VERSION stands for it: the last bits of its arrays,
         # which differ from machine to machine, make no other faces.
-        geometry = "built-in" if self.geometry is parametric_head() else self.geometry.key()
+        if self.head is not None:
+            geometry = self.head.key() + f" photo {PHOTO_VERSION}"
+        else:
+            geometry = "built-in" if self.geometry is parametric_head() else self.geometry.key()
         return content_key([VERSION, geometry, self.domain, self.seed, asdict(self.dials)])
 
     def terms(self) -> frozenset[Terms]:
         """Under what terms the faces may be used: none but this program's, or those of the mesh that they are made with."""
+        if self.head is not None:
+            return self.head.terms()
         if self.geometry is parametric_head():
             return frozenset({OWN})
         return frozenset(self.geometry.terms or {Terms(f"faces made with {self.geometry.name}", "not known", None, False)})
@@ -150,24 +181,35 @@ class FaceGenerator:
         if index < 0:
             raise UserError(f"face {index}: indices count from 0")
         rng = np.random.default_rng([self.seed, self.domain == "target", index])
-        return draw_face(rng, self.geometry, self.dials.appearance_gap, self.dials.population_gap)
+        face = draw_face(rng, self.geometry, self.dials.appearance_gap, self.dials.population_gap)
+        if self.materials is not None:
+            own = np.random.default_rng([self.seed, self.domain == "target", index, 15])
+            draw_photo(face, own, self.geometry, self.materials)
+        return face
 
     def _scene(self, face: FaceParameters) -> _Scene:
         geometry, bank = self.geometry, noise_bank()
         vertices = geometry.shape(face.identity, face.expression, face.gaze)
-        normals = raster.vertex_normals(vertices, geometry.mesh.triangles)
+        normals = smooth_normals(vertices, geometry.mesh.triangles, geometry.weld)
         worn = accessories.worn(geometry, vertices, normals, face, bank)
+        if self.materials is not None and face.look["wig"] >= 0:
+            worn.insert(0, wig(vertices, self._scalp, self.materials.wigs[face.look["wig"]]))
         body = accessories.body(face)
         yaw, pitch, roll = np.radians(face.pose)
         turn = rotation(yaw, -pitch, roll)
         turned = concatenate([geometry.mesh.moved(vertices), *worn])
-        turned = turned.moved(turned.vertices @ turn.T.astype(np.float32))
+        upright = turned.vertices
+        turned = turned.moved(upright @ turn.T.astype(np.float32))
         body_turn = rotation(0.35 * yaw + np.radians(face.look["body_turn"]), 0.0, 0.3 * roll).astype(np.float32)
         # The body hangs from the neck, wherever the head's turn has put that.
         neck = np.array([0.0, -130.0, -8.0])
+        if len(geometry.attach):
+            n, share = len(vertices), geometry.attach[:, None]
+            with_body = (upright[:n] - neck) @ body_turn.T + turn @ neck
+            turned.vertices[:n] = share * turned.vertices[:n] + (1 - share) * with_body
         body = body.moved((body.vertices - neck) @ body_turn.T + turn @ neck)
         things = accessories.occluder(geometry, turned.vertices, face)
-        mesh = concatenate([turned, body, *things])
+        mesh = concatenate([turned, *([] if geometry.has_body else [body]), *things])
         eyes = mesh.vertices[geometry.landmarks[[36, 39, 42, 45]]].mean(0)
         # The face's size is set frontally, so that a turned face shrinks as it does in photographs.
         focal = face.face_share * (face.distance - 75.0) / 90.0
@@ -222,7 +264,10 @@ class FaceGenerator:
         """Display values [S, S, 3], 0 to 1, and classes [S, S]."""
         mesh, face = scene.mesh, scene.parameters
         look = face.look
-        normals = raster.vertex_normals(mesh.vertices, mesh.triangles)
+        weld = self.geometry.weld
+        if len(weld):
+            weld = np.concatenate([weld, np.arange(len(weld), len(mesh.vertices), dtype=np.int32)])
+        normals = smooth_normals(mesh.vertices, mesh.triangles, weld)
         if np.any(mesh.material == LENS) and look["lens_alpha"] + look["sunglasses"] > 0.01:
             _, lens_near = raster.rasterise(on_view, mesh.triangles, mesh.material, len(ids), len(ids), True)
         else:
@@ -235,12 +280,42 @@ class FaceGenerator:
             behind, to_view, (view_size, view_size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT
         )
         segments = np.zeros(ids.shape, np.uint8)
+        if self.materials is not None:
+            return self._shade_photo(scene, on_view, ids, near, lens_near, normals, shadow, to_shadow, behind, view, segments)
         colours = shade(
             ids, on_view, mesh.vertices, normals, mesh.triangles, mesh.material, mesh.segment, mesh.uv, mesh.attributes,
             shader_parameters(look), skin_atlas(), noise_bank(), shadow, to_shadow, face.distance, behind,
             lens_near, near, segments,
         )  # fmt: skip
         return develop(raster.halve(colours), meter(look) + look["exposure"]), segments[::2, ::2].copy()
+
+    def _shade_photo(
+        self, scene: _Scene, on_view: Any, ids: Any, near: Any, lens_near: Any, normals: Any, shadow: Any, to_shadow: Any,
+        behind: Any, view: NDArray[np.float64], segments: NDArray[np.uint8],
+    ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:  # fmt: skip
+        """As :meth:`_shade`, of a head with pictures."""
+        assert self.materials is not None
+        mesh, face, materials = scene.mesh, scene.parameters, self.materials
+        look, size = face.look, len(ids) // 2
+        there = scenery(look, materials, scene.focal, 192)
+        if there is not None:
+            to_view = np.hstack([view[:, :2] * PHOTO_SIZE / 192, (view[:, 2] + view[:, :2] @ np.full(2, PHOTO_SIZE / 384 - 0.5))[:, None]])
+            behind = cv2.warpAffine(there.astype(np.float32), to_view, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+        corners = on_view[self.geometry.landmarks[[36, 45]], :2]
+        first, second, wig_colours = textures_for(look, materials, float(np.linalg.norm(corners[0] - corners[1])))
+        atlas = np.concatenate([self.geometry.atlas, mesh.uv[len(self.geometry.atlas) :]])
+        numbers = shader_parameters(look)
+        numbers[[P_IRIS_R, P_PUPIL_R]] *= iris_scale(self.geometry)
+        colours = shade_photo(
+            ids, on_view, mesh.vertices, normals, mesh.triangles, mesh.material, mesh.segment, mesh.uv, atlas, mesh.attributes,
+            numbers, skin_numbers(look, materials), for_shader(look["soft"]), first, second, wig_colours, LINEAR,
+            noise_bank(), shadow, to_shadow, face.distance, behind, lens_near, near, segments,
+        )  # fmt: skip
+        return develop(raster.halve(colours), look["meter"] + look["exposure"]), segments[::2, ::2].copy()
+
+    @cached_property
+    def _scalp(self) -> Any:
+        return self.geometry.scalp()
 
     def _visibility(self, scene: _Scene, on_view: Any, ids: Any, near: Any) -> tuple[NDArray[np.bool_], Any]:
         """Which landmarks are seen, and a test of which of the head's vertices the face itself hides."""
@@ -254,7 +329,7 @@ class FaceGenerator:
             around = np.stack([near[cy + dy, cx + dx] for dy in (-1, 0, 1) for dx in (-1, 0, 1)])
             nearest = np.maximum(around.min(0), 1e-6)
             covered = 1 / on_view[vertices, 2] - 1 / nearest > _DEPTH_TOLERANCE
-            own = np.isin(scene.mesh.material[np.maximum(ids[cy, cx], 0)], (SKIN, EYE)) & (ids[cy, cx] >= 0)
+            own = np.isin(scene.mesh.material[np.maximum(ids[cy, cx], 0)], (SKIN, EYE, ATLAS)) & (ids[cy, cx] >= 0)
             return inside, covered, own
 
         inside, covered, _ = behind(self.geometry.landmarks)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from domaingap.data.generated.mesh import Indices, Mesh, Vectors
+from domaingap.data.generated.mesh import ATLAS, Indices, Mesh, Vectors
 from domaingap.data.generated.raster import combine
 from domaingap.errors import UserError
 from domaingap.hashing import digest
@@ -43,6 +43,15 @@ class FaceGeometry:
         child: [K] what makes an identity a child's, added to it; empty where there is nothing to add.
         other_population: [K] what another population's mean identity adds (the population dial at 1); or empty.
         terms: under what terms the mesh may be used, where it is somebody else's; faces made with it carry them on.
+        atlas: [V, 2] where vertices lie in the pictures that its skin is coloured with (materials.py), 0 to 1 from the upper
+            left; empty where its skin is painted as the built-in head's.
+        weld: [V] for vertices that an atlas' seams double, one that stands for all at the same place; or empty.
+        attach: [V] how far a vertex turns with the head, 1, rather than with the body, 0; or empty, which is 1.
+        people: of so many people, whom the materials have too, the last identities are the brows and then the hair.
+        own: the first identities that are its own principal components; those between are the built-in head's.
+        content: identity of the files that it was made of and of how, where it was made of files: arrays' last bits differ
+            from machine to machine.
+        has_body: its mesh goes on below the neck; others get shoulders and a collar.
 
     Raises:
         UserError: what is missing or doesn't fit.
@@ -61,6 +70,13 @@ class FaceGeometry:
     child: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
     other_population: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
     terms: tuple[Terms, ...] = ()
+    atlas: Vectors = field(default_factory=lambda: np.empty((0, 2), np.float32))
+    weld: Indices = field(default_factory=lambda: _NONE)
+    attach: NDArray[np.float32] = field(default_factory=lambda: np.empty(0, np.float32))
+    people: int = 0
+    own: int = 0
+    content: str = ""
+    has_body: bool = False
 
     def __post_init__(self) -> None:
         mesh, n, n_identity = self.mesh, len(self.mesh.vertices), len(self.identity)
@@ -73,6 +89,9 @@ class FaceGeometry:
             "landmarks": (self.landmarks, [(70,)]),
             "identity": (self.identity, [(n_identity, n, 3)]),
             "brow_edges": (self.brow_edges, [(10,), (0,)]),
+            "atlas": (self.atlas, [(n, 2), (0, 2)]),
+            "weld": (self.weld, [(n,), (0,)]),
+            "attach": (self.attach, [(n,), (0,)]),
             "child": (self.child, [(n_identity,), (0,)]),
             "other_population": (self.other_population, [(n_identity,), (0,)]),
             **{f"expression {name}": (moved, [(n, 3)]) for name, moved in self.expression.items()},
@@ -106,7 +125,15 @@ class FaceGeometry:
 
     def key(self) -> str:
         """Identity by content: of all its arrays to the last bit, whatever its name and terms."""
+        if self.content:
+            return self.content
         return digest(_content({name: value for name, value in vars(self).items() if name not in ("name", "terms")}))
+
+    def scalp(self) -> Indices:
+        """Vertices that hair covers in any case, where skin is a picture."""
+        skin = np.zeros(len(self.mesh.vertices), bool)
+        skin[self.mesh.triangles[self.mesh.material == ATLAS]] = True
+        return np.asarray(np.flatnonzero(skin & (self.mesh.attributes[:, 0] > 0.95)), np.int32)
 
     def shape(self, identity: NDArray[Any], expression: dict[str, float], gaze: tuple[float, float] = (0.0, 0.0)) -> Vectors:
         """Vertices [V, 3] of one face.

@@ -13,7 +13,8 @@ Vectors = NDArray[np.float32]
 Indices = NDArray[np.int32]
 
 # Materials of triangles; what the shader does with a surface.
-SKIN, EYE, MOUTH, TEETH, HAIR, CLOTH, GLASSES, LENS, HAT, OCCLUDER = range(10)
+SKIN, EYE, MOUTH, TEETH, HAIR, CLOTH, GLASSES, LENS, HAT, OCCLUDER, ATLAS, WIG = range(12)
+# ATLAS and WIG have their colours in pictures (materials.py); the built-in head has none of them.
 
 # FaceSynthetics' segmentation classes (its README).
 SEG = {

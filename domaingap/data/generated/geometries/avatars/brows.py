@@ -15,6 +15,7 @@ Array = NDArray[Any]
 _TOP, _BOTTOM = 0.152, 0.206  # of the stripe of the atlas that holds everybody's brows
 _REACH = 0.014  # how far beyond the mean's ends brows are looked for
 _STEPS = 5
+_MIDDLE = 0.3256  # of the face, in the atlas
 
 
 def brow_points(texture: Array) -> tuple[Array, Array]:
@@ -43,7 +44,7 @@ def brow_points(texture: Array) -> tuple[Array, Array]:
         weight = dark.sum(0)
         if weight.max() < 0.4:
             continue
-        inside = np.flatnonzero(weight > 0.3 * weight.max())
+        inside = np.flatnonzero(weight > 0.22 * weight.max())
         left, right = columns[inside[0]], columns[inside[-1]]
         centre = (dark * rows).sum(0) / np.maximum(weight, 1e-6)
         spread = np.sqrt((dark * (rows - centre) ** 2).sum(0) / np.maximum(weight, 1e-6))
@@ -54,4 +55,6 @@ def brow_points(texture: Array) -> tuple[Array, Array]:
         half = np.interp(at, columns[inside], spread[inside])
         middles[side] = np.stack([(at + 0.5) / size, (y + top + 0.5) / size], -1)
         edges[side] = middles[side] - np.stack([0 * half, 1.3 * half / size], -1)
-    return middles, edges
+    # Faces are painted much alike on both sides; what one side's light hides the other side tells.
+    mirror = np.array([_MIDDLE, 0.0]), np.array([-1.0, 1.0])
+    return tuple((p + (mirror[0] + (p[::-1] - mirror[0]) * mirror[1])) / 2 for p in (middles, edges))  # type: ignore[return-value]

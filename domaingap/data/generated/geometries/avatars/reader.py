@@ -24,7 +24,7 @@ WIG_TEXTURE = 256
 _NAME = re.compile(r"(?P<person>.+_[FM]_\d+)_(?P<outfit>[A-Za-z]+)\.glb")
 _HEAD, _UPPER, _LOWER = "H_DDS_HighRes", "h_TeethUp", "h_TeethDown"
 _EYES = ("h_R_eye", "h_L_eye")
-_BELOW, _ASIDE = -230.0, 225.0  # mm from the eyes down and aside to where bodies are cut off
+_BELOW, _ASIDE = -300.0, 250.0  # mm from the eyes down and aside to where bodies are cut off
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,170 @@
+"""Heads whose skin is a picture: who is drawn, in what light, and how the scene is shaded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from domaingap.data.generated import light
+from domaingap.data.generated.accessories import BALD
+from domaingap.data.generated.geometries.builtin.template import EYE_R
+from domaingap.data.generated.geometry import FaceGeometry
+from domaingap.data.generated.materials import LINEAR, Materials, WigMesh
+from domaingap.data.generated.mesh import SEG, WIG, Mesh, uniform
+from domaingap.data.generated.photo_shader import (
+    N_SKIN,
+    Q_BLOTCH,
+    Q_CLOTH_B,
+    Q_CLOTH_G,
+    Q_CLOTH_R,
+    Q_EYE_WHITE,
+    Q_GAIN_B,
+    Q_GAIN_G,
+    Q_GAIN_R,
+    Q_HAIR_TONE,
+    Q_MIX,
+    Q_REDNESS,
+    Q_WIG_B,
+    Q_WIG_G,
+    Q_WIG_R,
+)
+from domaingap.data.generated.population import Draws, FaceParameters
+
+Array = NDArray[Any]
+
+# Logarithms of skin's colour per unit of its pigments (population.skin_colour).
+_MELANIN = np.log(np.array([0.075, 0.036, 0.022]) / np.array([0.72, 0.50, 0.40]))
+_BLOOD = np.log(np.array([1.0, 0.78, 0.80]))
+_OWN_SPREAD, _NAMED_SPREAD, _LIMIT = 0.95, 0.55, 2.2
+_SHARP_EYES = 100.0  # pixels between the eyes' outer corners from which colour maps are used in full size
+
+
+def draw_photo(face: FaceParameters, rng: np.random.Generator, geometry: FaceGeometry, materials: Materials) -> None:
+    """What a head with pictures has beside what all heads have; changes ``face``."""
+    d, look = Draws(rng), face.look
+    n = len(materials.names)
+    one = int(rng.choice(materials.of_sex(look["male"])))
+    other = int(rng.choice(materials.of_sex(look["male"])))
+    mix = d.uniform(0.1, 0.45) if other != one and d.chance(0.6) else 0.0
+    look.update(skin_map=one, second_map=other, skin_mix=mix)
+
+    # Shape: the mesh's own components, the named ones of the built-in head, brows and hair of the textures' people.
+    identity = np.zeros(len(geometry.identity), np.float32)
+    free = len(identity) - 2 * geometry.people
+    spread = np.where(np.arange(free) < geometry.own, _OWN_SPREAD, _NAMED_SPREAD)
+    identity[:free] = np.clip(rng.standard_normal(free), -_LIMIT, _LIMIT) * spread
+    brows, hair = identity[free : free + geometry.people], identity[free + geometry.people :]
+    if geometry.people == n:
+        brows[one], brows[other] = brows[one] + 1 - mix, brows[other] + mix
+        hair[one] = d.uniform(0.7, 1.25) if look["hat"] < 0 else 0.3
+    face.identity = identity
+
+    bare = bool(materials.bald[one])
+    look["wig"] = -1
+    if not bare:
+        look["style"] = BALD
+    elif look["hat"] < 0 and materials.wigs and d.chance(0.85 if not look["male"] else 0.35):
+        look["wig"], look["style"] = int(rng.integers(len(materials.wigs))), BALD
+    elif look["male"] and look["hat"] < 0 and d.chance(0.4):
+        look["style"] = BALD
+
+    base = materials.skin[one] * (1 - mix) + materials.skin[other] * mix
+    gain = np.exp(_MELANIN * d.normal(0, 0.045) + _BLOOD * d.normal(0, 0.5) + d.normal(0, 0.08))
+    look["skin"], look["skin_gain"] = base * gain, gain
+    look["hair_tone"] = float(np.exp(d.normal(0.1, 0.3)))
+    look["wig_colour"] = look["hair"] * d.uniform(0.8, 1.6)
+    look["skin_blotch"], look["skin_redness"] = d.uniform(0.0, 0.10), d.uniform(0.0, 0.12)
+    look["eye_white"] = d.uniform(0.5, 0.72)
+    look["cloth_gain"] = np.exp(rng.normal(0, 0.4) + rng.normal(0, 0.15, 3))
+    look["specular"] = d.uniform(0.01, 0.10)
+    look["gloss"] = d.uniform(7, 22)
+    look["lens"] = np.minimum(look["lens"], 0.03)
+    _draw_light(d, look, materials)
+
+
+def _draw_light(d: Draws, look: dict[str, Any], materials: Materials) -> None:
+    if materials.environments and d.chance(0.85):
+        place = int(d.rng.integers(len(materials.environments)))
+        environment = materials.environments[place]
+        azimuth, mirrored = d.uniform(0, 2 * np.pi), d.chance(0.5)
+        soft = light.turned(environment.soft, azimuth, mirrored)
+        direction = light.about_vertical(azimuth, mirrored) @ environment.key_direction
+        key = environment.key * float(np.exp(d.normal(-0.2, 0.5)))
+        look["environment"] = (place, azimuth, mirrored, d.normal(0, 0.12))
+    else:
+        soft, direction, key = light.drawn_environment(look)
+        look["environment"] = None
+    # Photographers seldom let the only light come from behind: it is brightened from in front.
+    front = np.array([[0.0, 0.1, 0.995]])
+    frontal = float((light.irradiance(soft, front)[0] + key * max(0.0, direction[2])) @ light.LUMA)
+    everywhere = float(soft[0] @ light.LUMA * 0.282095)
+    if frontal < 0.6 * everywhere:
+        lamp = (light.harmonics(_lamp(d))[:, None] * np.ones(3)) * 0.9 * everywhere
+        soft = soft + lamp
+    total = light.irradiance(soft, front)[0] + 0.7 * key * max(0.25, float(direction[2]))
+    bright = float(total @ light.LUMA)
+    # A camera's white balance takes most of the light's tint away.
+    balance = (total / bright) ** -d.uniform(0.5, 1.0)
+    look["soft"] = soft * balance / bright
+    look["light"], look["light_dir"] = key * balance / bright, direction
+    look["shadow"] = d.uniform(0.75, 1.0)
+    look["meter"] = -0.55 * float(np.log(float(look["skin"] @ light.LUMA) / 0.3)) + 0.1
+    look["sky"] = light.irradiance(look["soft"], np.array([[0.0, 0.7, 0.7]]))[0]
+    look["ground"] = light.irradiance(look["soft"], np.array([[0.0, -0.7, 0.7]]))[0]
+    look["defocus"] = d.rng.random() ** 2 * 0.06
+    look["scenery"] = d.chance(0.7)
+
+
+def _lamp(d: Draws) -> Array:
+    way = np.array([d.normal(0, 0.5), d.normal(0.3, 0.3), 1.0])
+    return np.asarray(way / np.linalg.norm(way))
+
+
+def wig(head: Array, scalp: Array, worn: WigMesh) -> Mesh:
+    """A wig on a head [V, 3] whose ``scalp`` vertices say where and how large."""
+    low, high = head[scalp].min(0), head[scalp].max(0)
+    size = (high - low) / np.maximum(worn.scalp[1] - worn.scalp[0], 1.0)
+    moved = (worn.vertices - worn.scalp.mean(0)) * size + (low + high) / 2
+    attributes = np.stack([np.ones(len(moved)), worn.open_to_light], -1)
+    return uniform(moved, worn.triangles, WIG, SEG["hair"], worn.uv, attributes)
+
+
+def skin_numbers(look: dict[str, Any], materials: Materials) -> NDArray[np.float32]:
+    """A face's look as the photo shader's numbers [N_SKIN]."""
+    q = np.zeros(N_SKIN, np.float32)
+    q[Q_MIX] = look["skin_mix"]
+    q[[Q_GAIN_R, Q_GAIN_G, Q_GAIN_B]] = look["skin_gain"]
+    q[Q_BLOTCH], q[Q_REDNESS] = look["skin_blotch"], look["skin_redness"]
+    q[Q_EYE_WHITE], q[Q_HAIR_TONE] = look["eye_white"], look["hair_tone"]
+    q[[Q_CLOTH_R, Q_CLOTH_G, Q_CLOTH_B]] = look["cloth_gain"]
+    if look["wig"] >= 0:
+        mean = LINEAR[materials.wigs[look["wig"]].colours].reshape(-1, 3).mean(0)
+        # Half of the wig's own colour: its strands keep their variety.
+        q[[Q_WIG_R, Q_WIG_G, Q_WIG_B]] = (look["wig_colour"] / mean) ** 0.8
+    return q
+
+
+def iris_scale(geometry: FaceGeometry) -> float:
+    """From radii of the built-in head's eyeballs to this mesh's, so that irises keep their size."""
+    return EYE_R / geometry.eye_radius
+
+
+def scenery(look: dict[str, Any], materials: Materials, focal: float, size: int) -> Array | None:
+    """What lies behind the head [size, size, 3] in the light's own place; None where it isn't shown."""
+    if look["environment"] is None or not look["scenery"]:
+        return None
+    place, azimuth, mirrored, pitch = look["environment"]
+    picture = light.seen_background(materials.environments[place].picture, azimuth, mirrored, focal, pitch, size)
+    behind = picture / (float(np.median(picture @ light.LUMA)) + 1e-6) * look["background_tone"] * 0.5
+    sigma = size * look["defocus"]
+    return cv2.GaussianBlur(behind, (0, 0), sigma) if sigma > 0.5 else np.ascontiguousarray(behind)
+
+
+def textures_for(look: dict[str, Any], materials: Materials, eye_distance: float) -> tuple[Array, Array, Array]:
+    """The two colour maps and the wig's for a face of this size in the drawn picture (pixels between outer eye corners)."""
+    maps = materials.textures if eye_distance > _SHARP_EYES else materials.small
+    own = materials.wigs[look["wig"]].colours if look["wig"] >= 0 else np.zeros((1, 1, 3), np.uint8)
+    return maps[look["skin_map"]], maps[look["second_map"]], own
