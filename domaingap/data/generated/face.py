@@ -22,7 +22,7 @@ from domaingap.data.generated.heads import Head
 from domaingap.data.generated.light import for_shader
 from domaingap.data.generated.materials import LINEAR, Materials
 from domaingap.data.generated.mesh import ATLAS, EYE, LENS, SKIN, Mesh, concatenate
-from domaingap.data.generated.photo import draw_photo, iris_scale, scenery, skin_numbers, textures_for, wig
+from domaingap.data.generated.photo import develop_photo, draw_photo, iris_scale, scenery, skin_numbers, textures_for, wig
 from domaingap.data.generated.photo_shader import shade_photo
 from domaingap.data.generated.population import FaceParameters, draw_face
 from domaingap.data.generated.shader import P_IRIS_R, P_PUPIL_R, shade, shader_parameters
@@ -311,7 +311,7 @@ class FaceGenerator:
             numbers, skin_numbers(look, materials), for_shader(look["soft"]), first, second, wig_colours, LINEAR,
             noise_bank(), shadow, to_shadow, face.distance, behind, lens_near, near, segments,
         )  # fmt: skip
-        return develop(raster.halve(colours), look["meter"] + look["exposure"]), segments[::2, ::2].copy()
+        return develop_photo(raster.halve(colours), look["meter"] + look["exposure"], look["film"]), segments[::2, ::2].copy()
 
     @cached_property
     def _scalp(self) -> Any:

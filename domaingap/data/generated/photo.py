@@ -39,6 +39,7 @@ Array = NDArray[Any]
 _MELANIN = np.log(np.array([0.075, 0.036, 0.022]) / np.array([0.72, 0.50, 0.40]))
 _BLOOD = np.log(np.array([1.0, 0.78, 0.80]))
 _OWN_SPREAD, _NAMED_SPREAD, _LIMIT = 0.95, 0.55, 2.2
+_BROWN = np.array([0.05, 0.022, 0.010])
 _SHARP_EYES = 100.0  # pixels between the eyes' outer corners from which colour maps are used in full size
 
 
@@ -72,12 +73,30 @@ def draw_photo(face: FaceParameters, rng: np.random.Generator, geometry: FaceGeo
         look["style"] = BALD
 
     base = materials.skin[one] * (1 - mix) + materials.skin[other] * mix
-    gain = np.exp(_MELANIN * d.normal(0, 0.045) + _BLOOD * d.normal(0, 0.5) + d.normal(0, 0.08))
+    gain = np.exp(_MELANIN * d.normal(0, 0.035) + _BLOOD * d.normal(0, 0.35) + d.normal(0, 0.08))
     look["skin"], look["skin_gain"] = base * gain, gain
     look["hair_tone"] = float(np.exp(d.normal(0.1, 0.3)))
     look["wig_colour"] = look["hair"] * d.uniform(0.8, 1.6)
     look["skin_blotch"], look["skin_redness"] = d.uniform(0.0, 0.10), d.uniform(0.0, 0.12)
-    look["eye_white"] = d.uniform(0.5, 0.72)
+    dark = float(look["skin"] @ light.LUMA) < 0.12
+    look["eye_white"] = d.uniform(0.20, 0.30) if dark else d.uniform(0.34, 0.52)
+    if dark or look["hair"] @ light.LUMA < 0.05 and d.chance(0.8):
+        look["iris"] = _BROWN * d.uniform(0.5, 1.6)
+    elif d.chance(0.5):
+        look["iris"] = look["iris"] * d.uniform(0.4, 0.9)
+    for name, left in (("hat_colour", 0.4), ("cloth", 0.5), ("cloth2", 0.5), ("occluder_colour", 0.5), ("frame", 0.3)):
+        gray = float(np.mean(look[name]))
+        look[name] = gray + (look[name] - gray) * left * d.rng.random()
+    if d.chance(0.7):
+        look["frame"] = look["frame"] * 0.15
+    face.expression = {k: v for k, v in expression(d).items() if k in geometry.expression}
+    if d.chance(0.65):  # into the camera
+        yaw, pitch = np.radians(face.pose[:2])
+        share = d.uniform(0.6, 1.0)
+        face.gaze = (
+            float(np.clip(-share * yaw + d.normal(0, 0.05), -0.45, 0.45)),
+            float(np.clip(-share * pitch + d.normal(0, 0.04), -0.3, 0.3)),
+        )
     look["cloth_gain"] = np.exp(rng.normal(0, 0.4) + rng.normal(0, 0.15, 3))
     look["specular"] = d.uniform(0.01, 0.10)
     look["gloss"] = d.uniform(7, 22)
@@ -92,7 +111,7 @@ def _draw_light(d: Draws, look: dict[str, Any], materials: Materials) -> None:
         azimuth, mirrored = d.uniform(0, 2 * np.pi), d.chance(0.5)
         soft = light.turned(environment.soft, azimuth, mirrored)
         direction = light.about_vertical(azimuth, mirrored) @ environment.key_direction
-        key = environment.key * float(np.exp(d.normal(-0.2, 0.5)))
+        key = environment.key * float(np.exp(d.normal(-0.6, 0.6)))
         look["environment"] = (place, azimuth, mirrored, d.normal(0, 0.12))
     else:
         soft, direction, key = light.drawn_environment(look)
@@ -107,15 +126,82 @@ def _draw_light(d: Draws, look: dict[str, Any], materials: Materials) -> None:
     total = light.irradiance(soft, front)[0] + 0.7 * key * max(0.25, float(direction[2]))
     bright = float(total @ light.LUMA)
     # A camera's white balance takes most of the light's tint away.
-    balance = (total / bright) ** -d.uniform(0.5, 1.0)
+    balance = (total / bright) ** -d.uniform(0.75, 1.0)
     look["soft"] = soft * balance / bright
     look["light"], look["light_dir"] = key * balance / bright, direction
     look["shadow"] = d.uniform(0.75, 1.0)
-    look["meter"] = -0.55 * float(np.log(float(look["skin"] @ light.LUMA) / 0.3)) + 0.1
-    look["sky"] = light.irradiance(look["soft"], np.array([[0.0, 0.7, 0.7]]))[0]
+    # Of a darker skin a camera's meter takes back about half.
+    look["meter"] = float(np.log(1.05) - 0.5 * np.log(float(look["skin"] @ light.LUMA) / 0.3))
+    look["film"] = d.uniform(0.0, 0.7)
+    look["sky"] = 0.3 * light.irradiance(look["soft"], np.array([[0.0, 0.7, 0.7]]))[0]
     look["ground"] = light.irradiance(look["soft"], np.array([[0.0, -0.7, 0.7]]))[0]
     look["defocus"] = d.rng.random() ** 2 * 0.06
     look["scenery"] = d.chance(0.7)
+
+
+def expression(d: Draws) -> dict[str, float]:
+    """Movements in combinations that photographs show: half of all people smile, most of those with their teeth.
+
+    Names that a geometry doesn't have are for the caller to leave out.
+    """
+    kind = d.rng.random()
+    strength: dict[str, float] = {}
+    if kind < 0.34:
+        strength["grin"] = d.uniform(0.35, 1.15)
+        strength["upper_lip_up"] = d.uniform(0.0, 0.45)
+        strength["lower_lip_down"] = d.uniform(-0.1, 0.7)
+        strength["jaw_open"] = 0.55 * d.rng.random() ** 2
+        strength["smile"] = d.uniform(0.0, 0.3)
+        cheeks = strength["grin"] * d.rng.random()
+    elif kind < 0.52:
+        strength["smile"] = d.uniform(0.3, 1.25)
+        strength["lips_in"] = d.uniform(-0.1, 0.3)
+        cheeks = 0.8 * strength["smile"] * d.rng.random()
+    elif kind < 0.72:
+        strength["smile"] = d.uniform(-0.15, 0.3)
+        strength["jaw_open"] = d.uniform(0.0, 0.15) if d.chance(0.3) else 0.0
+        strength["frown"] = max(0.0, d.normal(-0.1, 0.3))
+        strength["lips_in"] = max(0.0, d.normal(-0.2, 0.4))
+        cheeks = 0.0
+    elif kind < 0.90:
+        said = ("say_a", "say_o", "say_e", "say_u", "say_f", "say_s", "say_sh", "say_t")
+        strength[said[int(d.rng.integers(len(said)))]] = d.uniform(0.3, 1.0)
+        strength["smile"] = d.uniform(-0.1, 0.5)
+        cheeks = 0.3 * d.rng.random()
+    else:
+        odd = int(d.rng.integers(6))
+        name = ("shout", "pucker", "frown", "cheek_puff", "nose_wrinkle", "jaw_open")[odd]
+        strength[name] = d.uniform(0.3, 0.85) if name == "shout" else d.uniform(0.4, 1.1)
+        if name in ("shout", "nose_wrinkle", "jaw_open"):
+            strength["grin"] = d.uniform(0.0, 0.8)
+        strength["brows_down"] = d.uniform(0, 0.8) if d.chance(0.4) else 0.0
+        cheeks = 0.7 * d.rng.random()
+    strength["squint"] = 0.6 * cheeks
+    for name, share, most in (
+        ("brows_up", 0.3, 1.0), ("inner_brows_up", 0.15, 0.9), ("brows_down", 0.25, 0.9), ("sad_eyes", 0.08, 0.7),
+        ("eyes_wide", 0.12, 0.9), ("brow_right_up", 0.08, 0.9), ("brow_left_up", 0.08, 0.9), ("nostrils", 0.15, 0.8),
+        ("nose_wrinkle", 0.10, 0.5), ("chin_up", 0.12, 0.6),
+    ):  # fmt: skip
+        if d.chance(share):
+            strength[name] = max(strength.get(name, 0.0), most * d.rng.random())
+    for name, sd in (("smile_right", 0.10), ("smile_left", 0.10), ("jaw_side", 0.15), ("jaw_forward", 0.15)):
+        strength[name] = d.normal(0, sd)
+    lids = d.rng.random()
+    closed = 1.0 if lids < 0.04 else d.uniform(0.3, 0.7) if lids < 0.12 else 0.0
+    droop = max(0.0, d.normal(0.0, 0.10)) + 0.15 * cheeks * d.rng.random()
+    wink = d.rng.random()
+    strength["blink_right"] = 1.0 if wink < 0.005 else min(1.0, max(closed, droop))
+    strength["blink_left"] = 1.0 if wink > 0.995 else min(1.0, max(closed, droop + d.normal(0, 0.02)))
+    return strength
+
+
+def develop_photo(linear: Array, exposure: float, film: float) -> NDArray[np.float32]:
+    """Linear light [H, W, 3] to display values 0 to 1: exposure, a rolled-off white, sRGB's curve, a film's contrast."""
+    x = np.maximum(linear * np.float32(np.exp(exposure)), 0)
+    knee = np.float32(0.6)
+    x = np.where(x > knee, knee + (1 - knee) * (1 - np.exp(-(x - knee) / (1 - knee))), x)
+    y = np.where(x <= 0.0031308, x * 12.92, 1.055 * np.maximum(x, 1e-6) ** np.float32(1 / 2.4) - 0.055)
+    return np.asarray(y + np.float32(film) * (y * y * (3 - 2 * y) - y), np.float32)
 
 
 def _lamp(d: Draws) -> Array:

@@ -165,7 +165,7 @@ def shade_photo(
                     r, g, c = r + mix * (r2 - r), g + mix * (g2 - g), c + mix * (c2 - c)
                 openness = att1
                 if seg == _S_MOUTH:
-                    openness = 0.75 * att1
+                    openness = att1
                     specular, gloss = 0.25, 30.0
                 elif seg != _S_CLOTHING:
                     blotch = 1 + q[Q_BLOTCH] * _noise(bank, 0, u * 1.3 + p[P_NOISE_X], v * 1.3)
@@ -226,7 +226,7 @@ def shade_photo(
                 value = colour[i] * (p[P_LIGHT + i] * key + soft * close) + p[P_LIGHT + i] * shine
                 if rim > 0 or specular > 0.3:
                     mirror = _soft(sh, mx, my, mz, i)
-                    value += mirror * openness * (rim * grazing * 4 + 0.03 * specular)
+                    value += mirror * openness * (rim * grazing * 1.6 + 0.03 * specular)
                 out[y, x, i] = value
             if lens_near[y, x] > near[y, x]:
                 for i in range(3):

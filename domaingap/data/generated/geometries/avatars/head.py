@@ -263,6 +263,8 @@ def _mesh(
     with_balls = np.concatenate([triangles, *(ball.triangles + n + k * len(ball.vertices) for k, ball in enumerate(balls))])
     normals = smooth_normals(base, triangles, welded(base))
     light = openness(base, triangles, normals)
+    # Teeth are looked at when the mouth is open.
+    light = np.where(avatars.part > 0, np.float32(0.62), light)
     attributes = np.ones((len(neutral), 2), np.float32)
     attributes[:n] = np.stack([hairy, light], -1)
     coordinates = uv.copy()
