@@ -16,6 +16,7 @@ from domaingap.sources import source
 
 Selection = Literal["real_val", "budget", "source_val"]
 Precision = Literal["32", "bf16"]
+Geometry = Literal["built-in", "avatars", "ict"]
 
 PLACE: dict[str, Any] = {"determines": "nothing"}
 """Marks a setting that changes no figure: where files lie, what is tracked, whether tests are scored now or later."""
@@ -96,12 +97,31 @@ class GeneratedConfig(Checked):
     Args:
         n: faces; those of a smaller number are the first of a larger one.
         seed: of the whole set.
+        geometry: whose heads: the built-in one, VALID's avatars, or ICT-FaceKit's.
+        model: folder of the avatars or of ICT-FaceKit.
+        albedo: folder of the avatars whose colour maps ICT-FaceKit's heads get.
+        light: folder of HDRIs; light is drawn without.
+        labels: points as renderings have them (3D points projected), or where people set them (without their noise).
+        heads_dir: where compact copies of models are kept.
     """
 
     section = "synthetic.generated"
 
     n: int = limited(3000, 1, LARGEST_NUMBER)
     seed: int = seed_field(1)
+    geometry: Geometry = "built-in"
+    model: Path | None = field(default=None, metadata=BY_CONTENT)
+    albedo: Path | None = field(default=None, metadata=BY_CONTENT)
+    light: Path | None = field(default=None, metadata=BY_CONTENT)
+    labels: Literal["rendered", "people"] = "rendered"
+    heads_dir: Path = field(default=Path("prepared"), metadata=PLACE)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if (self.geometry == "built-in") != (self.model is None):
+            raise SettingError(
+                "synthetic.generated.model", "is the folder of a model: give it with --synthetic.generated.geometry avatars or ict"
+            )
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,8 @@ VERSION = 1
 that holds it against a probe of drawn faces (tests/data/generated/probe.py) fails where one changes without the other."""
 PHOTO_VERSION = 1
 """Likewise, of what heads with pictures have beside it."""
+CAMERA = 0.5
+"""Strength of the camera (appearance.photograph) that takes heads with pictures in the synthetic domain."""
 VERSION_DATE = "2026-11-25"
 """When it was raised last."""
 
@@ -117,6 +119,7 @@ class FaceGenerator:
         dials: the target domain's gaps; all 0 in the synthetic domain.
         geometry: a morphable face with landmark vertices; our own by default.
         head: a geometry with pictures for skin, in its place.
+        labels: of the synthetic domain: as renderings have them, or where people set them, without their noise.
     """
 
     def __init__(
@@ -126,11 +129,12 @@ class FaceGenerator:
         dials: Dials = Dials(),
         geometry: FaceGeometry | None = None,
         head: Head | None = None,
+        labels: Literal["rendered", "people"] = "rendered",
     ) -> None:
         if domain == "synthetic" and dials != Dials():
             raise UserError("label_gap, appearance_gap and population_gap belong to the target domain")
         self.domain, self.seed, self.dials = domain, seed, dials
-        self.head = head
+        self.head, self.labels = head, labels
         self.geometry = head.geometry if head is not None else geometry if geometry is not None else parametric_head()
 
     @property
@@ -155,7 +159,8 @@ class FaceGenerator:
             geometry = self.head.key() + f" photo {PHOTO_VERSION}"
         else:
             geometry = "built-in" if self.geometry is parametric_head() else self.geometry.key()
-        return content_key([VERSION, geometry, self.domain, self.seed, asdict(self.dials)])
+        what = [VERSION, geometry, self.domain, self.seed, asdict(self.dials)]
+        return content_key([*what, self.labels] if self.labels != "rendered" else what)
 
     def terms(self) -> frozenset[Terms]:
         """Under what terms the faces may be used: none but this program's, or those of the mesh that they are made with."""
@@ -243,13 +248,16 @@ class FaceGenerator:
         people[:68] += annotator_noise(exact, noise_rng)
         gap = self.dials.label_gap
         eye_distance = float(np.linalg.norm(points[36] - points[45]) * view[0, 0])
-        picture = photograph(image, face.look["camera_seed"], self.dials.appearance_gap, max(eye_distance, 4.0))
+        camera = self.dials.appearance_gap
+        if self.materials is not None:
+            camera = CAMERA + (1 - CAMERA) * camera
+        picture = photograph(image, face.look["camera_seed"], camera, max(eye_distance, 4.0))
         if crop is not None and crop.channels == "gray":
             picture = (picture @ _LUMA + 0.5).astype(np.uint8)
         return GeneratedFace(
             image=picture,
             segmentation=segmentation,
-            landmarks=(1 - gap) * points + gap * people,
+            landmarks=exact if self.labels == "people" else (1 - gap) * points + gap * people,
             landmarks_s=points,
             landmarks_r=people,
             landmarks_r_exact=exact,

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from domaingap.data.generated import light
-from domaingap.data.generated.accessories import BALD
+from domaingap.data.generated.accessories import BALD, SCARF
 from domaingap.data.generated.geometries.builtin.template import EYE_R
 from domaingap.data.generated.geometry import FaceGeometry
 from domaingap.data.generated.materials import LINEAR, Materials, WigMesh
@@ -47,8 +47,11 @@ def draw_photo(face: FaceParameters, rng: np.random.Generator, geometry: FaceGeo
     """What a head with pictures has beside what all heads have; changes ``face``."""
     d, look = Draws(rng), face.look
     n = len(materials.names)
-    one = int(rng.choice(materials.of_sex(look["male"])))
-    other = int(rng.choice(materials.of_sex(look["male"])))
+    one, other = (_person(d, look["male"], materials) for _ in range(2))
+    if look["young"] and d.chance(0.85):  # a child has no beard
+        one, other = (_person(d, False, materials) for _ in range(2))
+    if look["hat"] in (SCARF,) or look["hat"] >= 0 and d.chance(0.4):
+        look["hat"] = -1
     mix = d.uniform(0.1, 0.45) if other != one and d.chance(0.6) else 0.0
     look.update(skin_map=one, second_map=other, skin_mix=mix)
 
@@ -61,6 +64,8 @@ def draw_photo(face: FaceParameters, rng: np.random.Generator, geometry: FaceGeo
     if geometry.people == n:
         brows[one], brows[other] = brows[one] + 1 - mix, brows[other] + mix
         hair[one] = d.uniform(0.7, 1.25) if look["hat"] < 0 else 0.3
+    if len(geometry.child):
+        identity += (0.8 * look["young"] * geometry.child).astype(np.float32)
     face.identity = identity
 
     bare = bool(materials.bald[one])
@@ -73,7 +78,7 @@ def draw_photo(face: FaceParameters, rng: np.random.Generator, geometry: FaceGeo
         look["style"] = BALD
 
     base = materials.skin[one] * (1 - mix) + materials.skin[other] * mix
-    gain = np.exp(_MELANIN * d.normal(0, 0.035) + _BLOOD * d.normal(0, 0.35) + d.normal(0, 0.08))
+    gain = np.exp(_MELANIN * d.normal(0, 0.035) + _BLOOD * d.normal(-0.1, 0.35) + d.normal(0.08, 0.08))
     look["skin"], look["skin_gain"] = base * gain, gain
     look["hair_tone"] = float(np.exp(d.normal(0.1, 0.3)))
     look["wig_colour"] = look["hair"] * d.uniform(0.8, 1.6)
@@ -104,6 +109,13 @@ def draw_photo(face: FaceParameters, rng: np.random.Generator, geometry: FaceGeo
     _draw_light(d, look, materials)
 
 
+def _person(d: Draws, male: bool, materials: Materials) -> int:
+    """A person of the materials. The lighter half is drawn more often, as in photographs of the public sets."""
+    people = materials.of_sex(male)
+    light_ones = np.array([materials.skin[k] @ light.LUMA for k in people]) ** 0.7
+    return people[int(d.rng.choice(len(people), p=light_ones / light_ones.sum()))]
+
+
 def _draw_light(d: Draws, look: dict[str, Any], materials: Materials) -> None:
     if materials.environments and d.chance(0.85):
         place = int(d.rng.integers(len(materials.environments)))
@@ -131,7 +143,7 @@ def _draw_light(d: Draws, look: dict[str, Any], materials: Materials) -> None:
     look["light"], look["light_dir"] = key * balance / bright, direction
     look["shadow"] = d.uniform(0.75, 1.0)
     # Of a darker skin a camera's meter takes back about half.
-    look["meter"] = float(np.log(1.05) - 0.5 * np.log(float(look["skin"] @ light.LUMA) / 0.3))
+    look["meter"] = float(np.log(1.2) - 0.5 * np.log(float(look["skin"] @ light.LUMA) / 0.3))
     look["film"] = d.uniform(0.0, 0.7)
     look["sky"] = 0.3 * light.irradiance(look["soft"], np.array([[0.0, 0.7, 0.7]]))[0]
     look["ground"] = light.irradiance(look["soft"], np.array([[0.0, -0.7, 0.7]]))[0]
@@ -199,6 +211,9 @@ def develop_photo(linear: Array, exposure: float, film: float) -> NDArray[np.flo
     """Linear light [H, W, 3] to display values 0 to 1: exposure, a rolled-off white, sRGB's curve, a film's contrast."""
     x = np.maximum(linear * np.float32(np.exp(exposure)), 0)
     knee = np.float32(0.6)
+    # A camera's colours are paler than the pictures that skin is made of.
+    gray = x @ np.array([0.2126, 0.7152, 0.0722], np.float32)
+    x = gray[..., None] + (x - gray[..., None]) * np.float32(0.85)
     x = np.where(x > knee, knee + (1 - knee) * (1 - np.exp(-(x - knee) / (1 - knee))), x)
     y = np.where(x <= 0.0031308, x * 12.92, 1.055 * np.maximum(x, 1e-6) ** np.float32(1 / 2.4) - 0.055)
     return np.asarray(y + np.float32(film) * (y * y * (3 - 2 * y) - y), np.float32)

@@ -101,6 +101,7 @@ def draw_face(rng: np.random.Generator, geometry: FaceGeometry, appearance: floa
         **_things(d, population),
         **_light(d, appearance),
         "appearance": appearance,
+        "young": young,
     }
     # Other textures: skin more uneven, more shiny, hair of more contrast.
     for name, stronger in (("blotch", 1.0), ("specular", 0.8), ("redness", 0.4), ("wrinkles", 0.4), ("hair_contrast", 0.35)):

@@ -112,7 +112,13 @@ class GeneratedFaces(GeneratedReader):
     def of(cls, config: GeneratedConfig) -> Self:
         from domaingap.data.generated import FaceGenerator
 
-        return cls(FaceGenerator("synthetic", config.seed), {"all": range(config.n)})
+        head = None
+        if config.geometry != "built-in":
+            from domaingap.data.generated.heads import load_head
+
+            folders = (None if path is None else str(path) for path in (config.albedo, config.light))
+            head = load_head(config.geometry, str(config.model), *folders, str(config.heads_dir))
+        return cls(FaceGenerator("synthetic", config.seed, head=head, labels=config.labels), {"all": range(config.n)})
 
 
 class GeneratedTarget(GeneratedReader):

@@ -11,6 +11,7 @@ from domaingap.data.generated.geometries.avatars.brows import brow_points
 from domaingap.data.generated.geometries.avatars.landmarks import BROW_EDGES, LANDMARKS
 from domaingap.data.generated.geometries.avatars.reader import Avatars
 from domaingap.data.generated.geometries.builtin.fields import Fields
+from domaingap.data.generated.geometries.builtin.head import CHILD
 from domaingap.data.generated.geometries.builtin.parts import eyeball
 from domaingap.data.generated.geometries.builtin.template import EYE_R, EYE_X, EYE_Y, EYE_Z, JAW, SIDE
 from domaingap.data.generated.geometry import FaceGeometry
@@ -153,11 +154,20 @@ def avatar_head(avatars: Avatars, content: str) -> FaceGeometry:
         attach=np.concatenate([
             np.where(avatars.part > 0, 1, neck_weight(base[:, 1], uv[:, 0])), np.ones(2 * n_ball + 78)
         ]).astype(np.float32),
+        child=_child(len(components), len(components) + len(named) + 2 * len(people)),
         people=len(people),
         own=len(components),
         content=content,
         has_body=True,
     )  # fmt: skip
+
+
+def _child(start: int, n: int) -> Array:
+    """What makes a child of the named fields, as on the built-in head."""
+    child = np.zeros(n)
+    for k, amount in CHILD.items():
+        child[start + k] = amount
+    return child
 
 
 def _of_part(avatars: Avatars, part: int) -> Array:

@@ -14,7 +14,7 @@ from domaingap.data.generated.geometry import FaceGeometry
 from domaingap.data.generated.mesh import SEG, Indices, concatenate
 
 # Identity fields by number, see Fields.identity. A child: high forehead, short chin and nose, round cheeks, large eyes.
-_CHILD = {
+CHILD = {
     1: -0.9, 3: -0.4, 4: -1.0, 7: 0.8, 11: 1.3, 12: 0.3, 13: -1.0, 15: -0.9, 16: -1.1, 19: -0.7, 27: -1.0, 29: 1.2, 31: -1.5,
 }  # fmt: skip
 # Another population: longer, narrower faces, larger noses and lower brows, on average.
@@ -59,7 +59,7 @@ def parametric_head() -> FaceGeometry:
         lid_vertices=(_around_eye(-1, vertices[: starts[0]]), _around_eye(1, vertices[: starts[0]])),
         contours=tuple(layout.contours),
         brow_edges=layout.brow_edges,
-        child=_coefficients(_CHILD, len(identity)),
+        child=_coefficients(CHILD, len(identity)),
         other_population=_coefficients(_OTHER_POPULATION, len(identity)),
     )
 
