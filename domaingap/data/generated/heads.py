@@ -74,7 +74,7 @@ def load_head(kind: HeadKind, model: str, albedo: str | None, light: str | None,
     if kind == "avatars":
         if albedo is not None:
             raise UserError("--albedo goes with --geometry ict; avatars have colour maps of their own")
-        geometry, materials = _avatars(store, Path(model))
+        geometry, materials = avatars_head(store, Path(model))
     else:
         from domaingap.data.generated.geometries.ict.head import prepare_ict
 
@@ -90,7 +90,8 @@ def load_head(kind: HeadKind, model: str, albedo: str | None, light: str | None,
     return Head(geometry, materials, (kind, model, albedo, light, prepared))
 
 
-def _avatars(store: Store, folder: Path) -> tuple[FaceGeometry, Materials]:
+def avatars_head(store: Store, folder: Path) -> tuple[FaceGeometry, Materials]:
+    """The avatars' head and what it is coloured with, from the store where they were made before."""
     from domaingap.data.generated.geometries.avatars.reader import avatars_content
 
     content = avatars_content(folder)

@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from domaingap.data.generated.geometries.builtin.template import BROWS, JAW, JAW_GOALS, SIDE
+from domaingap.data.generated.geometries.builtin.template import EYE_R, EYE_X, EYE_Y, EYE_Z, JAW, JAW_GOALS, SIDE
+from domaingap.data.generated.geometries.builtin.parts import eyeball
+from domaingap.data.generated.mesh import SEG, Indices, Mesh
 from domaingap.data.generated.raster import rasterise, vertex_normals
 
 Array = NDArray[Any]
@@ -117,7 +119,60 @@ def neck_weight(height: Array, side: Array, low: float = -165.0, high: float = -
     return np.asarray(t * t * (3 - 2 * t), np.float32)
 
 
-def brow_height(side: Array) -> Array:
-    """Height of the template's brow over side, for things that must keep above it."""
-    x, y = np.array(BROWS)[::-1].T
-    return np.asarray(np.interp(np.abs(side), -x, y))
+def eyeball_at(sign: int, centre: Array, radius: float) -> Mesh:
+    """The built-in head's eyeball at another place, in another size; ``sign`` is -1 for the one at the image's left."""
+    ball = eyeball(sign, SEG["right_eye"] if sign < 0 else SEG["left_eye"])
+    return ball.moved((ball.vertices - [sign * EYE_X, EYE_Y, EYE_Z]) * (radius / EYE_R) + centre)
+
+
+def seen(vertices: Array, triangles: Array, views: list[tuple[float, float]], scale: float, size: int) -> Array:
+    """Which triangles [T] any of the views shows: yaws and pitches in degrees, ``scale`` pixels a mm, around the origin."""
+    found = np.zeros(len(triangles), bool)
+    material = np.zeros(len(triangles), np.int32)
+    for yaw, pitch in views:
+        a, b = np.radians([yaw, pitch])
+        about_y = np.array([[np.cos(a), 0, np.sin(a)], [0, 1, 0], [-np.sin(a), 0, np.cos(a)]])
+        about_x = np.array([[1, 0, 0], [0, np.cos(b), -np.sin(b)], [0, np.sin(b), np.cos(b)]])
+        points = (vertices @ (about_x @ about_y).T).astype(np.float32)
+        points[:, :2] = points[:, :2] * scale + size / 2
+        points[:, 2] += 1000
+        ids, _ = rasterise(points, triangles, material, size, size, False)
+        found[np.unique(ids[ids >= 0])] = True
+    return found
+
+
+def seen_teeth(vertices: Array, triangles: Array, lower: Array) -> Array:
+    """Those of the teeth's triangles that can be seen from in front, with the mouth closed or open; ``lower`` [V] opens."""
+    views = [(yaw, pitch) for yaw in (-45.0, -20.0, 0.0, 20.0, 45.0) for pitch in (-20.0, 10.0)]
+    middle = vertices[np.unique(triangles)].mean(0)
+    found = np.zeros(len(triangles), bool)
+    for drop in (0.0, -25.0):
+        moved = vertices - middle + np.array([0.0, drop, 0.0]) * lower[:, None]
+        found |= seen(moved, triangles, views, 3.5, 512)
+    return np.asarray(triangles[found])
+
+
+def outside(vertices: Array, triangles: Array) -> Array:
+    """Vertices [V] of the face's outside: seen from in front or from the sides."""
+    found = np.zeros(len(vertices), bool)
+    shown = seen(vertices, triangles, [(-70, 0), (-35, 0), (0, 0), (35, 0), (70, 0)], 3.0, 900)
+    found[triangles[shown].ravel()] = True
+    return np.asarray(found & (vertices[:, 1] > -150))
+
+
+def lids(vertices: Array, skin: Array, centre: Array, radius: float) -> Indices:
+    """Which of the ``skin`` vertices lie around an eye, to be kept off its ball."""
+    off = vertices[skin] - centre
+    near = (np.hypot(off[:, 0], off[:, 1]) < 1.6 * radius) & (off[:, 2] > 0) & (np.linalg.norm(off, axis=1) > 0.9 * radius)
+    return np.asarray(np.unique(skin[near]), np.int32)
+
+
+def in_polygon(points: Array, polygon: Array) -> Array:
+    """Which points [N, 2] lie inside a polygon [M, 2]: crossings of a ray."""
+    x, y = points.T
+    inside = np.zeros(len(points), bool)
+    for (x0, y0), (x1, y1) in zip(polygon, np.roll(polygon, -1, axis=0), strict=True):
+        crosses = (y0 > y) != (y1 > y)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            inside ^= crosses & (x < (x1 - x0) * (y - y0) / (y1 - y0) + x0)
+    return inside

@@ -12,18 +12,21 @@ from domaingap.data.generated.geometries.avatars.landmarks import BROW_EDGES, LA
 from domaingap.data.generated.geometries.avatars.reader import Avatars
 from domaingap.data.generated.geometries.builtin.fields import Fields
 from domaingap.data.generated.geometries.builtin.head import CHILD
-from domaingap.data.generated.geometries.builtin.parts import eyeball
-from domaingap.data.generated.geometries.builtin.template import EYE_R, EYE_X, EYE_Y, EYE_Z, JAW, SIDE
+from domaingap.data.generated.geometries.builtin.template import JAW, SIDE
 from domaingap.data.generated.geometry import FaceGeometry
 from domaingap.data.generated.materials import Materials, WigMesh, halved
-from domaingap.data.generated.mesh import ATLAS, SEG, Indices, Mesh, uniform
-from domaingap.data.generated.raster import rasterise
+from domaingap.data.generated.mesh import ATLAS, SEG, Mesh
 from domaingap.data.generated.surface import (
     Places,
     contours,
+    eyeball_at,
+    in_polygon,
     interpolated,
+    lids,
     neck_weight,
     openness,
+    outside,
+    seen_teeth,
     smooth_normals,
     template,
     welded,
@@ -83,7 +86,7 @@ def avatar_head(avatars: Avatars, content: str) -> FaceGeometry:
     shift = np.array([0.0, 0.0, _CORNER_Z], np.float32)
     people = avatars.people + shift
     places = Places(avatars.uv[avatars.part == 0], _of_part(avatars, 0))
-    triangles = np.concatenate([_of_part(avatars, 0), _seen_teeth(avatars)])
+    triangles = np.concatenate([_of_part(avatars, 0), seen_teeth(avatars.people.mean(0), _teeth(avatars), avatars.part == 2)])
     mean = people.mean(0)
     uv = template(mean)
     hairy = _hair_share(avatars, uv)
@@ -92,7 +95,7 @@ def avatar_head(avatars: Avatars, content: str) -> FaceGeometry:
     n_mesh = len(base)
 
     # After the mesh: two eyeballs, then a vertex for each landmark and brow edge, which no triangle has.
-    balls = [_ball(sign, avatars.eyes.mean(0)[k] + shift, avatars.eye_radius) for k, sign in enumerate((-1, 1))]
+    balls = [eyeball_at(sign, avatars.eyes.mean(0)[k] + shift, avatars.eye_radius) for k, sign in enumerate((-1, 1))]
     n_ball = len(balls[0].vertices)
     points = np.concatenate([LANDMARKS, BROW_EDGES])
     corners, weights = places.at(points)
@@ -133,7 +136,7 @@ def avatar_head(avatars: Avatars, content: str) -> FaceGeometry:
         for name, parts in MOVEMENTS.items()
         if all(target in avatars.targets for target in parts)
     }
-    skin = np.flatnonzero(_outside(base[avatars.part == 0], _of_part(avatars, 0)))
+    skin = np.flatnonzero(outside(base[avatars.part == 0], _of_part(avatars, 0)))
     mesh = _mesh(avatars, base, triangles, balls, neutral, full_uv, hairy)
     return FaceGeometry(
         name="VALID avatars",
@@ -144,7 +147,7 @@ def avatar_head(avatars: Avatars, content: str) -> FaceGeometry:
         eye_vertices=tuple(np.arange(n_mesh + k * n_ball, n_mesh + (k + 1) * n_ball, dtype=np.int32) for k in (0, 1)),  # type: ignore[arg-type]
         eye_radius=avatars.eye_radius,
         lid_vertices=tuple(  # type: ignore[arg-type]
-            _lids(neutral, np.concatenate([skin, landmarks[36:48]]), avatars.eyes.mean(0)[k] + shift, avatars.eye_radius)
+            lids(neutral, np.concatenate([skin, landmarks[36:48]]), avatars.eyes.mean(0)[k] + shift, avatars.eye_radius)
             for k in (0, 1)
         ),
         contours=contours(full_uv, landmarks, neutral, skin),
@@ -170,34 +173,12 @@ def _child(start: int, n: int) -> Array:
     return child
 
 
+def _teeth(avatars: Avatars) -> Array:
+    return avatars.triangles[avatars.part[avatars.triangles[:, 0]] > 0]
+
+
 def _of_part(avatars: Avatars, part: int) -> Array:
     return avatars.triangles[avatars.part[avatars.triangles[:, 0]] == part]
-
-
-def _ball(sign: int, centre: Array, radius: float) -> Mesh:
-    ball = eyeball(sign, SEG["right_eye"] if sign < 0 else SEG["left_eye"])
-    return ball.moved((ball.vertices - [sign * EYE_X, EYE_Y, EYE_Z]) * (radius / EYE_R) + centre)
-
-
-def _seen_teeth(avatars: Avatars) -> Array:
-    """The teeth's triangles that can be seen from in front; two thirds of them can't."""
-    triangles = avatars.triangles[avatars.part[avatars.triangles[:, 0]] > 0]
-    mean = avatars.people.mean(0)
-    drop = np.array([0.0, -25.0, 0.0], np.float32) * (avatars.part == 2)[:, None]
-    seen = np.zeros(len(triangles), bool)
-    material = np.zeros(len(triangles), np.int32)
-    for opened in (0.0, 1.0):
-        for yaw in (-45, -20, 0, 20, 45):
-            for pitch in (-20, 10):
-                a, b = np.radians([yaw, pitch])
-                about_y = np.array([[np.cos(a), 0, np.sin(a)], [0, 1, 0], [-np.sin(a), 0, np.cos(a)]])
-                about_x = np.array([[1, 0, 0], [0, np.cos(b), -np.sin(b)], [0, np.sin(b), np.cos(b)]])
-                points = ((mean + opened * drop - [0, -65, 0]) @ (about_x @ about_y).T).astype(np.float32)
-                points[:, :2] = points[:, :2] * 3.5 + 256
-                points[:, 2] += 1000
-                ids, _ = rasterise(points, triangles, material, 512, 512, False)
-                seen[np.unique(ids[ids >= 0])] = True
-    return np.asarray(triangles[seen])
 
 
 def _hair_share(avatars: Avatars, uv: Array) -> Array:
@@ -245,27 +226,6 @@ def _named_fields(neutral: Array, uv: Array, n_mesh: int, n_ball: int, avatars: 
     return np.asarray(np.stack(fields), np.float32)
 
 
-def _outside(vertices: Array, triangles: Array) -> Array:
-    """Vertices [V] of the face's outside: seen from in front or from the sides."""
-    seen = np.zeros(len(vertices), bool)
-    material = np.zeros(len(triangles), np.int32)
-    for yaw in (-70, -35, 0, 35, 70):
-        a = np.radians(yaw)
-        turn = np.array([[np.cos(a), 0, np.sin(a)], [0, 1, 0], [-np.sin(a), 0, np.cos(a)]])
-        points = (vertices @ turn.T).astype(np.float32)
-        points[:, :2] = points[:, :2] * 3.0 + 450
-        points[:, 2] += 1000
-        ids, _ = rasterise(points, triangles, material, 900, 900, False)
-        seen[triangles[np.unique(ids[ids >= 0])].ravel()] = True
-    return seen & (vertices[:, 1] > -150)
-
-
-def _lids(neutral: Array, skin: Array, centre: Array, radius: float) -> Indices:
-    off = neutral[skin] - centre
-    near = (np.hypot(off[:, 0], off[:, 1]) < 1.6 * radius) & (off[:, 2] > 0) & (np.linalg.norm(off, axis=1) > 0.9 * radius)
-    return np.asarray(np.unique(skin[near]), np.int32)
-
-
 def _mesh(
     avatars: Avatars, base: Array, triangles: Array, balls: list[Mesh], neutral: Array, uv: Array, hairy: Array
 ) -> Mesh:
@@ -294,9 +254,9 @@ def segments(atlas: Array, part: Array, uv: Array, triangles: Array) -> Array:
     found = np.full(len(triangles), SEG["skin"])
 
     polygon = LANDMARKS
-    nose = _in_polygon(middle, polygon[[27, 31, 32, 33, 34, 35]])
-    top = _in_polygon(middle, polygon[[48, 49, 50, 51, 52, 53, 54, 64, 63, 62, 61, 60]])
-    bottom = _in_polygon(middle, polygon[[48, 60, 67, 66, 65, 64, 54, 55, 56, 57, 58, 59]])
+    nose = in_polygon(middle, polygon[[27, 31, 32, 33, 34, 35]])
+    top = in_polygon(middle, polygon[[48, 49, 50, 51, 52, 53, 54, 64, 63, 62, 61, 60]])
+    bottom = in_polygon(middle, polygon[[48, 60, 67, 66, 65, 64, 54, 55, 56, 57, 58, 59]])
     ear = (middle[:, 0] < 0.1) & (middle[:, 1] > 0.36) & (middle[:, 1] < 0.64)
     neck = place[:, 1] < JAW(np.clip(np.degrees(np.abs(place[:, 0]) / SIDE), 0, 180)) - 6
     body = (place[:, 1] < -120) & ((middle[:, 1] > 0.53) | (middle[:, 0] > 0.655))
@@ -308,17 +268,6 @@ def segments(atlas: Array, part: Array, uv: Array, triangles: Array) -> Array:
     found[body] = SEG["clothing"]
     found[part[triangles[:, 0]] > 0] = SEG["mouth_interior"]
     return found
-
-
-def _in_polygon(points: Array, polygon: Array) -> Array:
-    """Which points [N, 2] lie inside a polygon [M, 2]: crossings of a ray."""
-    x, y = points.T
-    inside = np.zeros(len(points), bool)
-    for (x0, y0), (x1, y1) in zip(polygon, np.roll(polygon, -1, axis=0), strict=True):
-        crosses = (y0 > y) != (y1 > y)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            inside ^= crosses & (x < (x1 - x0) * (y - y0) / (y1 - y0) + x0)
-    return inside
 
 
 def avatar_materials(avatars: Avatars, geometry: FaceGeometry) -> Materials:
@@ -342,4 +291,3 @@ def avatar_materials(avatars: Avatars, geometry: FaceGeometry) -> Materials:
     hair = geometry.identity[len(geometry.identity) - geometry.people :]
     bald = ~np.array([bool(np.abs(field).max() > 0) for field in hair])
     return Materials(tuple(avatars.names), avatars.textures, halved(avatars.textures), bald, tuple(wigs))
-
