@@ -435,7 +435,9 @@ def build_parser() -> argparse.ArgumentParser:
         "generate", "experiments.commands.generate:generate",
         "Make faces with exact labels, as files in FaceSynthetics' layout.",
         "domaingap data generate --domain synthetic --n 10000 --out data/generated --seed 1\n"
-        "  domaingap data generate --domain target --appearance_gap 0.5 --label_gap 1.0 --preview faces.png", data_commands,
+        "  domaingap data generate --domain target --appearance_gap 0.5 --label_gap 1.0 --preview faces.png\n"
+        "  domaingap data generate --geometry ict --model data/ict_facekit --albedo data/valid_avatars --light data/hdris "
+        "--n 50000 --out data/ict_faces", data_commands,
     )  # fmt: skip
     generate.add_argument(
         "--domain",
@@ -453,6 +455,24 @@ def build_parser() -> argparse.ArgumentParser:
         ("population_gap", "other identities, expressions and poses"),
     ):
         generate.add_argument(f"--{gap}", type=SHARE, metavar="0..1", help=f"of the target domain: {what} (1)")
+    generate.add_argument(
+        "--geometry",
+        choices=("built-in", "avatars", "ict"),
+        default="built-in",
+        help="whose heads: our own, VALID's avatars, ICT-FaceKit's (built-in)",
+    )
+    generate.add_argument("--model", type=expand, help="folder of the avatars or of ICT-FaceKit")
+    generate.add_argument("--albedo", type=expand, help="folder of the avatars whose skin ICT-FaceKit's heads get")
+    generate.add_argument("--light", type=expand, help="folder of HDRIs: light and backgrounds; drawn without")
+    generate.add_argument(
+        "--labels",
+        choices=("rendered", "people"),
+        default="rendered",
+        help="of the synthetic domain: 3D points projected, or where people set them (rendered)",
+    )
+    generate.add_argument(
+        "--prepared_dir", type=expand, default=Path("prepared"), help="where compact copies of models are kept (prepared)"
+    )
     generate.add_argument("--preview", type=expand, metavar="FILE.png", help="a sheet of the first faces with their labels")
     generate.add_argument("--plain", action="store_true", help="no labels on the sheet")
     generate.add_argument("--workers", type=PROCESSES, help="processes (all cores)")

@@ -168,6 +168,7 @@ def write_faces(generator: FaceGenerator, n: int, size: int, out: Path, workers:
         "dials": asdict(generator.dials),
         "size": size,
         "faces": generator.key(),
+        **generator.options(),
         "n": n,
     }
     with locked(out / ".lock", f"{out}", "--out", kept=False):

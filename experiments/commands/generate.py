@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from domaingap.data.generated import FaceGenerator
 
 GAPS = ("label_gap", "appearance_gap", "population_gap")
+MODELS = {
+    "avatars": "VALID's avatars (data fetch valid_avatars)",
+    "ict": "ICT-FaceKit (data fetch ict_facekit)",
+}
 SHEET, LARGEST_SHEET = 24, 600
 """Faces of a preview, unless another number is asked for, and at most."""
 
@@ -30,6 +34,12 @@ def generate(
     preview: Path | None,
     plain: bool,
     workers: int | None,
+    geometry: str = "built-in",
+    model: Path | None = None,
+    albedo: Path | None = None,
+    light: Path | None = None,
+    labels: str = "rendered",
+    prepared_dir: Path = Path("prepared"),
 ) -> int:
     """Write faces to a folder in FaceSynthetics' layout, a sheet of the first ones, or both.
 
@@ -45,6 +55,12 @@ def generate(
         preview: the sheet's PNG.
         plain: draw no landmarks into it.
         workers: processes; all cores by default.
+        geometry: built-in, avatars or ict.
+        model: folder of the avatars or of ICT-FaceKit.
+        albedo: folder of the avatars whose colour maps ICT-FaceKit's heads get.
+        light: folder of HDRIs.
+        labels: rendered, or people, of the synthetic domain.
+        prepared_dir: where compact copies of models are kept.
     """
     if out is None and preview is None:
         raise UserError("nothing to write; give --out FOLDER for files, --preview FILE.png for a sheet, or both")
@@ -55,6 +71,14 @@ def generate(
     for name, value in gaps.items():
         if value is not None and domain != "target":
             raise UserError(f"--{name} belongs to --domain target; the synthetic domain has no gap")
+    if labels != "rendered" and domain == "target":
+        raise UserError("--labels belongs to --domain synthetic; the target domain has --label_gap")
+    if geometry == "built-in":
+        for name, folder in (("model", model), ("albedo", albedo), ("light", light)):
+            if folder is not None:
+                raise UserError(f"--{name} goes with --geometry avatars or ict; the built-in head takes no files")
+    elif model is None:
+        raise UserError(f"--geometry {geometry} needs --model, the folder of {MODELS[geometry]}")
     if out is not None:
         check_folder(out, "--out")
     if preview is not None:
@@ -63,7 +87,17 @@ def generate(
     from domaingap.data.render import write_faces
 
     dials = Dials(**{name: 1.0 if value is None else value for name, value in gaps.items()} if domain == "target" else {})
-    generator = FaceGenerator("target" if domain == "target" else "synthetic", seed, dials)
+    head = None
+    if geometry == "avatars" or geometry == "ict":
+        from domaingap.data.generated.heads import load_head
+
+        folders = (None if folder is None else str(folder) for folder in (albedo, light))
+        head = load_head(geometry, str(model), *folders, str(prepared_dir))
+        terminal().print("terms: " + "; ".join(sorted(map(str, head.terms()))), markup=False)
+    generator = FaceGenerator(
+        "target" if domain == "target" else "synthetic", seed, dials, head=head,
+        labels="people" if labels == "people" else "rendered",
+    )  # fmt: skip
     if out is not None:
         began = time.monotonic()
         written = write_faces(generator, number, size, out, workers)

@@ -162,6 +162,11 @@ class FaceGenerator:
         what = [VERSION, geometry, self.domain, self.seed, asdict(self.dials)]
         return content_key([*what, self.labels] if self.labels != "rendered" else what)
 
+    def options(self) -> dict[str, str]:
+        """How its faces differ from those of the built-in head with rendered labels, in the command line's words."""
+        found = {"geometry": self.head.made_of[0]} if self.head is not None else {}
+        return found | ({"labels": self.labels} if self.labels != "rendered" else {})
+
     def terms(self) -> frozenset[Terms]:
         """Under what terms the faces may be used: none but this program's, or those of the mesh that they are made with."""
         if self.head is not None:
