@@ -120,7 +120,8 @@ class GeneratedConfig(Checked):
         super().__post_init__()
         if (self.geometry == "built-in") != (self.model is None):
             raise SettingError(
-                "synthetic.generated.model", "is the folder of a model: give it with --synthetic.generated.geometry avatars or ict"
+                "synthetic.generated.model",
+                "is the folder of a model: give it with --synthetic.generated.geometry avatars or ict",
             )
 
 

@@ -89,7 +89,10 @@ def croissant(generator: FaceGenerator, specification: Mapping[str, Any], writte
     )
     options = " ".join([*(f"--{k} {v:g}" for k, v in gaps), *(f"--{k} {v}" for k, v in generator.options().items())])
     if "geometry" in generator.options():
-        what, options = f"{what}, heads: {generator.geometry.name}", f"{options} --model FOLDER and the same --albedo, --light"
+        what, options = (
+            f"{what}, heads: {generator.geometry.name}",
+            f"{options} --model FOLDER and the same --albedo, --light",
+        )
     command = f"domaingap data generate --domain {domain} --n {n} --seed {seed} --size {size} {options}".rstrip()
     arrays = "; ".join(f"{name} {shape} {kind}, {says}" for name, (kind, shape, says) in ARRAYS.items())
     return {

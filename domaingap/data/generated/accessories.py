@@ -20,6 +20,7 @@ BALD, SHORT, MEDIUM, CURLY, LONG = range(5)
 BEANIE, CAP, BRIM, SCARF = range(4)
 
 
+_SOFT = 9.0  # mm above the hairline where hair that is geometry begins, on skin that is a picture
 _LINE_AT = np.array([0, 38, 68, 86, 98, 110, 124, 140, 240], float)
 
 
@@ -36,7 +37,12 @@ def _shell(
 ) -> Mesh | None:
     """The skin above a line, moved outwards by a thickness [V]; ``above`` [V] is the height over the line."""
     mesh = geometry.mesh
-    inside = (above[mesh.triangles] > -7).all(1) & np.isin(mesh.material, (SKIN, ATLAS)) & (mesh.segment != 7) & (mesh.segment != 8)
+    inside = (
+        (above[mesh.triangles] > -7).all(1)
+        & np.isin(mesh.material, (SKIN, ATLAS))
+        & (mesh.segment != 7)
+        & (mesh.segment != 8)
+    )
     triangles = mesh.triangles[inside]
     if not len(triangles):
         return None
@@ -52,6 +58,21 @@ def _shell(
     )
 
 
+def _half_breadth(vertices: Array) -> float:
+    """Of the head with its ears, in mm; shoulders don't count."""
+    return float(np.abs(vertices[vertices[:, 1] > -60, 0]).max())
+
+
+def hair_line(side: Array, look: dict[str, Any]) -> Array:
+    """Height of a face's hairline over the template's side, in mm, for the styles that have one."""
+    style = look["style"]
+    front, recession = look["hairline"], look["recession"]
+    temple = {SHORT: 8.0, MEDIUM: -4.0, CURLY: 2.0, LONG: -12.0}[style]
+    if look["fringe"] and style in (MEDIUM, LONG, CURLY):
+        front, recession = front - 26, -4.0
+    return _hairline(side, front, recession, temple) + look["sweep"] * 5.0 * np.tanh(side / 30)
+
+
 def hair(geometry: FaceGeometry, vertices: Array, normals: Array, face: FaceParameters, bank: Array) -> list[Mesh]:
     """Hair of the face's style: a shell over the scalp, and a curtain where it is long."""
     look = face.look
@@ -59,14 +80,12 @@ def hair(geometry: FaceGeometry, vertices: Array, normals: Array, face: FacePara
     if style == BALD or look["hat"] == SCARF:
         return []
     side, height = geometry.mesh.uv.T
-    front, recession = look["hairline"], look["recession"]
-    temple = {SHORT: 8.0, MEDIUM: -4.0, CURLY: 2.0, LONG: -12.0}[style]
-    if look["fringe"] and style in (MEDIUM, LONG, CURLY):
-        front, recession = front - 26, -4.0
-    line = _hairline(side, front, recession, temple) + look["sweep"] * 5.0 * np.tanh(side / 30)
+    line = hair_line(side, look)
     uneven = bank[(np.abs(height * 2).astype(int)) & 511, (side * 2 + look["noise"][0]).astype(int) & 511, 0]
     line = line + 3.0 * uneven
     above = height - line
+    if len(geometry.atlas):
+        above = above - _SOFT  # the hairline itself is drawn on the skin, which has finer places than vertices
     volume = look["hair_volume"]
     base = {SHORT: 3 + 6 * volume, MEDIUM: 8 + 12 * volume, CURLY: 20 + 26 * volume, LONG: 7 + 10 * volume}[style]
     top = {SHORT: 1.0 + 1.4 * volume, MEDIUM: 1.3 + 0.8 * volume, CURLY: 1.15, LONG: 1.25}[style]
@@ -97,7 +116,7 @@ def _curtain(
     turn = np.radians(np.concatenate([np.linspace(front, 180, columns // 2), np.linspace(-180, -front, columns // 2)]))
     down = np.linspace(0, 1, rows)[:, None]
     y = top + (bottom - top) * down + 0 * turn
-    half = float(np.abs(vertices[:, 0]).max()) * 0.88
+    half = _half_breadth(vertices) * 0.88
     back = float(-vertices[:, 2].min())
     flare = 1 + 0.10 * np.sin(down * 2.4 + look["sweep"]) + 0.06 * down
     wave = 1 + 0.03 * bank[(np.arange(rows) * 23 + int(look["noise"][0])) & 511][:, (np.arange(columns) * 31) & 511, 0]
@@ -191,7 +210,7 @@ def hat(geometry: FaceGeometry, vertices: Array, normals: Array, face: FaceParam
         around = 50 if kind == CAP else 180
         columns = 25
         turn = np.radians(np.linspace(-around, around, columns))
-        half = float(np.abs(vertices[:, 0]).max()) * 0.9
+        half = _half_breadth(vertices) * 0.9
         ahead, behind = 100.0, 104.0
         out = np.linspace(0, 1, 4)[:, None]
         reach = look["brim"] * out * (np.cos(turn * 90 / around) ** 0.5 if kind == CAP else 0.8 + 0 * turn)

@@ -22,7 +22,16 @@ from domaingap.data.generated.heads import Head
 from domaingap.data.generated.light import for_shader
 from domaingap.data.generated.materials import LINEAR, Materials
 from domaingap.data.generated.mesh import ATLAS, EYE, LENS, SKIN, Mesh, concatenate
-from domaingap.data.generated.photo import develop_photo, draw_photo, iris_scale, scenery, skin_numbers, textures_for, wig
+from domaingap.data.generated.photo import (
+    develop_photo,
+    draw_photo,
+    hairline,
+    iris_scale,
+    scenery,
+    skin_numbers,
+    textures_for,
+    wig,
+)
 from domaingap.data.generated.photo_shader import shade_photo
 from domaingap.data.generated.population import FaceParameters, draw_face
 from domaingap.data.generated.shader import P_IRIS_R, P_PUPIL_R, shade, shader_parameters
@@ -294,7 +303,9 @@ class FaceGenerator:
         )
         segments = np.zeros(ids.shape, np.uint8)
         if self.materials is not None:
-            return self._shade_photo(scene, on_view, ids, near, lens_near, normals, shadow, to_shadow, behind, view, segments)
+            return self._shade_photo(
+                scene, on_view, ids, near, lens_near, normals, shadow, to_shadow, behind, view, segments
+            )
         colours = shade(
             ids, on_view, mesh.vertices, normals, mesh.triangles, mesh.material, mesh.segment, mesh.uv, mesh.attributes,
             shader_parameters(look), skin_atlas(), noise_bank(), shadow, to_shadow, face.distance, behind,
@@ -312,8 +323,12 @@ class FaceGenerator:
         look, size = face.look, len(ids) // 2
         there = scenery(look, materials, scene.focal, 192)
         if there is not None:
-            to_view = np.hstack([view[:, :2] * PHOTO_SIZE / 192, (view[:, 2] + view[:, :2] @ np.full(2, PHOTO_SIZE / 384 - 0.5))[:, None]])
-            behind = cv2.warpAffine(there.astype(np.float32), to_view, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+            to_view = np.hstack(
+                [view[:, :2] * PHOTO_SIZE / 192, (view[:, 2] + view[:, :2] @ np.full(2, PHOTO_SIZE / 384 - 0.5))[:, None]]
+            )
+            behind = cv2.warpAffine(
+                there.astype(np.float32), to_view, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT
+            )
         corners = on_view[self.geometry.landmarks[[36, 45]], :2]
         first, second, wig_colours = textures_for(look, materials, float(np.linalg.norm(corners[0] - corners[1])))
         atlas = np.concatenate([self.geometry.atlas, mesh.uv[len(self.geometry.atlas) :]])
@@ -321,10 +336,13 @@ class FaceGenerator:
         numbers[[P_IRIS_R, P_PUPIL_R]] *= iris_scale(self.geometry)
         colours = shade_photo(
             ids, on_view, mesh.vertices, normals, mesh.triangles, mesh.material, mesh.segment, mesh.uv, atlas, mesh.attributes,
-            numbers, skin_numbers(look, materials), for_shader(look["soft"]), first, second, wig_colours, LINEAR,
+            numbers, skin_numbers(look, materials), for_shader(look["soft"]), first, second, wig_colours,
+            hairline(look), LINEAR,
             noise_bank(), shadow, to_shadow, face.distance, behind, lens_near, near, segments,
         )  # fmt: skip
-        return develop_photo(raster.halve(colours), look["meter"] + look["exposure"], look["film"]), segments[::2, ::2].copy()
+        return develop_photo(raster.halve(colours), look["meter"] + look["exposure"], look["film"]), segments[
+            ::2, ::2
+        ].copy()
 
     @cached_property
     def _scalp(self) -> Any:

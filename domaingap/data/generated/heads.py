@@ -25,7 +25,7 @@ from domaingap.store import Store
 Array = NDArray[Any]
 HeadKind = Literal["avatars", "ict"]
 
-VERSION = 3
+VERSION = 5
 """Of how files become a head: raised where the same files would become another one."""
 POLY_HAVEN = Terms("Poly Haven HDRIs", "CC0", False, url="https://polyhaven.com/license", citation="Poly Haven")
 
@@ -53,7 +53,9 @@ class Head:
 def terms_of(name: str) -> Terms:
     """Under what terms a data set that can be fetched may be used."""
     about = downloads()[name]
-    return Terms(about.title, about.licence.name, about.licence.non_commercial, url=about.licence.url, citation=about.citation)
+    return Terms(
+        about.title, about.licence.name, about.licence.non_commercial, url=about.licence.url, citation=about.citation
+    )
 
 
 @cache
@@ -137,7 +139,13 @@ def save_geometry(path: Path, geometry: FaceGeometry) -> None:
 def load_geometry(path: Path, terms: tuple[Terms, ...]) -> FaceGeometry:
     """What :func:`save_geometry` wrote."""
     found: dict[str, Any] = {}
-    grouped: dict[str, dict[str, Array]] = {"mesh": {}, "expression": {}, "eye_vertices": {}, "lid_vertices": {}, "contours": {}}
+    grouped: dict[str, dict[str, Array]] = {
+        "mesh": {},
+        "expression": {},
+        "eye_vertices": {},
+        "lid_vertices": {},
+        "contours": {},
+    }
     with np.load(path) as arrays:
         for key in arrays.files:
             name, _, part = key.partition(".")

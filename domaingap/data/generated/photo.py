@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from domaingap.data.generated import light
-from domaingap.data.generated.accessories import BALD, SCARF
+from domaingap.data.generated.accessories import BALD, SCARF, hair_line
 from domaingap.data.generated.geometries.builtin.template import EYE_R
 from domaingap.data.generated.geometry import FaceGeometry
 from domaingap.data.generated.materials import LINEAR, Materials, WigMesh
 from domaingap.data.generated.mesh import SEG, WIG, Mesh, uniform
 from domaingap.data.generated.photo_shader import (
+    HAIRLINE,
     N_SKIN,
     Q_BLOTCH,
     Q_CLOTH_B,
@@ -24,6 +25,7 @@ from domaingap.data.generated.photo_shader import (
     Q_GAIN_B,
     Q_GAIN_G,
     Q_GAIN_R,
+    Q_HAIR,
     Q_HAIR_TONE,
     Q_MIX,
     Q_REDNESS,
@@ -38,7 +40,7 @@ Array = NDArray[Any]
 # Logarithms of skin's colour per unit of its pigments (population.skin_colour).
 _MELANIN = np.log(np.array([0.075, 0.036, 0.022]) / np.array([0.72, 0.50, 0.40]))
 _BLOOD = np.log(np.array([1.0, 0.78, 0.80]))
-_OWN_SPREAD, _NAMED_SPREAD, _LIMIT = 0.95, 0.55, 2.2
+_OWN_SPREAD, _NAMED_SPREAD, _LIMIT = 0.95, 0.5, 2.2
 _BROWN = np.array([0.05, 0.022, 0.010])
 _SHARP_EYES = 100.0  # pixels between the eyes' outer corners from which colour maps are used in full size
 
@@ -65,7 +67,7 @@ def draw_photo(face: FaceParameters, rng: np.random.Generator, geometry: FaceGeo
         brows[one], brows[other] = brows[one] + 1 - mix, brows[other] + mix
         hair[one] = d.uniform(0.7, 1.25) if look["hat"] < 0 else 0.3
     if len(geometry.child):
-        identity += (0.8 * look["young"] * geometry.child).astype(np.float32)
+        identity += (0.9 * look["young"] * geometry.child).astype(np.float32)
     face.identity = identity
 
     bare = bool(materials.bald[one])
@@ -100,7 +102,7 @@ def draw_photo(face: FaceParameters, rng: np.random.Generator, geometry: FaceGeo
         share = d.uniform(0.6, 1.0)
         face.gaze = (
             float(np.clip(-share * yaw + d.normal(0, 0.05), -0.45, 0.45)),
-            float(np.clip(-share * pitch + d.normal(0, 0.04), -0.3, 0.3)),
+            float(np.clip(-share * pitch + d.normal(0, 0.04), -0.2, 0.2)),
         )
     look["cloth_gain"] = np.exp(rng.normal(0, 0.4) + rng.normal(0, 0.15, 3))
     look["specular"] = d.uniform(0.01, 0.10)
@@ -147,8 +149,8 @@ def _draw_light(d: Draws, look: dict[str, Any], materials: Materials) -> None:
     look["film"] = d.uniform(0.0, 0.7)
     look["sky"] = 0.3 * light.irradiance(look["soft"], np.array([[0.0, 0.7, 0.7]]))[0]
     look["ground"] = light.irradiance(look["soft"], np.array([[0.0, -0.7, 0.7]]))[0]
-    look["defocus"] = d.rng.random() ** 2 * 0.06
-    look["scenery"] = d.chance(0.7)
+    look["defocus"] = 0.05 * d.rng.random() ** 3
+    look["scenery"] = d.chance(0.65)
 
 
 def expression(d: Draws) -> dict[str, float]:
@@ -240,12 +242,20 @@ def skin_numbers(look: dict[str, Any], materials: Materials) -> NDArray[np.float
     q[[Q_GAIN_R, Q_GAIN_G, Q_GAIN_B]] = look["skin_gain"]
     q[Q_BLOTCH], q[Q_REDNESS] = look["skin_blotch"], look["skin_redness"]
     q[Q_EYE_WHITE], q[Q_HAIR_TONE] = look["eye_white"], look["hair_tone"]
+    q[Q_HAIR] = float(look["style"] != BALD)
     q[[Q_CLOTH_R, Q_CLOTH_G, Q_CLOTH_B]] = look["cloth_gain"]
     if look["wig"] >= 0:
         mean = LINEAR[materials.wigs[look["wig"]].colours].reshape(-1, 3).mean(0)
         # Half of the wig's own colour: its strands keep their variety.
         q[[Q_WIG_R, Q_WIG_G, Q_WIG_B]] = (look["wig_colour"] / mean) ** 0.8
     return q
+
+
+def hairline(look: dict[str, Any]) -> NDArray[np.float32]:
+    """The photo shader's table of where hair begins."""
+    if look["style"] == BALD:
+        return np.zeros(2 * HAIRLINE + 1, np.float32)
+    return hair_line(np.arange(-HAIRLINE, HAIRLINE + 1).astype(float), look).astype(np.float32)
 
 
 def iris_scale(geometry: FaceGeometry) -> float:

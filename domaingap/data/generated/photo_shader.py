@@ -15,6 +15,9 @@ from domaingap.data.generated.mesh import ATLAS, CLOTH, EYE, GLASSES, HAIR, HAT,
 from domaingap.data.generated.shader import (
     P_FRAME,
     P_GLOSS,
+    P_HAIR,
+    P_HAIR_CONTRAST,
+    P_HAIR_FINE,
     P_HAT,
     P_IRIS,
     P_IRIS_R,
@@ -41,9 +44,12 @@ from domaingap.data.generated.shader import (
 
 # Of how skin's pictures are mixed and toned, [N_SKIN] float32.
 (Q_MIX, Q_GAIN_R, Q_GAIN_G, Q_GAIN_B, Q_CONTRAST, Q_BLOTCH, Q_WIG_R, Q_WIG_G, Q_WIG_B, Q_EYE_WHITE, Q_HAIR_TONE,
- Q_REDNESS, Q_CLOTH_R, Q_CLOTH_G, Q_CLOTH_B, N_SKIN) = range(16)  # fmt: skip
+ Q_REDNESS, Q_CLOTH_R, Q_CLOTH_G, Q_CLOTH_B, Q_HAIR, N_SKIN) = range(17)  # fmt: skip
 
-_S_GLASSES, _S_CLOTHING, _S_MOUTH = SEG["glasses"], SEG["clothing"], SEG["mouth_interior"]
+_S_GLASSES, _S_CLOTHING, _S_MOUTH, _S_HAIR = SEG["glasses"], SEG["clothing"], SEG["mouth_interior"], SEG["hair"]
+_S_EARS = (SEG["right_ear"], SEG["left_ear"])
+HAIRLINE = 240
+"""How far to both sides a hairline is given, in the template's mm."""
 _S_LIPS = (SEG["top_lip"], SEG["bottom_lip"])
 
 
@@ -91,7 +97,9 @@ def _eyeball(u: float, v: float, side: float, p: Any, q: Any, bank: Any) -> Any:
     white = q[Q_EYE_WHITE] * (1.0 - 0.35 * _smoothstep(0.45, 0.95, d))
     inner = _smoothstep(0.45, 0.75, -u * side)
     r, g, b = (
-        white * (1.0 - 0.05 * inner), white * (0.90 + 0.05 * veins - 0.35 * inner), white * (0.86 + 0.05 * veins - 0.36 * inner)
+        white * (1.0 - 0.05 * inner),
+        white * (0.90 + 0.05 * veins - 0.35 * inner),
+        white * (0.86 + 0.05 * veins - 0.36 * inner),
     )
     edge = p[P_IRIS_R]
     iris = 1 - _smoothstep(edge - 0.035, edge + 0.025, d)
@@ -111,7 +119,7 @@ def _eyeball(u: float, v: float, side: float, p: Any, q: Any, bank: Any) -> Any:
 @compiled(fastmath=True)
 def shade_photo(
     ids: Any, points: Any, vertices: Any, normals: Any, triangles: Any, material: Any, segment: Any, uv: Any, atlas: Any,
-    attributes: Any, p: Any, q: Any, sh: Any, first: Any, second: Any, wig: Any, linear: Any, bank: Any, shadow: Any,
+    attributes: Any, p: Any, q: Any, sh: Any, first: Any, second: Any, wig: Any, hairline: Any, linear: Any, bank: Any, shadow: Any,
     to_shadow: Any, eye_z: float, background: Any, lens_near: Any, near: Any, segments: Any,
 ) -> Any:  # fmt: skip
     """Linear RGB [H, W, 3] of a rasterised scene; fills ``segments`` [H, W] with FaceSynthetics' classes.
@@ -120,6 +128,8 @@ def shade_photo(
         atlas: [V, 2] places in the pictures ``first`` and ``second`` [H, W, 3], sRGB; for wigs in ``wig``.
         p: the built-in shader's numbers. q: [N_SKIN].
         sh: [9, 3] soft light as light.for_shader gives it; the key light is p's.
+        hairline: [2 * HAIRLINE + 1] height of the hairline over the template's side from -HAIRLINE mm on, for hair that grows on
+            the skin as the built-in head's does (q's Q_HAIR says whether).
         linear: [256] linear light of 8-bit sRGB.
     """
     height, width = ids.shape
@@ -165,7 +175,7 @@ def shade_photo(
                     r, g, c = r + mix * (r2 - r), g + mix * (g2 - g), c + mix * (c2 - c)
                 openness = att1
                 if seg == _S_MOUTH:
-                    openness = att1
+                    r, g, c = 1.35 * r, 1.35 * g, 1.35 * c
                     specular, gloss = 0.25, 30.0
                 elif seg != _S_CLOTHING:
                     blotch = 1 + q[Q_BLOTCH] * _noise(bank, 0, u * 1.3 + p[P_NOISE_X], v * 1.3)
@@ -177,6 +187,18 @@ def shade_photo(
                     c *= (1 + skin * (q[Q_GAIN_B] - 1)) * blotch * tone / red
                     wrap, wrap_red = 0.12 * skin, 0.16 * skin
                     specular, gloss, rim = p[P_SPECULAR] * (0.4 + 0.6 * skin), p[P_GLOSS], 0.05
+                    if q[Q_HAIR] > 0 and -HAIRLINE < u < HAIRLINE:
+                        strand = _noise(bank, 2, u * p[P_HAIR_FINE] + p[P_NOISE_X], v * 0.9)
+                        rough = 4.0 * _noise(bank, 1, u * 3.0 - p[P_NOISE_X], v * 1.2) + 3.0 * strand
+                        cover = q[Q_HAIR] * _smoothstep(-5.0, 8.0, v - hairline[int(u + HAIRLINE)] + rough)
+                        if cover > 0 and seg != _S_EARS[0] and seg != _S_EARS[1]:
+                            tone = max(0.2, 1.0 + p[P_HAIR_CONTRAST] * strand)
+                            r += cover * (p[P_HAIR] * tone - r)
+                            g += cover * (p[P_HAIR + 1] * tone - g)
+                            c += cover * (p[P_HAIR + 2] * tone - c)
+                            specular *= 1 - 0.6 * cover
+                            if cover > 0.6:
+                                seg = _S_HAIR
                     if seg == _S_LIPS[0] or seg == _S_LIPS[1]:
                         specular, gloss = specular + 0.10, 22.0
                 else:

@@ -193,7 +193,9 @@ def _decoded(raw: bytes, mode: str, count: int, stride: int) -> Array:
     try:
         import meshoptimizer
     except ImportError as error:
-        raise UserError("avatars need meshoptimizer, which isn't installed; uv sync --extra faces, or pip install it") from error
+        raise UserError(
+            "avatars need meshoptimizer, which isn't installed; uv sync --extra faces, or pip install it"
+        ) from error
     if mode == "ATTRIBUTES":
         found = meshoptimizer.decode_vertex_buffer(count, stride, raw, dtype=np.dtype((np.void, stride)))
         return np.frombuffer(found.tobytes(), np.uint8).reshape(count, stride)

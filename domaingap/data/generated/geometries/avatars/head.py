@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from domaingap.data.generated.geometries.avatars.brows import brow_points
 from domaingap.data.generated.geometries.avatars.landmarks import BROW_EDGES, LANDMARKS
 from domaingap.data.generated.geometries.avatars.reader import Avatars
-from domaingap.data.generated.geometries.builtin.fields import Fields
-from domaingap.data.generated.geometries.builtin.head import CHILD
+from domaingap.data.generated.geometries.named import child_of, named_fields
 from domaingap.data.generated.geometries.builtin.template import JAW, SIDE
 from domaingap.data.generated.geometry import FaceGeometry
 from domaingap.data.generated.materials import Materials, WigMesh, halved
@@ -34,8 +33,6 @@ from domaingap.data.generated.surface import (
 
 Array = NDArray[Any]
 
-NAMED_FIELDS = 38
-"""Of the built-in head's identities: those with names; few people span too little by themselves."""
 _CORNER_Z = 73.2  # mm that put the outer eye corners at 75, as on the built-in head
 _HAIR_AT = np.array([0, 38, 68, 86, 98, 110, 124, 140, 240], float)
 _HAIR_LINE = np.array([56, 56, 45, 28, 10, -4, -22, -50, -66], float)  # height over side of a low hairline, mm
@@ -86,7 +83,9 @@ def avatar_head(avatars: Avatars, content: str) -> FaceGeometry:
     shift = np.array([0.0, 0.0, _CORNER_Z], np.float32)
     people = avatars.people + shift
     places = Places(avatars.uv[avatars.part == 0], _of_part(avatars, 0))
-    triangles = np.concatenate([_of_part(avatars, 0), seen_teeth(avatars.people.mean(0), _teeth(avatars), avatars.part == 2)])
+    triangles = np.concatenate(
+        [_of_part(avatars, 0), seen_teeth(avatars.people.mean(0), _teeth(avatars), avatars.part == 2)]
+    )
     mean = people.mean(0)
     uv = template(mean)
     hairy = _hair_share(avatars, uv)
@@ -120,7 +119,9 @@ def avatar_head(avatars: Avatars, content: str) -> FaceGeometry:
     facial = (avatars.part == 0) & (base[:, 1] > -125) & (hairy < 0.5)
     components = _principal(faces, np.flatnonzero(facial))
     full_uv = template(neutral)
-    named = _named_fields(neutral, full_uv, n_mesh, n_ball, avatars)
+    teeth = [(np.flatnonzero(avatars.part == number), height) for number, height in ((1, -60.0), (2, -78.0))]
+    eyeballs = [np.arange(n_mesh + k * n_ball, n_mesh + (k + 1) * n_ball) for k in (0, 1)]
+    named = named_fields(neutral, teeth, eyeballs)
     hair = np.zeros((len(people), len(neutral), 3), np.float32)
     brows = np.zeros_like(hair)
     for k, (person, texture) in enumerate(zip(people, avatars.textures, strict=True)):
@@ -157,20 +158,12 @@ def avatar_head(avatars: Avatars, content: str) -> FaceGeometry:
         attach=np.concatenate([
             np.where(avatars.part > 0, 1, neck_weight(base[:, 1], uv[:, 0])), np.ones(2 * n_ball + 78)
         ]).astype(np.float32),
-        child=_child(len(components), len(components) + len(named) + 2 * len(people)),
+        child=child_of(len(components), len(components) + len(named) + 2 * len(people)),
         people=len(people),
         own=len(components),
         content=content,
         has_body=True,
     )  # fmt: skip
-
-
-def _child(start: int, n: int) -> Array:
-    """What makes a child of the named fields, as on the built-in head."""
-    child = np.zeros(n)
-    for k, amount in CHILD.items():
-        child[start + k] = amount
-    return child
 
 
 def _teeth(avatars: Avatars) -> Array:
@@ -210,20 +203,6 @@ def _principal(faces: Array, facial: Array) -> Array:
     # Unit vectors in the people's space → displacements of one standard deviation; signs by a fixed rule.
     mixed = vectors[:, keep] * np.sign(vectors[:, keep].sum(0) + 1e-9)
     return np.asarray((mixed.T @ flat / np.sqrt(max(1, len(faces) - 1))).reshape(-1, *faces.shape[1:])[::-1], np.float32)
-
-
-def _named_fields(neutral: Array, uv: Array, n_mesh: int, n_ball: int, avatars: Avatars) -> Array:
-    """The built-in head's identities with names, on these vertices: jaws, chins, noses, eyes and brows as people differ."""
-    anchors = neutral.astype(float).copy()
-    for part, height in ((1, -60.0), (2, -78.0)):
-        teeth = np.flatnonzero(avatars.part == part)
-        anchors[teeth] = np.stack([0.5 * neutral[teeth, 0], np.full(len(teeth), height), np.full(len(teeth), 80.0)], -1)
-    for k in (0, 1):
-        ball = slice(n_mesh + k * n_ball, n_mesh + (k + 1) * n_ball)
-        anchors[ball] = neutral[ball].mean(0) * [1, 1, 0] + [0, 0, 84.0]
-    side = np.arctan2(anchors[:, 0], anchors[:, 2]) * 75.0
-    fields = Fields(side, anchors, neutral.astype(float)).identity(np.random.default_rng(68))[:NAMED_FIELDS]
-    return np.asarray(np.stack(fields), np.float32)
 
 
 def _mesh(

@@ -58,7 +58,11 @@ class Transfer:
             off = warped[triangles[across]] - plane[:, None, 0]
             share = np.einsum("nij,nkj->nki", np.linalg.pinv(system), off)
             uv = avatars.atlas[middle]
-            own = uv[:, None, 0] + share[..., :1] * (uv[:, None, 1] - uv[:, None, 0]) + share[..., 1:] * (uv[:, None, 2] - uv[:, None, 0])
+            own = (
+                uv[:, None, 0]
+                + share[..., :1] * (uv[:, None, 1] - uv[:, None, 0])
+                + share[..., 1:] * (uv[:, None, 2] - uv[:, None, 0])
+            )
             self.triangles[across] = len(vertices) + np.arange(3 * len(across)).reshape(-1, 3)
             self.doubled = triangles[across].ravel()
             self.atlas = np.concatenate([atlas, np.clip(own, 0, 1).reshape(-1, 2)]).astype(np.float32)
@@ -74,14 +78,18 @@ class Transfer:
         for towards in ((0, 1, 0), (0, 0.5, -1), (0, 0, -1), (1, 0.6, -0.3), (-1, 0.6, -0.3), (0, 0.8, 0.5)):
             way = np.array(towards) / np.linalg.norm(towards)
             source.append(_furthest(vertices[vertices[:, 1] > -60], way))
-            target.append(_furthest(mesh.vertices[np.unique(self._theirs)][mesh.vertices[np.unique(self._theirs)][:, 1] > -60], way))
-        return np.asarray(RBFInterpolator(np.concatenate(source), np.concatenate(target), kernel="linear", smoothing=0.1)(vertices))
+            target.append(
+                _furthest(mesh.vertices[np.unique(self._theirs)][mesh.vertices[np.unique(self._theirs)][:, 1] > -60], way)
+            )
+        return np.asarray(
+            RBFInterpolator(np.concatenate(source), np.concatenate(target), kernel="linear", smoothing=0.1)(vertices)
+        )
 
     def _closest(self, points: Array) -> tuple[Array, Array]:
         """Triangles' corners [N, 3] of the avatars and weights [N, 3] of the places closest to points [N, 3]."""
         vertices = self._avatars.mesh.vertices.astype(float)
         tree = cKDTree(vertices[self._theirs].mean(1))
-        candidates = self._theirs[tree.query(points, k=12)[1]]
+        candidates = self._theirs[tree.query(points, k=min(64, len(self._theirs)))[1]]
         a = vertices[candidates[..., 0]]
         ab, ac, ap = vertices[candidates[..., 1]] - a, vertices[candidates[..., 2]] - a, points[:, None] - a
         d00, d01, d11 = (ab * ab).sum(-1), (ab * ac).sum(-1), (ac * ac).sum(-1)

@@ -15,6 +15,7 @@ from domaingap.data.generated.geometries.builtin.template import JAW, SIDE
 from domaingap.data.generated.geometries.ict.correspondence import Transfer
 from domaingap.data.generated.geometries.ict.landmarks import GUMS, LANDMARKS, MOUTH, SCLERAS, SKIN, TEETH
 from domaingap.data.generated.geometries.ict.reader import FaceKit, facekit_content, facekit_files, read_facekit
+from domaingap.data.generated.geometries.named import child_of, named_fields
 from domaingap.data.generated.geometry import FaceGeometry
 from domaingap.data.generated.materials import Materials
 from domaingap.data.generated.mesh import ATLAS, SEG, Mesh
@@ -43,8 +44,6 @@ Array = NDArray[Any]
 MM = 10.0  # a unit of the release
 _BROW_EDGE = 4.5  # mm from a brow's middle to its upper edge, as on the avatars
 
-_BOTH = ("_L", "_R")
-
 
 def _pair(name: str, weight: float = 1.0) -> dict[str, float]:
     return {f"{name}_L": weight, f"{name}_R": weight}
@@ -55,7 +54,10 @@ MOVEMENTS: dict[str, dict[str, float]] = {
     "smile": _pair("mouthSmile", 0.75) | _pair("cheekSquint", 0.3),
     "smile_right": {"mouthSmile_R": 0.7},
     "smile_left": {"mouthSmile_L": 0.7},
-    "grin": _pair("mouthSmile", 0.65) | _pair("mouthUpperUp", 0.45) | _pair("mouthLowerDown", 0.35) | _pair("mouthStretch", 0.25),
+    "grin": _pair("mouthSmile", 0.65)
+    | _pair("mouthUpperUp", 0.45)
+    | _pair("mouthLowerDown", 0.35)
+    | _pair("mouthStretch", 0.25),
     "jaw_open": {"jawOpen": 0.55},
     "shout": {"jawOpen": 0.95},
     "upper_lip_up": _pair("mouthUpperUp", 0.7),
@@ -136,7 +138,6 @@ def ict_head(model: FaceKit, avatars: FaceGeometry | None, content: str) -> Face
     base = whole[kept]
     place = {int(v): i for i, v in enumerate(kept)}
     marks = np.array([place[int(v)] for v in LANDMARKS])
-    skin_vertices = np.flatnonzero(kept < SKIN[1])
     shell = triangles[part == 0]
     skin = np.flatnonzero(outside(base, shell) & (kept < SKIN[1]))
 
@@ -164,12 +165,20 @@ def ict_head(model: FaceKit, avatars: FaceGeometry | None, content: str) -> Face
         return np.concatenate([moved[kept][where], *eyes, moved[kept][marks], edges]).astype(np.float32)
 
     upper = base[marks[17:27]] + [0.0, _BROW_EDGE, -0.8]
+    if avatars is not None:
+        upper = (
+            base[marks[17:27]] + avatars.mesh.vertices[avatars.brow_edges] - avatars.mesh.vertices[avatars.landmarks[17:27]]
+        )
     neutral = np.concatenate([base[where], *(ball.vertices for ball in balls), base[marks], upper]).astype(np.float32)
     start = n_mesh + 2 * n_ball
     landmarks = np.concatenate([start + np.arange(68), [n_mesh, n_mesh + n_ball]]).astype(np.int32)
     edges = np.arange(start + 68, n_all, dtype=np.int32)
     uv = template(neutral) if avatars is not None else _painted(neutral, landmarks)
     identity = np.stack([field(shape) for shape in model.identity])
+    up = np.flatnonzero((kept[where] >= GUMS[0]) & (lower[kept][where] == 0))
+    down = np.flatnonzero((kept[where] >= GUMS[0]) & (lower[kept][where] > 0))
+    eyeballs = [np.arange(n_mesh + k * n_ball, n_mesh + (k + 1) * n_ball) for k in (0, 1)]
+    identity = np.concatenate([identity, named_fields(neutral, [(up, -60.0), (down, -78.0)], eyeballs)])
     people = 0
     if transfer is not None:
         assert avatars is not None
@@ -196,8 +205,6 @@ def ict_head(model: FaceKit, avatars: FaceGeometry | None, content: str) -> Face
     for k, ball in enumerate(balls):
         coordinates[n_mesh + k * n_ball : n_mesh + (k + 1) * n_ball] = ball.uv
     with_balls = np.concatenate([triangles, *(ball.triangles + n_mesh + k * n_ball for k, ball in enumerate(balls))])
-    gums = part == 2
-    gums &= (kept[renumbered.reshape(-1, 3)[:, 0]] < GUMS[1]) if avatars is None else True
     material = np.where(part == 0, ATLAS if avatars is not None else SKIN_MATERIAL, MOUTH_MATERIAL)
     is_tooth = (part == 2) & (kept[renumbered.reshape(-1, 3)[:, 0]] >= TEETH[0])
     material[is_tooth] = TEETH_MATERIAL
@@ -214,7 +221,6 @@ def ict_head(model: FaceKit, avatars: FaceGeometry | None, content: str) -> Face
     if transfer is not None:
         atlas = np.zeros((n_all, 2), np.float32)
         atlas[:n_mesh] = transfer.atlas
-    del skin_vertices, gums
     return FaceGeometry(
         name="ICT-FaceKit",
         mesh=mesh,
@@ -231,6 +237,7 @@ def ict_head(model: FaceKit, avatars: FaceGeometry | None, content: str) -> Face
         attach=np.concatenate([
             np.where(kept[where] >= SKIN[1], 1, neck_weight(base[where][:, 1], uv[:n_mesh, 0])), np.ones(n_all - n_mesh)
         ]).astype(np.float32),
+        child=child_of(len(model.identity), len(identity)),
         people=people,
         own=len(model.identity),
         content=content,

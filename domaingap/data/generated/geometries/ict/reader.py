@@ -57,7 +57,9 @@ def facekit_files(folder: Path) -> list[Path]:
     missing += [f"{name}.obj" for name in REQUIRED if name not in found]
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise UserError(f"{inner}: incomplete: {missing[0]}{more} of ICT-FaceKit missing; fetch it again: data fetch ict_facekit")
+        raise UserError(
+            f"{inner}: incomplete: {missing[0]}{more} of ICT-FaceKit missing; fetch it again: data fetch ict_facekit"
+        )
     return [found.pop(NEUTRAL), *found.values()]
 
 
