@@ -121,7 +121,7 @@ class GeneratedConfig(Checked):
         if (self.geometry == "built-in") != (self.model is None):
             raise SettingError(
                 "synthetic.generated.model",
-                "is the folder of a model: give it with --synthetic.generated.geometry avatars or ict",
+                "is a model's folder: give it with --synthetic.generated.geometry avatars or ict",
             )
 
 

@@ -88,7 +88,7 @@ def generate(
 
     dials = Dials(**{name: 1.0 if value is None else value for name, value in gaps.items()} if domain == "target" else {})
     head = None
-    if geometry == "avatars" or geometry == "ict":
+    if geometry in ("avatars", "ict"):
         from domaingap.data.generated.heads import load_head
 
         folders = (None if folder is None else str(folder) for folder in (albedo, light))

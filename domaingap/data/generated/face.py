@@ -17,8 +17,8 @@ from domaingap.data.generated import accessories, raster
 from domaingap.data.generated.appearance import background, develop, meter, noise_bank, photograph, skin_atlas
 from domaingap.data.generated.geometries.builtin import parametric_head
 from domaingap.data.generated.geometry import FaceGeometry, rotation
-from domaingap.data.generated.labels import annotator_noise, people_labels
 from domaingap.data.generated.heads import Head
+from domaingap.data.generated.labels import annotator_noise, people_labels
 from domaingap.data.generated.light import for_shader
 from domaingap.data.generated.materials import LINEAR, Materials
 from domaingap.data.generated.mesh import ATLAS, EYE, LENS, SKIN, Mesh, concatenate
@@ -44,6 +44,7 @@ FaceDomain = Literal["synthetic", "target"]
 PHOTO_SIZE = 256
 """Side in pixels of the picture that landmarks and boxes are given in, unless another is asked for."""
 _LUMA = np.array([0.299, 0.587, 0.114])  # as Pillow turns RGB to gray (ITU-R 601)
+_SCENERY = 192  # side in pixels of the picture of what lies behind the head
 _DEPTH_TOLERANCE = 7.0  # mm by which a surface must lie before a point to hide it
 # MTCNN's box over the landmarks' box, mean and standard deviation: width and height as ratios, offset of the centre
 # in units of the landmarks' box.
@@ -321,11 +322,11 @@ class FaceGenerator:
         assert self.materials is not None
         mesh, face, materials = scene.mesh, scene.parameters, self.materials
         look, size = face.look, len(ids) // 2
-        there = scenery(look, materials, scene.focal, 192)
+        there = scenery(look, materials, scene.focal, _SCENERY)
         if there is not None:
-            to_view = np.hstack(
-                [view[:, :2] * PHOTO_SIZE / 192, (view[:, 2] + view[:, :2] @ np.full(2, PHOTO_SIZE / 384 - 0.5))[:, None]]
-            )
+            scale = PHOTO_SIZE / _SCENERY
+            shift = view[:, 2] + view[:, :2] @ np.full(2, scale / 2 - 0.5)
+            to_view = np.hstack([view[:, :2] * scale, shift[:, None]])
             behind = cv2.warpAffine(
                 there.astype(np.float32), to_view, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT
             )
@@ -335,8 +336,8 @@ class FaceGenerator:
         numbers = shader_parameters(look)
         numbers[[P_IRIS_R, P_PUPIL_R]] *= iris_scale(self.geometry)
         colours = shade_photo(
-            ids, on_view, mesh.vertices, normals, mesh.triangles, mesh.material, mesh.segment, mesh.uv, atlas, mesh.attributes,
-            numbers, skin_numbers(look, materials), for_shader(look["soft"]), first, second, wig_colours,
+            ids, on_view, mesh.vertices, normals, mesh.triangles, mesh.material, mesh.segment, mesh.uv, atlas,
+            mesh.attributes, numbers, skin_numbers(look, materials), for_shader(look["soft"]), first, second, wig_colours,
             hairline(look), LINEAR,
             noise_bank(), shadow, to_shadow, face.distance, behind, lens_near, near, segments,
         )  # fmt: skip

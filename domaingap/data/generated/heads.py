@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -85,10 +85,8 @@ def load_head(kind: HeadKind, model: str, albedo: str | None, light: str | None,
         if materials is None:
             raise UserError("--light goes with colour maps; give --albedo, the folder of the avatars, too")
         places = tuple(read_environments(Path(light)))
-        materials = Materials(
-            materials.names, materials.textures, materials.small, materials.bald, materials.wigs, places,
-            content_key([materials.content, environments_content(Path(light))]), (*materials.terms, POLY_HAVEN), materials.skin,
-        )  # fmt: skip
+        content = content_key([materials.content, environments_content(Path(light))])
+        materials = replace(materials, environments=places, content=content, terms=(*materials.terms, POLY_HAVEN))
     return Head(geometry, materials, (kind, model, albedo, light, prepared))
 
 

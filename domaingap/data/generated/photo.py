@@ -52,7 +52,7 @@ def draw_photo(face: FaceParameters, rng: np.random.Generator, geometry: FaceGeo
     one, other = (_person(d, look["male"], materials) for _ in range(2))
     if look["young"] and d.chance(0.85):  # a child has no beard
         one, other = (_person(d, False, materials) for _ in range(2))
-    if look["hat"] in (SCARF,) or look["hat"] >= 0 and d.chance(0.4):
+    if look["hat"] in (SCARF,) or (look["hat"] >= 0 and d.chance(0.4)):
         look["hat"] = -1
     mix = d.uniform(0.1, 0.45) if other != one and d.chance(0.6) else 0.0
     look.update(skin_map=one, second_map=other, skin_mix=mix)
@@ -87,7 +87,7 @@ def draw_photo(face: FaceParameters, rng: np.random.Generator, geometry: FaceGeo
     look["skin_blotch"], look["skin_redness"] = d.uniform(0.0, 0.10), d.uniform(0.0, 0.12)
     dark = float(look["skin"] @ light.LUMA) < 0.12
     look["eye_white"] = d.uniform(0.20, 0.30) if dark else d.uniform(0.34, 0.52)
-    if dark or look["hair"] @ light.LUMA < 0.05 and d.chance(0.8):
+    if dark or (look["hair"] @ light.LUMA < 0.05 and d.chance(0.8)):
         look["iris"] = _BROWN * d.uniform(0.5, 1.6)
     elif d.chance(0.5):
         look["iris"] = look["iris"] * d.uniform(0.4, 0.9)

@@ -1,6 +1,6 @@
 """Shader of heads whose skin is a picture, compiled by numba: environment light, a shadowing key light, textures.
 
-Hair, cloth, glasses, hats, eyes and things in front are the built-in head's materials (shader.py), under other light. After a
+Hair, cloth, glasses, hats and things in front are the built-in head's materials (shader.py), under other light. After a
 change of what is taken from there delete ``__pycache__``: numba's cache looks at this file alone.
 """
 
@@ -119,8 +119,8 @@ def _eyeball(u: float, v: float, side: float, p: Any, q: Any, bank: Any) -> Any:
 @compiled(fastmath=True)
 def shade_photo(
     ids: Any, points: Any, vertices: Any, normals: Any, triangles: Any, material: Any, segment: Any, uv: Any, atlas: Any,
-    attributes: Any, p: Any, q: Any, sh: Any, first: Any, second: Any, wig: Any, hairline: Any, linear: Any, bank: Any, shadow: Any,
-    to_shadow: Any, eye_z: float, background: Any, lens_near: Any, near: Any, segments: Any,
+    attributes: Any, p: Any, q: Any, sh: Any, first: Any, second: Any, wig: Any, hairline: Any, linear: Any, bank: Any,
+    shadow: Any, to_shadow: Any, eye_z: float, background: Any, lens_near: Any, near: Any, segments: Any,
 ) -> Any:  # fmt: skip
     """Linear RGB [H, W, 3] of a rasterised scene; fills ``segments`` [H, W] with FaceSynthetics' classes.
 
@@ -128,8 +128,8 @@ def shade_photo(
         atlas: [V, 2] places in the pictures ``first`` and ``second`` [H, W, 3], sRGB; for wigs in ``wig``.
         p: the built-in shader's numbers. q: [N_SKIN].
         sh: [9, 3] soft light as light.for_shader gives it; the key light is p's.
-        hairline: [2 * HAIRLINE + 1] height of the hairline over the template's side from -HAIRLINE mm on, for hair that grows on
-            the skin as the built-in head's does (q's Q_HAIR says whether).
+        hairline: [2 * HAIRLINE + 1] height of the hairline over the template's side from -HAIRLINE mm on, for hair that
+            grows on the skin as the built-in head's does (q's Q_HAIR says whether).
         linear: [256] linear light of 8-bit sRGB.
     """
     height, width = ids.shape
@@ -163,7 +163,7 @@ def shade_photo(
                 length = -length
             nx, ny, nz = nx * length, ny * length, nz * length
             seg = segment[t]
-            # Of the surface: how far light reaches around it by colour, how open it is, its shine and how grazing light shines.
+            # Of the surface: how far light reaches around it, how open it is, its shine, and that of grazing light.
             wrap, wrap_red, openness, specular, gloss, rim = 0.0, 0.0, 1.0, 0.0, 20.0, 0.0
             if kind == ATLAS:
                 a, b = _mixed2(atlas, corners, weights)

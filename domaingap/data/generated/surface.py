@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from domaingap.data.generated.geometries.builtin.template import EYE_R, EYE_X, EYE_Y, EYE_Z, JAW, JAW_GOALS, SIDE
 from domaingap.data.generated.geometries.builtin.parts import eyeball
+from domaingap.data.generated.geometries.builtin.template import EYE_R, EYE_X, EYE_Y, EYE_Z, JAW, JAW_GOALS, SIDE
 from domaingap.data.generated.mesh import SEG, Indices, Mesh
 from domaingap.data.generated.raster import rasterise, vertex_normals
 

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from domaingap.data.generated.geometries.avatars.brows import brow_points
 from domaingap.data.generated.geometries.avatars.landmarks import BROW_EDGES, LANDMARKS
 from domaingap.data.generated.geometries.avatars.reader import Avatars
-from domaingap.data.generated.geometries.named import child_of, named_fields
 from domaingap.data.generated.geometries.builtin.template import JAW, SIDE
+from domaingap.data.generated.geometries.named import child_of, named_fields
 from domaingap.data.generated.geometry import FaceGeometry
 from domaingap.data.generated.materials import Materials, WigMesh, halved
 from domaingap.data.generated.mesh import ATLAS, SEG, Mesh
@@ -79,7 +79,7 @@ MOVEMENTS: dict[str, dict[str, float]] = {
 
 
 def avatar_head(avatars: Avatars, content: str) -> FaceGeometry:
-    """The geometry; its last identities are the people's, in the avatars' order: their brows, then the hair on their heads."""
+    """The geometry; its last identities are the people's, in the avatars' order: their brows, then their hair."""
     shift = np.array([0.0, 0.0, _CORNER_Z], np.float32)
     people = avatars.people + shift
     places = Places(avatars.uv[avatars.part == 0], _of_part(avatars, 0))
@@ -119,9 +119,9 @@ def avatar_head(avatars: Avatars, content: str) -> FaceGeometry:
     facial = (avatars.part == 0) & (base[:, 1] > -125) & (hairy < 0.5)
     components = _principal(faces, np.flatnonzero(facial))
     full_uv = template(neutral)
-    teeth = [(np.flatnonzero(avatars.part == number), height) for number, height in ((1, -60.0), (2, -78.0))]
+    rows = [(np.flatnonzero(avatars.part == number), height) for number, height in ((1, -60.0), (2, -78.0))]
     eyeballs = [np.arange(n_mesh + k * n_ball, n_mesh + (k + 1) * n_ball) for k in (0, 1)]
-    named = named_fields(neutral, teeth, eyeballs)
+    named = named_fields(neutral, rows, eyeballs)
     hair = np.zeros((len(people), len(neutral), 3), np.float32)
     brows = np.zeros_like(hair)
     for k, (person, texture) in enumerate(zip(people, avatars.textures, strict=True)):
@@ -222,7 +222,9 @@ def _mesh(
     return Mesh(
         neutral.astype(np.float32), with_balls.astype(np.int32),
         np.concatenate([np.full(len(triangles), ATLAS), *(ball.material for ball in balls)]).astype(np.int32),
-        np.concatenate([segments(avatars.uv, avatars.part, uv[:n], triangles), *(b.segment for b in balls)]).astype(np.int32),
+        np.concatenate(
+            [segments(avatars.uv, avatars.part, uv[:n], triangles), *(ball.segment for ball in balls)]
+        ).astype(np.int32),
         coordinates.astype(np.float32), attributes,
     )  # fmt: skip
 

@@ -1,11 +1,12 @@
 """Where the iBUG 68 lie on VALID's avatars: in the atlas that all of them share.
 
-How they were picked, in November 2026: the mean of 28 people with the mean of their textures was drawn without perspective,
-10 to 16 pixels a mm, under a grid of 5 mm. Eyes, nose, mouth and brows were read off the frontal view (the right half and the
-middle line; the left half is its mirror image) and put onto the surface that is seen there. Jaw points lie where rays from the
-head's axis, 75 mm behind the outer eye corners, meet the surface from outside, at the azimuths and heights that ICT-FaceKit's
-jaw vertices have. They were then looked at on the mean and on three people, frontal and at 40 degrees to both sides, with the
-mouth open (upper inner points stay on the upper lip) and with closed eyes.
+How they were picked, in November 2026: the mean of 28 people with the mean of their textures was drawn without
+perspective, 10 to 16 pixels a mm, under a grid of 5 mm. Eyes, nose, mouth and brows were read off the frontal view (the
+right half and the middle line; the left half is its mirror image) and put onto the surface that is seen there. Jaw
+points lie where rays from the head's axis, 75 mm behind the outer eye corners, meet the surface from outside, at the
+azimuths and heights that ICT-FaceKit's jaw vertices have. They were then looked at on the mean and on three people,
+frontal and at 40 degrees to both sides, with the mouth open (upper inner points stay on the upper lip) and with closed
+eyes.
 
 Brows are in the textures, a little elsewhere on each person: these are the mean's, see brows.py.
 """

@@ -193,8 +193,8 @@ def ict_head(model: FaceKit, avatars: FaceGeometry | None, content: str) -> Face
             moved[eyes_still] = 0  # gaze turns the eyes
             movements[name] = moved
     hairy = transfer.hairy[where] if transfer is not None else np.zeros(n_mesh)
-    light = openness(base, np.concatenate([shell, renumbered.reshape(-1, 3)[part > 0]]).astype(np.int32),
-                     smooth_normals(base, renumbered.reshape(-1, 3).astype(np.int32), np.empty(0, np.int32)))[where]  # fmt: skip
+    single = renumbered.reshape(-1, 3).astype(np.int32)
+    light = openness(base, single, smooth_normals(base, single, np.empty(0, np.int32)))[where]
     teeth = np.isin(where, np.unique(triangles[part == 2]))
     light = np.where(teeth, np.float32(0.6), light)
     attributes = np.ones((n_all, 2), np.float32)
@@ -211,7 +211,8 @@ def ict_head(model: FaceKit, avatars: FaceGeometry | None, content: str) -> Face
     teeth_at = np.unique(triangles[is_tooth])
     coordinates[teeth_at] = np.stack([base[where][teeth_at, 0], np.where(lower[kept][where][teeth_at] > 0, -1, 1)], -1)
     mesh = Mesh(
-        neutral, with_balls.astype(np.int32), np.concatenate([material, *(ball.material for ball in balls)]).astype(np.int32),
+        neutral, with_balls.astype(np.int32),
+        np.concatenate([material, *(ball.material for ball in balls)]).astype(np.int32),
         np.concatenate([
             _segments(base[where], uv[:n_mesh], triangles, part, neutral[landmarks[:68]]), *(ball.segment for ball in balls)
         ]).astype(np.int32),

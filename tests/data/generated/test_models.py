@@ -1,0 +1,220 @@
+"""Others' models: their formats read from tiny files, and heads made of the samples where those are."""
+
+from __future__ import annotations
+
+import pickle
+import sys
+
+import numpy as np
+import pytest
+
+from domaingap.data.generated.geometries.avatars.glb import Glb
+from domaingap.data.generated.geometries.avatars.reader import avatar_files, read_avatars
+from domaingap.data.generated.geometries.ict.reader import facekit_content, facekit_files, read_facekit
+from domaingap.errors import UserError
+from tests.data.generated.models import write_facekit, write_glb, write_obj
+from tests.experiments.test_cli import fails
+
+
+def mesh(rng, n=40, targets=()):
+    triangles = np.array([rng.permutation(n)[:3] for _ in range(30)])
+    return {
+        "vertices": rng.uniform(-0.1, 0.1, (n, 3)) + [0, 1.6, 0.1],
+        "uv": rng.permutation(np.arange(n))[:, None] / n * [1, 0.5],
+        "triangles": triangles, "targets": {name: rng.normal(0, 0.004, (n, 3)) for name in targets},
+    }  # fmt: skip
+
+
+TURN = np.array([[0.0, 0, 1], [0, 1, 0], [-1, 0, 0]])
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_glb_gives_positions_places_triangles_targets_and_pictures(tmp_path, packed):
+    if packed:
+        pytest.importorskip("meshoptimizer")
+    rng = np.random.default_rng(0)
+    picture = rng.integers(0, 255, (16, 16, 3), dtype=np.uint8)
+    written = {"H_DDS_HighRes": mesh(rng, targets=("h_expressions.A_h", "h_expressions.B_h")), "h_L_eye": mesh(rng, 12)}
+    write_glb(tmp_path / "a.glb", written, picture, packed, TURN)
+    found = Glb(tmp_path / "a.glb")
+    assert list(found.parts) == list(written)
+    for name, there in written.items():
+        part = found.parts[name]
+        # Quantization to 16 bits of a mesh 0.2 m large.
+        np.testing.assert_allclose(part.vertices, there["vertices"], atol=1e-5)
+        np.testing.assert_allclose(part.uv, there["uv"], atol=1e-5)
+        # The packer may turn a triangle's corners; the orientation stays.
+        assert [tuple(np.roll(t, -np.argmin(t))) for t in part.triangles.tolist()] == [
+            tuple(np.roll(t, -np.argmin(t))) for t in there["triangles"].tolist()
+        ]
+        for target, moved in there["targets"].items():
+            np.testing.assert_allclose(part.targets[target], moved, atol=1e-5)
+    np.testing.assert_array_equal(np.asarray(found.picture(found.parts["h_L_eye"].image)), picture)
+
+
+def test_damaged_glb_is_named_in_one_line(tmp_path):
+    rng = np.random.default_rng(0)
+    path = tmp_path / "White_F_1_Casual.glb"
+    write_glb(path, {"H_DDS_HighRes": mesh(rng)}, np.zeros((8, 8, 3), np.uint8), packed=False)
+    whole = path.read_bytes()
+    for damaged in (b"", whole[:100], whole[:-200], b"PK" + whole, whole.replace(b'"POSITION"', b'"POSITIOM"')):
+        path.write_bytes(damaged)
+        with pytest.raises(UserError, match=r"White_F_1_Casual\.glb.*isn't glTF"):
+            Glb(path)
+
+
+def test_packed_files_ask_for_the_package_that_unpacks_them(tmp_path, monkeypatch):
+    pytest.importorskip("meshoptimizer")
+    write_glb(tmp_path / "a.glb", {"m": mesh(np.random.default_rng(0))}, np.zeros((8, 8, 3), np.uint8))
+    monkeypatch.setitem(sys.modules, "meshoptimizer", None)
+    with pytest.raises(UserError, match="avatars need meshoptimizer"):
+        Glb(tmp_path / "a.glb")
+
+
+def test_a_folder_needs_two_people_and_gives_one_file_of_each(tmp_path):
+    with pytest.raises(UserError, match="no such folder.*--model"):
+        avatar_files(tmp_path / "none")
+    (tmp_path / "avatars").mkdir()
+    for name in ("White_F_1_Casual", "White_F_1_Busi"):
+        (tmp_path / "avatars" / f"{name}.glb").write_bytes(b"")
+    with pytest.raises(UserError, match="holds 1 avatars.*valid_avatars"):
+        avatar_files(tmp_path)
+    (tmp_path / "avatars" / "Black_M_2_Util.glb").write_bytes(b"")
+    assert [path.stem for path in avatar_files(tmp_path)] == ["Black_M_2_Util", "White_F_1_Busi"]
+
+
+def test_a_file_that_is_no_avatar_is_named(tmp_path):
+    for name in ("A_F_1_Busi", "B_F_1_Busi"):
+        write_glb(
+            tmp_path / f"{name}.glb", {"H_DDS_HighRes": mesh(np.random.default_rng(0))}, np.zeros((8, 8, 3), np.uint8), False
+        )
+    with pytest.raises(UserError, match=r"A_F_1_Busi\.glb: has no h_TeethUp"):
+        read_avatars(tmp_path)
+
+
+def test_facekit_gives_displacements_and_faces(tmp_path):
+    neutral, identity = write_facekit(tmp_path)
+    model = read_facekit(tmp_path)
+    np.testing.assert_allclose(model.neutral, neutral, atol=1e-6)
+    np.testing.assert_allclose(model.identity, identity, atol=2e-4)
+    np.testing.assert_allclose(model.expression["browDown_L"], 0.1, atol=2e-4)
+    assert model.faces.tolist() == [[0, 1, 2, 3], [3, 4, 5, 5]]
+    # Also from the folder inside.
+    assert len(facekit_files(tmp_path / "FaceXModel")) == len(facekit_files(tmp_path))
+    key = facekit_content(tmp_path)
+    write_obj(tmp_path / "FaceXModel" / "identity007.obj", neutral)
+    assert facekit_content(tmp_path) != key
+
+
+def test_incomplete_and_damaged_facekits_are_named_in_one_line(tmp_path):
+    neutral, _ = write_facekit(tmp_path)
+    inner = tmp_path / "FaceXModel"
+    with pytest.raises(UserError, match="no such folder.*fetch"):
+        facekit_files(tmp_path / "none")
+    shape = inner / "identity031.obj"
+    text = shape.read_text()
+    shape.unlink()
+    with pytest.raises(UserError, match=r"incomplete: identity031\.obj of ICT-FaceKit missing.*data fetch ict_facekit"):
+        facekit_files(tmp_path)
+    shape.write_text(text.replace("v ", "v x", 1))
+    with pytest.raises(UserError, match=r"identity031\.obj:2: isn't three numbers"):
+        read_facekit(tmp_path)
+    write_obj(shape, neutral[:-1])
+    with pytest.raises(UserError, match=r"identity031\.obj: has 5 vertices, the neutral mesh 6"):
+        read_facekit(tmp_path)
+    shape.write_text(text)
+    write_obj(inner / "generic_neutral_mesh.obj", neutral, ["f 1/1 2/2 99/3"])
+    with pytest.raises(UserError, match="of vertices that aren't there"):
+        read_facekit(tmp_path)
+    (inner / "generic_neutral_mesh.obj").unlink()
+    with pytest.raises(UserError, match="isn't ICT-FaceKit"):
+        facekit_files(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fragment"),
+    [
+        (["--geometry", "ict"], "--geometry ict needs --model"),
+        (["--model", "somewhere"], "--model goes with --geometry"),
+        (["--geometry", "avatars", "--model", "nowhere"], "nowhere: no such folder"),
+        (["--domain", "target", "--labels", "people"], "--labels belongs to --domain synthetic"),
+    ],
+)
+def test_command_line_says_what_goes_with_what(cli, tmp_path, arguments, fragment):
+    fails(cli("data", "generate", f"--preview={tmp_path / 'a.png'}", f"--prepared_dir={tmp_path}", *arguments), fragment)
+
+
+# With the samples.
+
+
+@pytest.fixture(scope="module")
+def heads(sample_data, tmp_path_factory):
+    from domaingap.data.generated.heads import load_head
+
+    pytest.importorskip("meshoptimizer")
+    for name in ("valid_avatars", "ict_facekit", "hdris"):
+        if not (sample_data / name).is_dir():
+            pytest.skip(f"{name} isn't there")
+    kept = str(tmp_path_factory.mktemp("heads"))
+    avatars, ict, light = (str(sample_data / name) for name in ("valid_avatars", "ict_facekit", "hdris"))
+    return {
+        "avatars": load_head("avatars", avatars, None, light, kept), "ict": load_head("ict", ict, avatars, light, kept),
+        "plain": load_head("ict", ict, None, None, kept), "kept": kept,
+    }  # fmt: skip
+
+
+@pytest.mark.slow
+def test_heads_of_the_samples(heads):
+    from domaingap.config import CropConfig
+    from domaingap.data.generated import FaceGenerator
+
+    for name in ("avatars", "ict", "plain"):
+        head = heads[name]
+        geometry = head.geometry
+        zero = np.zeros(len(geometry.identity))
+        points = geometry.shape(zero, {})[geometry.landmarks]
+        # A face: eyes above nose above mouth above chin, the right eye at the image's left, both halves alike.
+        assert points[36:48, 1].mean() > points[30, 1] > points[48:60, 1].mean() > points[8, 1]
+        assert points[36, 0] < points[39, 0] < 0 < points[42, 0] < points[45, 0]
+        mirrored = points[:17][::-1] * [-1, 1, 1]
+        assert np.abs(points[:17] - mirrored).max() < 3.0
+        assert (np.diff(points[:9, 1]) < -1).all() and (np.diff(points[8:17, 1]) > 1).all()  # along the jaw
+        for movement, up, down, least in (("jaw_open", 62, 66, 10), ("grin", 62, 66, 3)):
+            moved = geometry.shape(zero, {movement: 1.0})[geometry.landmarks]
+            assert moved[up, 1] - moved[down, 1] > points[up, 1] - points[down, 1] + least
+        shut = geometry.shape(zero, {"blink_right": 1.0, "blink_left": 1.0})[geometry.landmarks]
+        for up, down in ((37, 41), (38, 40), (43, 47), (44, 46)):
+            assert shut[up, 1] - shut[down, 1] < 0.45 * (points[up, 1] - points[down, 1])
+        smile = geometry.shape(zero, {"smile": 1.0})[geometry.landmarks]
+        assert smile[54, 0] > points[54, 0] + 1.5 and smile[48, 0] < points[48, 0] - 1.5
+        left = geometry.shape(zero, {"jaw_side": 1.0})[geometry.landmarks]
+        assert left[8, 0] > points[8, 0] + 2
+
+        generator = FaceGenerator("synthetic", 3, head=head, labels="people")
+        again = pickle.loads(pickle.dumps(generator))
+        assert len(pickle.dumps(generator)) < 5000
+        for i in (4, 1):
+            one, two = generator.photograph(i, 96), again.photograph(i, 96)
+            np.testing.assert_array_equal(one.image, two.image)
+            np.testing.assert_array_equal(one.landmarks, one.landmarks_r_exact)
+        crop = generator.crop(4, CropConfig(size=64, channels="rgb"))
+        assert crop.image.std() > 10
+        np.testing.assert_allclose((crop.landmarks + 0.5) * 96 / 256, generator.photograph(4, 96).landmarks + 0.5, atol=1e-3)
+
+
+@pytest.mark.slow
+def test_terms_and_keys_of_the_samples(heads, cli, tmp_path, sample_data):
+    from domaingap.data.generated import FaceGenerator
+
+    keys = {name: FaceGenerator("synthetic", 0, head=heads[name]).key() for name in ("avatars", "ict", "plain")}
+    assert len({*keys.values(), FaceGenerator("synthetic", 0).key()}) == 4
+    said = {name: {terms.licence for terms in heads[name].terms()} for name in keys}
+    assert said == {"avatars": {"MIT", "CC0"}, "ict": {"MIT", "CC0"}, "plain": {"MIT"}}
+    assert not any(terms.non_commercial for name in keys for terms in heads[name].terms())
+    out = tmp_path / "faces"
+    given = ["--geometry", "avatars", "--model", sample_data / "valid_avatars", "--light", sample_data / "hdris"]
+    answer = cli("data", "generate", *given, "--n=2", "--size=64", f"--out={out}", "--workers=1",
+                 f"--prepared_dir={heads['kept']}")  # fmt: skip
+    assert answer.code == 0 and "VALID avatars as glTF (MIT)" in answer.out and "Poly Haven HDRIs (CC0)" in answer.out
+    assert "c-frame/valid-avatars-glb" in (out / "croissant.json").read_text()
+    assert '"geometry": "avatars"' in (out / "generated.json").read_text()
