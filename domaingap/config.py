@@ -17,6 +17,14 @@ from domaingap.sources import source
 Selection = Literal["real_val", "budget", "source_val"]
 Precision = Literal["32", "bf16"]
 Geometry = Literal["built-in", "avatars", "ict"]
+FACE_PARTS = ("albedo", "light", "hair", "expressions", "identity", "things", "camera")
+"""What heads with colour maps can be made without."""
+
+
+def parts_named(text: str) -> tuple[str, ...]:
+    """Names in a comma-separated text, sorted."""
+    return tuple(sorted({name.strip() for name in text.split(",")} - {""}))
+
 
 PLACE: dict[str, Any] = {"determines": "nothing"}
 """Marks a setting that changes no figure: where files lie, what is tracked, whether tests are scored now or later."""
@@ -102,6 +110,8 @@ class GeneratedConfig(Checked):
         albedo: folder of the avatars whose colour maps ICT-FaceKit's heads get.
         light: folder of HDRIs; light is drawn without.
         labels: points as renderings have them (3D points projected), or where people set them (without their noise).
+        without: what heads with colour maps are to lack, comma-separated, for ablations: albedo (flat skin), light (one lamp
+            for all), hair, expressions, identity, things (glasses, hats, what stands in front), camera.
         heads_dir: where compact copies of models are kept.
     """
 
@@ -114,10 +124,13 @@ class GeneratedConfig(Checked):
     albedo: Path | None = field(default=None, metadata=BY_CONTENT)
     light: Path | None = field(default=None, metadata=BY_CONTENT)
     labels: Literal["rendered", "people"] = "rendered"
+    without: str = ""
     heads_dir: Path = field(default=Path("prepared"), metadata=PLACE)
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if unknown := sorted(set(parts_named(self.without)) - set(FACE_PARTS)):
+            raise SettingError("synthetic.generated.without", f"names {unknown[0]}; there are {', '.join(FACE_PARTS)}")
         if (self.geometry == "built-in") != (self.model is None):
             raise SettingError(
                 "synthetic.generated.model",

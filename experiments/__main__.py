@@ -471,6 +471,10 @@ def build_parser() -> argparse.ArgumentParser:
         help="of the synthetic domain: 3D points projected, or where people set them (rendered)",
     )
     generate.add_argument(
+        "--without", default="", metavar="PARTS", help="what heads with colour maps are to lack: albedo, light, hair, "
+        "expressions, identity, things, camera; comma-separated",
+    )  # fmt: skip
+    generate.add_argument(
         "--prepared_dir", type=expand, default=Path("prepared"), help="where compact copies of models are kept (prepared)"
     )
     generate.add_argument("--preview", type=expand, metavar="FILE.png", help="a sheet of the first faces with their labels")

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from domaingap.config import FACE_PARTS, parts_named
 from domaingap.errors import UserError
 from domaingap.paths import check_file, check_folder
 from domaingap.study.tables import terminal
@@ -39,6 +40,7 @@ def generate(
     albedo: Path | None = None,
     light: Path | None = None,
     labels: str = "rendered",
+    without: str = "",
     prepared_dir: Path = Path("prepared"),
 ) -> int:
     """Write faces to a folder in FaceSynthetics' layout, a sheet of the first ones, or both.
@@ -60,6 +62,7 @@ def generate(
         albedo: folder of the avatars whose colour maps ICT-FaceKit's heads get.
         light: folder of HDRIs.
         labels: rendered, or people, of the synthetic domain.
+        without: what heads with colour maps are to lack, comma-separated.
         prepared_dir: where compact copies of models are kept.
     """
     if out is None and preview is None:
@@ -73,6 +76,9 @@ def generate(
             raise UserError(f"--{name} belongs to --domain target; the synthetic domain has no gap")
     if labels != "rendered" and domain == "target":
         raise UserError("--labels belongs to --domain synthetic; the target domain has --label_gap")
+    parts = parts_named(without)
+    if unknown := sorted(set(parts) - set(FACE_PARTS)):
+        raise UserError(f"--without names {unknown[0]}; there are {', '.join(FACE_PARTS)}")
     if geometry == "built-in":
         for name, folder in (("model", model), ("albedo", albedo), ("light", light)):
             if folder is not None:
@@ -96,7 +102,7 @@ def generate(
         terminal().print("terms: " + "; ".join(sorted(map(str, head.terms()))), markup=False)
     generator = FaceGenerator(
         "target" if domain == "target" else "synthetic", seed, dials, head=head,
-        labels="people" if labels == "people" else "rendered",
+        labels="people" if labels == "people" else "rendered", without=parts,
     )  # fmt: skip
     if out is not None:
         began = time.monotonic()

@@ -70,7 +70,7 @@ def hair_line(side: Array, look: dict[str, Any]) -> Array:
     temple = {SHORT: 8.0, MEDIUM: -4.0, CURLY: 2.0, LONG: -12.0}[style]
     if look["fringe"] and style in (MEDIUM, LONG, CURLY):
         front, recession = front - 26, -4.0
-    return _hairline(side, front, recession, temple) + look["sweep"] * 5.0 * np.tanh(side / 30)
+    return np.asarray(_hairline(side, front, recession, temple) + look["sweep"] * 5.0 * np.tanh(side / 30))
 
 
 def hair(geometry: FaceGeometry, vertices: Array, normals: Array, face: FaceParameters, bank: Array) -> list[Mesh]:

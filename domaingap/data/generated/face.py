@@ -129,6 +129,7 @@ class FaceGenerator:
         dials: the target domain's gaps; all 0 in the synthetic domain.
         geometry: a morphable face with landmark vertices; our own by default.
         head: a geometry with pictures for skin, in its place.
+        without: what a head with colour maps is to lack (config.FACE_PARTS).
         labels: of the synthetic domain: as renderings have them, or where people set them, without their noise.
     """
 
@@ -140,11 +141,14 @@ class FaceGenerator:
         geometry: FaceGeometry | None = None,
         head: Head | None = None,
         labels: Literal["rendered", "people"] = "rendered",
+        without: tuple[str, ...] = (),
     ) -> None:
         if domain == "synthetic" and dials != Dials():
             raise UserError("label_gap, appearance_gap and population_gap belong to the target domain")
         self.domain, self.seed, self.dials = domain, seed, dials
-        self.head, self.labels = head, labels
+        if without and (head is None or head.materials is None):
+            raise UserError(f"without {', '.join(without)}: only heads with colour maps can be made without parts")
+        self.head, self.labels, self.without = head, labels, without
         self.geometry = head.geometry if head is not None else geometry if geometry is not None else parametric_head()
 
     @property
@@ -170,12 +174,14 @@ class FaceGenerator:
         else:
             geometry = "built-in" if self.geometry is parametric_head() else self.geometry.key()
         what = [VERSION, geometry, self.domain, self.seed, asdict(self.dials)]
-        return content_key([*what, self.labels] if self.labels != "rendered" else what)
+        what += [self.labels] if self.labels != "rendered" else []
+        return content_key([*what, *self.without])
 
     def options(self) -> dict[str, str]:
         """How its faces differ from those of the built-in head with rendered labels, in the command line's words."""
         found = {"geometry": self.head.made_of[0]} if self.head is not None else {}
-        return found | ({"labels": self.labels} if self.labels != "rendered" else {})
+        found |= {"labels": self.labels} if self.labels != "rendered" else {}
+        return found | ({"without": ",".join(self.without)} if self.without else {})
 
     def terms(self) -> frozenset[Terms]:
         """Under what terms the faces may be used: none but this program's, or those of the mesh that they are made with."""
@@ -204,7 +210,7 @@ class FaceGenerator:
         face = draw_face(rng, self.geometry, self.dials.appearance_gap, self.dials.population_gap)
         if self.materials is not None:
             own = np.random.default_rng([self.seed, self.domain == "target", index, 15])
-            draw_photo(face, own, self.geometry, self.materials)
+            draw_photo(face, own, self.geometry, self.materials, self.without)
         return face
 
     def _scene(self, face: FaceParameters) -> _Scene:
@@ -265,7 +271,7 @@ class FaceGenerator:
         eye_distance = float(np.linalg.norm(points[36] - points[45]) * view[0, 0])
         camera = self.dials.appearance_gap
         if self.materials is not None:
-            camera = CAMERA + (1 - CAMERA) * camera
+            camera = 0.0 if "camera" in self.without else CAMERA + (1 - CAMERA) * camera
         picture = photograph(image, face.look["camera_seed"], camera, max(eye_distance, 4.0))
         if crop is not None and crop.channels == "gray":
             picture = (picture @ _LUMA + 0.5).astype(np.uint8)

@@ -73,6 +73,7 @@ def load_head(kind: HeadKind, model: str, albedo: str | None, light: str | None,
         UserError: what is missing or damaged.
     """
     store = Store(prepared, "--prepared_dir")
+    materials: Materials | None
     if kind == "avatars":
         if albedo is not None:
             raise UserError("--albedo goes with --geometry ict; avatars have colour maps of their own")
@@ -151,7 +152,7 @@ def load_geometry(path: Path, terms: tuple[Terms, ...]) -> FaceGeometry:
                 grouped[name][part] = arrays[key]
             else:
                 found[name] = arrays[key] if arrays[key].ndim else arrays[key].item()
-    pairs = {name: tuple(grouped[name].values()) for name in ("eye_vertices", "lid_vertices", "contours")}
+    pairs: dict[str, Any] = {name: tuple(grouped[name].values()) for name in ("eye_vertices", "lid_vertices", "contours")}
     return FaceGeometry(mesh=Mesh(**grouped["mesh"]), expression=grouped["expression"], terms=terms, **pairs, **found)
 
 

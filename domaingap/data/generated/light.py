@@ -104,7 +104,7 @@ def environment(name: str, picture: Array) -> Environment:
     bright = small @ LUMA
     order = np.argsort(-bright.ravel())
     share = np.cumsum(solid.ravel()[order]) / (4 * np.pi)
-    limit = float(bright.ravel()[order[min(np.searchsorted(share, _KEY_SHARE), len(order) - 1)]])
+    limit = float(bright.ravel()[order[min(int(np.searchsorted(share, _KEY_SHARE)), len(order) - 1)]])
     # What is brighter than the limit is the key light; the rest of those pixels stays with the soft light.
     excess = small * np.clip(1 - limit / np.maximum(bright, 1e-9), 0, 1)[..., None]
     weight = excess @ LUMA * solid

@@ -22,6 +22,7 @@ from domaingap.data.generated.photo_shader import (
     Q_CLOTH_G,
     Q_CLOTH_R,
     Q_EYE_WHITE,
+    Q_FLAT,
     Q_GAIN_B,
     Q_GAIN_G,
     Q_GAIN_R,
@@ -45,8 +46,14 @@ _BROWN = np.array([0.05, 0.022, 0.010])
 _SHARP_EYES = 100.0  # pixels between the eyes' outer corners from which colour maps are used in full size
 
 
-def draw_photo(face: FaceParameters, rng: np.random.Generator, geometry: FaceGeometry, materials: Materials) -> None:
-    """What a head with pictures has beside what all heads have; changes ``face``."""
+def draw_photo(
+    face: FaceParameters,
+    rng: np.random.Generator,
+    geometry: FaceGeometry,
+    materials: Materials,
+    without: tuple[str, ...] = (),
+) -> None:
+    """What a head with pictures has beside what all heads have; changes ``face``. ``without`` is config.FACE_PARTS'."""
     d, look = Draws(rng), face.look
     n = len(materials.names)
     one, other = (_person(d, look["male"], materials) for _ in range(2))
@@ -109,6 +116,27 @@ def draw_photo(face: FaceParameters, rng: np.random.Generator, geometry: FaceGeo
     look["gloss"] = d.uniform(7, 22)
     look["lens"] = np.minimum(look["lens"], 0.03)
     _draw_light(d, look, materials)
+    _take_away(face, without, free)
+
+
+def _take_away(face: FaceParameters, without: tuple[str, ...], free: int) -> None:
+    """What ablations leave out, after all is drawn: other faces' draws stay the same."""
+    look = face.look
+    look["flat"] = float("albedo" in without)
+    if "identity" in without:
+        face.identity[:free] = 0
+    if "expressions" in without:
+        face.expression = {}
+    if "hair" in without:
+        look["wig"], look["style"] = -1, BALD
+        face.identity[free + (len(face.identity) - free) // 2 :] = 0
+    if "things" in without:
+        look.update(glasses=False, sunglasses=False, hat=-1, occluder=-1)
+    if "light" in without:
+        look["soft"] = np.zeros((9, 3))
+        look["soft"][0] = 0.55 / 0.282095 / np.pi * np.pi
+        look["light"], look["light_dir"] = np.full(3, 0.45), np.array([-0.3, 0.4, 0.866])
+        look["environment"] = None
 
 
 def _person(d: Draws, male: bool, materials: Materials) -> int:
@@ -242,6 +270,7 @@ def skin_numbers(look: dict[str, Any], materials: Materials) -> NDArray[np.float
     q[[Q_GAIN_R, Q_GAIN_G, Q_GAIN_B]] = look["skin_gain"]
     q[Q_BLOTCH], q[Q_REDNESS] = look["skin_blotch"], look["skin_redness"]
     q[Q_EYE_WHITE], q[Q_HAIR_TONE] = look["eye_white"], look["hair_tone"]
+    q[Q_FLAT] = look["flat"]
     q[Q_HAIR] = float(look["style"] != BALD)
     q[[Q_CLOTH_R, Q_CLOTH_G, Q_CLOTH_B]] = look["cloth_gain"]
     if look["wig"] >= 0:

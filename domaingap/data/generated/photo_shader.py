@@ -44,7 +44,7 @@ from domaingap.data.generated.shader import (
 
 # Of how skin's pictures are mixed and toned, [N_SKIN] float32.
 (Q_MIX, Q_GAIN_R, Q_GAIN_G, Q_GAIN_B, Q_CONTRAST, Q_BLOTCH, Q_WIG_R, Q_WIG_G, Q_WIG_B, Q_EYE_WHITE, Q_HAIR_TONE,
- Q_REDNESS, Q_CLOTH_R, Q_CLOTH_G, Q_CLOTH_B, Q_HAIR, N_SKIN) = range(17)  # fmt: skip
+ Q_REDNESS, Q_CLOTH_R, Q_CLOTH_G, Q_CLOTH_B, Q_HAIR, Q_FLAT, N_SKIN) = range(18)  # fmt: skip
 
 _S_GLASSES, _S_CLOTHING, _S_MOUTH, _S_HAIR = SEG["glasses"], SEG["clothing"], SEG["mouth_interior"], SEG["hair"]
 _S_EARS = (SEG["right_ear"], SEG["left_ear"])
@@ -178,6 +178,8 @@ def shade_photo(
                     r, g, c = 1.35 * r, 1.35 * g, 1.35 * c
                     specular, gloss = 0.25, 30.0
                 elif seg != _S_CLOTHING:
+                    if q[Q_FLAT] > 0 and hair < 0.5:
+                        r, g, c = 0.32, 0.19, 0.14
                     blotch = 1 + q[Q_BLOTCH] * _noise(bank, 0, u * 1.3 + p[P_NOISE_X], v * 1.3)
                     red = 1 + q[Q_REDNESS] * _noise(bank, 0, u * 0.7 - p[P_NOISE_X], v * 0.7)
                     tone = 1 + hair * (q[Q_HAIR_TONE] - 1)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from domaingap.config import MAX_FACES, GeneratedConfig, TargetConfig
+from domaingap.config import MAX_FACES, GeneratedConfig, TargetConfig, parts_named
 from domaingap.data.readers.base import FaceSource, PartCount
 from domaingap.provenance import OWN, Terms, read_terms
 from domaingap.sources import Licence, Source
@@ -118,7 +118,10 @@ class GeneratedFaces(GeneratedReader):
 
             folders = (None if path is None else str(path) for path in (config.albedo, config.light))
             head = load_head(config.geometry, str(config.model), *folders, str(config.heads_dir))
-        return cls(FaceGenerator("synthetic", config.seed, head=head, labels=config.labels), {"all": range(config.n)})
+        generator = FaceGenerator(
+            "synthetic", config.seed, head=head, labels=config.labels, without=parts_named(config.without)
+        )
+        return cls(generator, {"all": range(config.n)})
 
 
 class GeneratedTarget(GeneratedReader):

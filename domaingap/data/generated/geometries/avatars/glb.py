@@ -98,8 +98,8 @@ class Glb:
                 self._views[number] = raw if stride is None else raw[: len(raw) // stride * stride].reshape(-1, stride)
             else:
                 start = packed.get("byteOffset", 0)
-                raw = self._binary[start : start + packed["byteLength"]]
-                self._views[number] = _decoded(raw, packed["mode"], packed["count"], packed["byteStride"])
+                coded = self._binary[start : start + packed["byteLength"]]
+                self._views[number] = _decoded(coded, packed["mode"], packed["count"], packed["byteStride"])
         return self._views[number]
 
     def _accessor(self, number: int) -> Array:
@@ -117,7 +117,8 @@ class Glb:
         numbers = np.ascontiguousarray(rows).view(kind).reshape(count, width)
         if not about.get("normalized"):
             return numbers
-        return np.maximum(numbers.astype(np.float64) / np.iinfo(kind).max, -1.0)
+        largest = np.iinfo(_TYPES[about["componentType"]]).max  # type: ignore[type-var]
+        return np.asarray(np.maximum(numbers.astype(np.float64) / largest, -1.0))
 
     def _part(self, mesh: dict[str, Any], number: int) -> Part:
         if len(mesh["primitives"]) != 1:
@@ -191,7 +192,7 @@ def _chunks(content: bytes) -> tuple[dict[str, Any], bytes]:
 def _decoded(raw: bytes, mode: str, count: int, stride: int) -> Array:
     """What EXT_meshopt_compression packed, as bytes [count, stride]. Filters (of normals) are left undone."""
     try:
-        import meshoptimizer
+        import meshoptimizer  # type: ignore[import-untyped,unused-ignore]
     except ImportError as error:
         raise UserError(
             "avatars need meshoptimizer, which isn't installed; uv sync --extra faces, or pip install it"

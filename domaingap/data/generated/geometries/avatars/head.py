@@ -133,7 +133,7 @@ def avatar_head(avatars: Avatars, content: str) -> FaceGeometry:
         brows[k, edges] = there[10:] - neutral[edges]
 
     movements = {
-        name: whole(sum(weight * avatars.targets[target] for target, weight in parts.items()), np.zeros((2, 3)))
+        name: whole(np.sum([weight * avatars.targets[target] for target, weight in parts.items()], axis=0), np.zeros((2, 3)))
         for name, parts in MOVEMENTS.items()
         if all(target in avatars.targets for target in parts)
     }
@@ -167,11 +167,11 @@ def avatar_head(avatars: Avatars, content: str) -> FaceGeometry:
 
 
 def _teeth(avatars: Avatars) -> Array:
-    return avatars.triangles[avatars.part[avatars.triangles[:, 0]] > 0]
+    return np.asarray(avatars.triangles[avatars.part[avatars.triangles[:, 0]] > 0])
 
 
 def _of_part(avatars: Avatars, part: int) -> Array:
-    return avatars.triangles[avatars.part[avatars.triangles[:, 0]] == part]
+    return np.asarray(avatars.triangles[avatars.part[avatars.triangles[:, 0]] == part])
 
 
 def _hair_share(avatars: Avatars, uv: Array) -> Array:

@@ -189,7 +189,7 @@ def ict_head(model: FaceKit, avatars: FaceGeometry | None, content: str) -> Face
     movements = {}
     for name, weights in MOVEMENTS.items():
         if all(target in model.expression for target in weights):
-            moved = field(sum(weight * model.expression[target] for target, weight in weights.items()))
+            moved = field(np.sum([weight * model.expression[target] for target, weight in weights.items()], axis=0))
             moved[eyes_still] = 0  # gaze turns the eyes
             movements[name] = moved
     hairy = transfer.hairy[where] if transfer is not None else np.zeros(n_mesh)
