@@ -30,6 +30,8 @@ PLACE: dict[str, Any] = {"determines": "nothing"}
 """Marks a setting that changes no figure: where files lie, what is tracked, whether tests are scored now or later."""
 BY_CONTENT = {"determines": "by content"}
 """Marks a path whose file or folder determines figures by its content, wherever it lies."""
+LATER = {"later": True}
+"""Marks a setting that earlier versions hadn't: at its default it changes no identity, so that their runs are found."""
 LARGEST_SEED = 2**32 - 1
 """What every generator of random numbers takes."""
 MAX_FACES = 500_000
@@ -119,12 +121,12 @@ class GeneratedConfig(Checked):
 
     n: int = limited(3000, 1, LARGEST_NUMBER)
     seed: int = seed_field(1)
-    geometry: Geometry = "built-in"
-    model: Path | None = field(default=None, metadata=BY_CONTENT)
-    albedo: Path | None = field(default=None, metadata=BY_CONTENT)
-    light: Path | None = field(default=None, metadata=BY_CONTENT)
-    labels: Literal["rendered", "people"] = "rendered"
-    without: str = ""
+    geometry: Geometry = field(default="built-in", metadata=LATER)
+    model: Path | None = field(default=None, metadata=BY_CONTENT | LATER)
+    albedo: Path | None = field(default=None, metadata=BY_CONTENT | LATER)
+    light: Path | None = field(default=None, metadata=BY_CONTENT | LATER)
+    labels: Literal["rendered", "people"] = field(default="rendered", metadata=LATER)
+    without: str = field(default="", metadata=LATER)
     heads_dir: Path = field(default=Path("prepared"), metadata=PLACE)
 
     def __post_init__(self) -> None:
@@ -480,6 +482,8 @@ def determining(settings: Any, by_content: bool = True) -> dict[str, Any]:
     for item in fields(settings):
         value, what = getattr(settings, item.name), item.metadata.get("determines")
         if what == "nothing" or (what == "by content" and not by_content):
+            continue
+        if item.metadata.get("later") and value == item.default:
             continue
         if item.name == "generated" and source(settings.source).folder is not None:
             continue

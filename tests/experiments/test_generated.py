@@ -202,7 +202,7 @@ def test_generated_renderings_beside_real_photographs(cli: Cli, quick: list[str]
     result = json.loads(path.read_text())
     assert result["n_synthetic"] == 18 and "test/common/nme" in result["metrics"]
     assert result["data"]["synthetic"]["source"] == "generated" and result["data"]["real"]["source"] == "300w"
-    assert result["config"]["synthetic"]["generated"] == {"n": 20, "seed": 1}
+    assert result["config"]["synthetic"]["generated"].items() >= {"n": 20, "seed": 1}.items()
 
 
 def test_a_file_for_both_domains_is_still_checked(cli: Cli, tmp_path: Path) -> None:
