@@ -337,7 +337,8 @@ class FaceGenerator:
                 there.astype(np.float32), to_view, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT
             )
         corners = on_view[self.geometry.landmarks[[36, 45]], :2]
-        first, second, wig_colours = textures_for(look, materials, float(np.linalg.norm(corners[0] - corners[1])))
+        eye_distance = float(np.linalg.norm(corners[0] - corners[1]))
+        first, second, wig_colours = textures_for(look, materials, eye_distance)
         atlas = np.concatenate([self.geometry.atlas, mesh.uv[len(self.geometry.atlas) :]])
         numbers = shader_parameters(look)
         numbers[[P_IRIS_R, P_PUPIL_R]] *= iris_scale(self.geometry)
@@ -347,9 +348,11 @@ class FaceGenerator:
             hairline(look), LINEAR,
             noise_bank(), shadow, to_shadow, face.distance, behind, lens_near, near, segments,
         )  # fmt: skip
-        return develop_photo(raster.halve(colours), look["meter"] + look["exposure"], look["film"]), segments[
-            ::2, ::2
-        ].copy()
+        picture = develop_photo(raster.halve(colours), look["meter"] + look["exposure"], look["film"])
+        if "camera" not in self.without:
+            # Every lens and sensor blurs a little: in units of the face, which is half as large in the picture.
+            picture = cv2.GaussianBlur(picture, (0, 0), max(0.1, look["lens_blur"] * eye_distance / 2))
+        return picture, segments[::2, ::2].copy()
 
     @cached_property
     def _scalp(self) -> Any:

@@ -179,6 +179,7 @@ def _draw_light(d: Draws, look: dict[str, Any], materials: Materials) -> None:
     look["ground"] = light.irradiance(look["soft"], np.array([[0.0, -0.7, 0.7]]))[0]
     look["defocus"] = 0.05 * d.rng.random() ** 3
     look["scenery"] = d.chance(0.65)
+    look["lens_blur"] = d.uniform(0.001, 0.016)
 
 
 def expression(d: Draws) -> dict[str, float]:
