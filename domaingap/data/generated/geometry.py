@@ -39,6 +39,8 @@ class FaceGeometry:
         lid_vertices: skin around each eye, kept outside of the eyeball whatever moves it.
         contours: per jaw point the vertices, from itself inwards, among which the visible outline is looked for;
             empty where a geometry has none (R labels then are S labels plus noise).
+        people_landmarks: [68] vertices where people put the points on an unturned face, brows too; empty where nobody
+            knows: then they are the landmarks, brows towards their edges.
         brow_edges: [10] vertices on the upper edge of the brows, beside points 17-26; empty where there are none.
         child: [K] what makes an identity a child's, added to it; empty where there is nothing to add.
         other_population: [K] what another population's mean identity adds (the population dial at 1); or empty.
@@ -67,6 +69,7 @@ class FaceGeometry:
     lid_vertices: tuple[Indices, Indices] = field(default_factory=lambda: (_NONE, _NONE))
     contours: tuple[Indices, ...] = ()
     brow_edges: Indices = field(default_factory=lambda: _NONE)
+    people_landmarks: Indices = field(default_factory=lambda: _NONE)
     child: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
     other_population: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
     terms: tuple[Terms, ...] = ()
@@ -89,6 +92,7 @@ class FaceGeometry:
             "landmarks": (self.landmarks, [(70,)]),
             "identity": (self.identity, [(n_identity, n, 3)]),
             "brow_edges": (self.brow_edges, [(10,), (0,)]),
+            "people_landmarks": (self.people_landmarks, [(68,), (0,)]),
             "atlas": (self.atlas, [(n, 2), (0, 2)]),
             "weld": (self.weld, [(n,), (0,)]),
             "attach": (self.attach, [(n,), (0,)]),
@@ -102,6 +106,7 @@ class FaceGeometry:
                     f"{name} has shape {list(np.shape(array))}; give {' or '.join(str(list(s)) for s in allowed)}"
                 )
         indices = {"mesh.triangles": mesh.triangles, "landmarks": self.landmarks, "brow_edges": self.brow_edges}
+        indices["people_landmarks"] = self.people_landmarks
         for name in ("eye_vertices", "lid_vertices", "contours"):
             indices |= {f"{name}[{k}]": part for k, part in enumerate(getattr(self, name))}
         for name, part in indices.items():

@@ -73,13 +73,15 @@ def people_labels(
         hidden: tells of vertices, by index, which ones the face itself hides.
     """
     labels = points.copy()
+    if len(geometry.people_landmarks):
+        labels[:68] = projected[geometry.people_landmarks]
     if geometry.contours:
         labels[:17] = _outline(geometry, projected, roll)
-    if len(geometry.brow_edges):
+    if len(geometry.brow_edges) and not len(geometry.people_landmarks):
         labels[17:27] += _BROW_EDGE * (projected[geometry.brow_edges] - labels[17:27])
     # Brows run to their inner end, the nose line to its tip: a hidden point goes to the next that is seen.
     lines = (range(17, 22), range(26, 21, -1), range(27, 31))
-    unseen = hidden(geometry.landmarks[:68])
+    unseen = hidden(geometry.people_landmarks if len(geometry.people_landmarks) else geometry.landmarks[:68])
     for line in lines:
         indices = list(line)
         for place, i in enumerate(indices):
@@ -98,7 +100,8 @@ def _first_seen(geometry: FaceGeometry, labels: Points, chain: list[int], unseen
 
 def _outline(geometry: FaceGeometry, projected: NDArray[Any], roll: float) -> Points:
     """Jaw points [17, 2] on the outline: on each path the furthest point out, then spread as on the neutral face."""
-    neutral = geometry.mesh.vertices[geometry.landmarks[:17], :2].astype(np.float64)
+    jaw = (geometry.people_landmarks if len(geometry.people_landmarks) else geometry.landmarks)[:17]
+    neutral = geometry.mesh.vertices[jaw, :2].astype(np.float64)
     nose = geometry.mesh.vertices[geometry.landmarks[33], :2]
     out = neutral - nose
     out /= np.linalg.norm(out, axis=1, keepdims=True)

@@ -192,21 +192,21 @@ def expression(d: Draws) -> dict[str, float]:
     if kind < 0.34:
         strength["grin"] = d.uniform(0.35, 1.15)
         strength["upper_lip_up"] = d.uniform(0.0, 0.45)
-        strength["lower_lip_down"] = d.uniform(-0.1, 0.7)
-        strength["jaw_open"] = 0.55 * d.rng.random() ** 2
+        strength["lower_lip_down"] = d.uniform(-0.2, 0.55)
+        strength["jaw_open"] = 0.5 * d.rng.random() ** 2.5
         strength["smile"] = d.uniform(0.0, 0.3)
         cheeks = strength["grin"] * d.rng.random()
-    elif kind < 0.52:
+    elif kind < 0.55:
         strength["smile"] = d.uniform(0.3, 1.25)
         strength["lips_in"] = d.uniform(-0.1, 0.3)
         cheeks = 0.8 * strength["smile"] * d.rng.random()
-    elif kind < 0.72:
+    elif kind < 0.80:
         strength["smile"] = d.uniform(-0.15, 0.3)
         strength["jaw_open"] = d.uniform(0.0, 0.15) if d.chance(0.3) else 0.0
         strength["frown"] = max(0.0, d.normal(-0.1, 0.3))
         strength["lips_in"] = max(0.0, d.normal(-0.2, 0.4))
         cheeks = 0.0
-    elif kind < 0.90:
+    elif kind < 0.94:
         said = ("say_a", "say_o", "say_e", "say_u", "say_f", "say_s", "say_sh", "say_t")
         strength[said[int(d.rng.integers(len(said)))]] = d.uniform(0.3, 1.0)
         strength["smile"] = d.uniform(-0.1, 0.5)
@@ -222,7 +222,7 @@ def expression(d: Draws) -> dict[str, float]:
     strength["squint"] = 0.6 * cheeks
     for name, share, most in (
         ("brows_up", 0.3, 1.0), ("inner_brows_up", 0.15, 0.9), ("brows_down", 0.25, 0.9), ("sad_eyes", 0.08, 0.7),
-        ("eyes_wide", 0.12, 0.9), ("brow_right_up", 0.08, 0.9), ("brow_left_up", 0.08, 0.9), ("nostrils", 0.15, 0.8),
+        ("eyes_wide", 0.22, 0.9), ("brow_right_up", 0.08, 0.9), ("brow_left_up", 0.08, 0.9), ("nostrils", 0.15, 0.8),
         ("nose_wrinkle", 0.10, 0.5), ("chin_up", 0.12, 0.6),
     ):  # fmt: skip
         if d.chance(share):
@@ -231,7 +231,7 @@ def expression(d: Draws) -> dict[str, float]:
         strength[name] = d.normal(0, sd)
     lids = d.rng.random()
     closed = 1.0 if lids < 0.04 else d.uniform(0.3, 0.7) if lids < 0.12 else 0.0
-    droop = max(0.0, d.normal(0.0, 0.10)) + 0.15 * cheeks * d.rng.random()
+    droop = max(0.0, d.normal(-0.03, 0.10)) + 0.15 * cheeks * d.rng.random()
     wink = d.rng.random()
     strength["blink_right"] = 1.0 if wink < 0.005 else min(1.0, max(closed, droop))
     strength["blink_left"] = 1.0 if wink > 0.995 else min(1.0, max(closed, droop + d.normal(0, 0.02)))

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from domaingap.data.generated.geometries.avatars.brows import brow_points
-from domaingap.data.generated.geometries.avatars.landmarks import BROW_EDGES, LANDMARKS
+from domaingap.data.generated.geometries.avatars.landmarks import BROW_EDGES, BROW_SHIFT, LANDMARKS, PEOPLE
 from domaingap.data.generated.geometries.avatars.reader import Avatars
 from domaingap.data.generated.geometries.builtin.template import JAW, SIDE
 from domaingap.data.generated.geometries.named import child_of, named_fields
@@ -96,7 +96,7 @@ def avatar_head(avatars: Avatars, content: str) -> FaceGeometry:
     # After the mesh: two eyeballs, then a vertex for each landmark and brow edge, which no triangle has.
     balls = [eyeball_at(sign, avatars.eyes.mean(0)[k] + shift, avatars.eye_radius) for k, sign in enumerate((-1, 1))]
     n_ball = len(balls[0].vertices)
-    points = np.concatenate([LANDMARKS, BROW_EDGES])
+    points = np.concatenate([LANDMARKS, BROW_EDGES, PEOPLE])
     corners, weights = places.at(points)
 
     def whole(field: Array, eyes: Array) -> Array:
@@ -109,6 +109,7 @@ def avatar_head(avatars: Avatars, content: str) -> FaceGeometry:
     start = n_mesh + 2 * n_ball
     landmarks = np.concatenate([start + np.arange(68), [n_mesh, n_mesh + n_ball]]).astype(np.int32)
     edges = (start + 68 + np.arange(10)).astype(np.int32)
+    people_marks = (start + 78 + np.arange(68)).astype(np.int32)
 
     # Principal components of faces; hair is left to the people's own fields.
     mean_eyes = avatars.eyes.mean(0)
@@ -128,9 +129,11 @@ def avatar_head(avatars: Avatars, content: str) -> FaceGeometry:
         if not bald[k]:
             hair[k, :n_mesh] = hairy[:, None] * (person - base)
         middles, uppers = brow_points(texture)
-        there = interpolated(base, *places.at(np.concatenate([middles, uppers])))
+        browed = middles + 0.6 * (uppers - middles) + BROW_SHIFT
+        there = interpolated(base, *places.at(np.concatenate([middles, uppers, browed])))
         brows[k, landmarks[17:27]] = there[:10] - neutral[landmarks[17:27]]
-        brows[k, edges] = there[10:] - neutral[edges]
+        brows[k, edges] = there[10:20] - neutral[edges]
+        brows[k, people_marks[17:27]] = there[20:] - neutral[people_marks[17:27]]
 
     movements = {
         name: whole(np.sum([weight * avatars.targets[target] for target, weight in parts.items()], axis=0), np.zeros((2, 3)))
@@ -138,6 +141,7 @@ def avatar_head(avatars: Avatars, content: str) -> FaceGeometry:
         if all(target in avatars.targets for target in parts)
     }
     skin = np.flatnonzero(outside(base[avatars.part == 0], _of_part(avatars, 0)))
+    around_eyes = np.concatenate([skin, landmarks[36:48], people_marks[36:48]])
     mesh = _mesh(avatars, base, triangles, balls, neutral, full_uv, hairy)
     return FaceGeometry(
         name="VALID avatars",
@@ -148,15 +152,16 @@ def avatar_head(avatars: Avatars, content: str) -> FaceGeometry:
         eye_vertices=tuple(np.arange(n_mesh + k * n_ball, n_mesh + (k + 1) * n_ball, dtype=np.int32) for k in (0, 1)),  # type: ignore[arg-type]
         eye_radius=avatars.eye_radius,
         lid_vertices=tuple(  # type: ignore[arg-type]
-            lids(neutral, np.concatenate([skin, landmarks[36:48]]), avatars.eyes.mean(0)[k] + shift, avatars.eye_radius)
+            lids(neutral, around_eyes, avatars.eyes.mean(0)[k] + shift, avatars.eye_radius)
             for k in (0, 1)
         ),
-        contours=contours(full_uv, landmarks, neutral, skin),
+        contours=contours(full_uv, people_marks, neutral, skin),
         brow_edges=edges,
+        people_landmarks=people_marks,
         atlas=np.concatenate([avatars.uv, *(ball.uv for ball in balls), points]).astype(np.float32),
         weld=welded(neutral),
         attach=np.concatenate([
-            np.where(avatars.part > 0, 1, neck_weight(base[:, 1], uv[:, 0])), np.ones(2 * n_ball + 78)
+            np.where(avatars.part > 0, 1, neck_weight(base[:, 1], uv[:, 0])), np.ones(2 * n_ball + len(points))
         ]).astype(np.float32),
         child=child_of(len(components), len(components) + len(named) + 2 * len(people)),
         people=len(people),

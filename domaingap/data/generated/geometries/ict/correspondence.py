@@ -112,13 +112,14 @@ class Transfer:
         """
         avatars = self._avatars
         tail = avatars.identity[len(avatars.identity) - 2 * avatars.people :]
-        count = len(where) + 2 * n_ball + 78
+        count = len(where) + 2 * n_ball + 146
         found = np.zeros((2 * avatars.people, count, 3), np.float32)
         hair = tail[avatars.people :]
         found[avatars.people :, : len(where)] = interpolated(hair, self._corners, self._weights)[:, where]
         start = len(where) + 2 * n_ball
         found[: avatars.people, start + 17 : start + 27] = tail[: avatars.people, avatars.landmarks[17:27]]
-        found[: avatars.people, start + 68 :] = tail[: avatars.people, avatars.brow_edges]
+        found[: avatars.people, start + 68 : start + 78] = tail[: avatars.people, avatars.brow_edges]
+        found[: avatars.people, start + 95 : start + 105] = tail[: avatars.people, avatars.people_landmarks[17:27]]
         return found
 
 

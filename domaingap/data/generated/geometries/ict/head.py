@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import RBFInterpolator
 
+from domaingap.data.generated.geometries.avatars.landmarks import PEOPLE
 from domaingap.data.generated.geometries.builtin import parametric_head
 from domaingap.data.generated.geometries.builtin.template import JAW, SIDE
 from domaingap.data.generated.geometries.ict.correspondence import Transfer
@@ -23,9 +24,11 @@ from domaingap.data.generated.mesh import MOUTH as MOUTH_MATERIAL
 from domaingap.data.generated.mesh import SKIN as SKIN_MATERIAL
 from domaingap.data.generated.mesh import TEETH as TEETH_MATERIAL
 from domaingap.data.generated.surface import (
+    Places,
     contours,
     eyeball_at,
     in_polygon,
+    interpolated,
     lids,
     neck_weight,
     openness,
@@ -155,24 +158,32 @@ def ict_head(model: FaceKit, avatars: FaceGeometry | None, content: str) -> Face
         balls.append(eyeball_at(sign, centre, radius))
     radius = float(np.mean([np.linalg.norm(ball.vertices[0] - c) for ball, c in zip(balls, centres, strict=True)]))
     n_ball = len(balls[0].vertices)
-    n_all = n_mesh + 2 * n_ball + 78
+    # Where people put the points: at the avatars' places in the atlas; without it, at the landmarks.
+    at = np.stack([marks, marks, marks], -1), np.full((68, 3), 1 / 3)
+    if transfer is not None:
+        at = Places(transfer.atlas, transfer.triangles).at(PEOPLE)
+    n_all = n_mesh + 2 * n_ball + 146
 
     def field(moved: Array) -> Array:
         """The release's displacements [V, 3] as those of all our vertices, in mm."""
         moved = moved * MM
         eyes = [np.repeat(moved[start:end].mean(0)[None], n_ball, axis=0) for start, end in SCLERAS]
         edges = moved[kept][marks[17:27]]
-        return np.concatenate([moved[kept][where], *eyes, moved[kept][marks], edges]).astype(np.float32)
+        ours = moved[kept][where]
+        return np.concatenate([ours, *eyes, moved[kept][marks], edges, interpolated(ours, *at)]).astype(np.float32)
 
     upper = base[marks[17:27]] + [0.0, _BROW_EDGE, -0.8]
     if avatars is not None:
         upper = (
             base[marks[17:27]] + avatars.mesh.vertices[avatars.brow_edges] - avatars.mesh.vertices[avatars.landmarks[17:27]]
         )
-    neutral = np.concatenate([base[where], *(ball.vertices for ball in balls), base[marks], upper]).astype(np.float32)
+    set_by_people = interpolated(base[where], *at)
+    neutral = np.concatenate([base[where], *(ball.vertices for ball in balls), base[marks], upper, set_by_people])
+    neutral = neutral.astype(np.float32)
     start = n_mesh + 2 * n_ball
     landmarks = np.concatenate([start + np.arange(68), [n_mesh, n_mesh + n_ball]]).astype(np.int32)
-    edges = np.arange(start + 68, n_all, dtype=np.int32)
+    edges = np.arange(start + 68, start + 78, dtype=np.int32)
+    people_marks = np.arange(start + 78, n_all, dtype=np.int32)
     uv = template(neutral) if avatars is not None else _painted(neutral, landmarks)
     identity = np.stack([field(shape) for shape in model.identity])
     up = np.flatnonzero((kept[where] >= GUMS[0]) & (lower[kept][where] == 0))
@@ -218,6 +229,7 @@ def ict_head(model: FaceKit, avatars: FaceGeometry | None, content: str) -> Face
         ]).astype(np.int32),
         coordinates.astype(np.float32), attributes,
     )  # fmt: skip
+    around_eyes = np.concatenate([skin, landmarks[36:48], people_marks[36:48]])
     atlas = np.empty((0, 2), np.float32)
     if transfer is not None:
         atlas = np.zeros((n_all, 2), np.float32)
@@ -230,9 +242,10 @@ def ict_head(model: FaceKit, avatars: FaceGeometry | None, content: str) -> Face
         expression=movements,
         eye_vertices=tuple(np.arange(n_mesh + k * n_ball, n_mesh + (k + 1) * n_ball, dtype=np.int32) for k in (0, 1)),  # type: ignore[arg-type]
         eye_radius=radius,
-        lid_vertices=tuple(lids(neutral, np.concatenate([skin, landmarks[36:48]]), centre, radius) for centre in centres),  # type: ignore[arg-type]
-        contours=contours(uv, landmarks, neutral, skin),
+        lid_vertices=tuple(lids(neutral, around_eyes, centre, radius) for centre in centres),  # type: ignore[arg-type]
+        contours=contours(uv, landmarks if avatars is None else people_marks, neutral, skin),
         brow_edges=edges,
+        people_landmarks=people_marks if avatars is not None else np.empty(0, np.int32),
         atlas=atlas,
         weld=welded(neutral),
         attach=np.concatenate([
