@@ -46,6 +46,19 @@ def combine(start: Any, weights: Any, fields: Any) -> Any:
     return out
 
 
+@compiled(fastmath=True)
+def combine_packed(start: Any, weights: Any, fields: Any) -> Any:
+    """As :func:`combine`, of fields in 16 bits [K, 3 V] whose scales are in the weights: reading them is what takes time."""
+    out = start.copy()
+    flat = out.reshape(-1)
+    for k in range(weights.shape[0]):
+        w = weights[k]
+        if w != 0:
+            for i in range(flat.shape[0]):
+                flat[i] += w * fields[k, i]
+    return out
+
+
 @compiled()
 def halve(image: Any) -> Any:
     """Means of 2 × 2 pixels of [2 S, 2 S, 3] as [S, S, 3]."""

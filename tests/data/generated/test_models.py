@@ -138,6 +138,8 @@ def test_incomplete_and_damaged_facekits_are_named_in_one_line(tmp_path):
         (["--model", "somewhere"], "--model goes with --geometry"),
         (["--geometry", "avatars", "--model", "nowhere"], "nowhere: no such folder"),
         (["--domain", "target", "--labels", "people"], "--labels belongs to --domain synthetic"),
+        (["--without", "light"], "without light: only heads with colour maps"),
+        (["--without", "hats"], "--without names hats; there are albedo, light, hair"),
     ],
 )
 def test_command_line_says_what_goes_with_what(cli, tmp_path, arguments, fragment):
@@ -187,6 +189,18 @@ def test_heads_of_the_samples(heads):
             assert shut[up, 1] - shut[down, 1] < 0.45 * (points[up, 1] - points[down, 1])
         smile = geometry.shape(zero, {"smile": 1.0})[geometry.landmarks]
         assert smile[54, 0] > points[54, 0] + 1.5 and smile[48, 0] < points[48, 0] - 1.5
+        # Identities are kept in 16 bits.
+        drawn = np.random.default_rng(1).normal(size=len(zero)).astype(np.float32)
+        whole = geometry.mesh.vertices + np.einsum("k,kvd->vd", drawn, geometry.identity, dtype=np.float64)
+        still = np.setdiff1d(np.arange(len(whole)), np.concatenate([*geometry.lid_vertices, *geometry.eye_vertices]))
+        np.testing.assert_allclose(geometry.shape(drawn, {})[still], whole[still], atol=0.01)
+        if len(geometry.people_landmarks):
+            set_by_people = geometry.mesh.vertices[geometry.people_landmarks]
+            apart = np.linalg.norm(set_by_people - geometry.mesh.vertices[geometry.landmarks[:68]], axis=1)
+            assert np.median(apart) > 0.5 and apart.max() < 14
+            # Brows' outer ends lie further out, and every point stays on its side.
+            assert set_by_people[17, 0] < points[17, 0] - 1 and set_by_people[26, 0] > points[26, 0] + 1
+            assert (np.sign(set_by_people[[17, 21, 36, 39, 48]][:, 0]) == -1).all()
         left = geometry.shape(zero, {"jaw_side": 1.0})[geometry.landmarks]
         assert left[8, 0] > points[8, 0] + 2
 
@@ -200,6 +214,27 @@ def test_heads_of_the_samples(heads):
         crop = generator.crop(4, CropConfig(size=64, channels="rgb"))
         assert crop.image.std() > 10
         np.testing.assert_allclose((crop.landmarks + 0.5) * 96 / 256, generator.photograph(4, 96).landmarks + 0.5, atol=1e-3)
+
+
+@pytest.mark.slow
+def test_parts_are_left_out_and_all_else_stays(heads):
+    from domaingap.data.generated import FaceGenerator
+
+    whole = FaceGenerator("synthetic", 3, head=heads["avatars"])
+    keys = {whole.key()}
+    for part in ("albedo", "light", "hair", "expressions", "identity", "things", "camera"):
+        less = FaceGenerator("synthetic", 3, head=heads["avatars"], without=(part,))
+        keys.add(less.key())
+        for i in range(3):
+            drawn, left = whole.parameters(i), less.parameters(i)
+            assert drawn.pose == left.pose and drawn.look["skin_map"] == left.look["skin_map"]
+            np.testing.assert_array_equal(left.look["iris"], drawn.look["iris"])
+            free = len(drawn.identity) - 2 * heads["avatars"].geometry.people
+            assert np.array_equal(drawn.identity[:free], left.identity[:free]) == (part != "identity")
+            assert (drawn.expression == left.expression) == (part != "expressions")
+        same = [np.array_equal(whole.photograph(i, 48).image, less.photograph(i, 48).image) for i in range(8)]
+        assert not all(same), part
+    assert len(keys) == 8
 
 
 @pytest.mark.slow
