@@ -179,7 +179,7 @@ class FaceGenerator:
 
     def options(self) -> dict[str, str]:
         """How its faces differ from those of the built-in head with rendered labels, in the command line's words."""
-        found = {"geometry": self.head.made_of[0]} if self.head is not None else {}
+        found: dict[str, str] = {"geometry": self.head.made_of[0]} if self.head is not None else {}
         found |= {"labels": self.labels} if self.labels != "rendered" else {}
         return found | ({"without": ",".join(self.without)} if self.without else {})
 
