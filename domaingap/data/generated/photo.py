@@ -104,6 +104,8 @@ def draw_photo(
     if d.chance(0.7):
         look["frame"] = look["frame"] * 0.15
     face.expression = {k: v for k, v in expression(d).items() if k in geometry.expression}
+    if d.chance(0.15):
+        face.pose = (float(np.clip(1.8 * face.pose[0], -60, 60)), *face.pose[1:])
     if d.chance(0.65):  # into the camera
         yaw, pitch = np.radians(face.pose[:2])
         share = d.uniform(0.6, 1.0)
