@@ -87,7 +87,23 @@ def people_labels(
         for place, i in enumerate(indices):
             if unseen[i]:
                 labels[i] = _first_seen(geometry, labels, indices[place:], unseen)
+        if len(geometry.people_landmarks):
+            _spread(labels, indices, unseen)
     return labels
+
+
+def _spread(labels: Points, line: list[int], unseen: NDArray[np.bool_]) -> None:
+    """Hidden points of a line that came to one place, from there towards the next one that is seen, half of the way."""
+    place = 0
+    while place < len(line):
+        end = place
+        while end < len(line) and unseen[line[end]]:
+            end += 1
+        if end < len(line):
+            start = labels[line[place]].copy()
+            for k in range(1, end - place):
+                labels[line[place + k]] = start + 0.5 * k / (end - place) * (labels[line[end]] - start)
+        place = end + 1
 
 
 def _first_seen(geometry: FaceGeometry, labels: Points, chain: list[int], unseen: NDArray[np.bool_]) -> Points:
