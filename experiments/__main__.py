@@ -471,6 +471,10 @@ def build_parser() -> argparse.ArgumentParser:
         help="of the synthetic domain: 3D points projected, or where people set them (rendered)",
     )
     generate.add_argument(
+        "--landmarks", choices=("68", "dense"), default="68", help="dense: many points in the picture and in space, too (68)"
+    )
+    generate.add_argument("--points", type=NUMBER, help="dense points, spread evenly over the face (320)")
+    generate.add_argument(
         "--without", default="", metavar="PARTS", help="what heads with colour maps are to lack: albedo, light, hair, "
         "expressions, identity, things, camera; comma-separated",
     )  # fmt: skip

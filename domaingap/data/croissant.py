@@ -94,7 +94,8 @@ def croissant(generator: FaceGenerator, specification: Mapping[str, Any], writte
             f"{options} --model FOLDER and the same --albedo, --light",
         )
     command = f"domaingap data generate --domain {domain} --n {n} --seed {seed} --size {size} {options}".rstrip()
-    arrays = "; ".join(f"{name} {shape} {kind}, {says}" for name, (kind, shape, says) in ARRAYS.items())
+    held = ARRAYS | (_dense_arrays(generator.dense) if generator.dense else {})
+    arrays = "; ".join(f"{name} {shape} {kind}, {says}" for name, (kind, shape, says) in held.items())
     return {
         "@context": CONTEXT,
         "@type": "sc:Dataset",
@@ -159,10 +160,19 @@ def croissant(generator: FaceGenerator, specification: Mapping[str, Any], writte
                         "arrays/shape": ",".join(map(str, shape)),
                         "arrays/meaning": says,
                     }
-                    for name, (kind, shape, says) in ARRAYS.items()
+                    for name, (kind, shape, says) in held.items()
                 ],
             },
         ],
+    }
+
+
+def _dense_arrays(n: int) -> dict[str, tuple[str, list[int], str]]:
+    return {
+        "dense_points": ("float64", [n, 2], "points spread evenly over the face, the same ones on every face, in pixels"),
+        "dense_space": ("float64", [n, 3], "the same in space, in mm: x to the picture's right, y up, z towards the camera"),
+        "dense_visible": ("bool", [n], "whether each of them can be seen"),
+        "dense_camera": ("float64", [4], "focal length, principal point x and y in pixels, and the camera's z in mm"),
     }
 
 

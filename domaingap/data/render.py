@@ -252,5 +252,7 @@ def _write_one(number: int) -> None:
         text = "".join(f"{x!r} {y!r}\n" for x, y in face.landmarks.tolist())
         (out / f"{name}_ldmks.txt").write_text(text, encoding="utf-8")
     arrays = {key: getattr(face, key) for key in (*(FACE.names or ())[1:-1],)}
+    if face.dense is not None:
+        arrays |= {f"dense_{key}": value for key, value in vars(face.dense).items()}
     # Last: with it, the face is whole.
     write_archive(out / f"{name}_face.npz", lambda file: np.savez(file, **arrays), sync=False)

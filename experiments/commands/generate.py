@@ -19,6 +19,8 @@ MODELS = {
     "avatars": "VALID's avatars (data fetch valid_avatars)",
     "ict": "ICT-FaceKit (data fetch ict_facekit)",
 }
+DENSE = 320
+"""Dense points, unless another number is asked for: as many as one tells a face's shape by."""
 SHEET, LARGEST_SHEET = 24, 600
 """Faces of a preview, unless another number is asked for, and at most."""
 
@@ -41,6 +43,8 @@ def generate(
     light: Path | None = None,
     labels: str = "rendered",
     without: str = "",
+    landmarks: str = "68",
+    points: int | None = None,
     prepared_dir: Path = Path("prepared"),
 ) -> int:
     """Write faces to a folder in FaceSynthetics' layout, a sheet of the first ones, or both.
@@ -62,6 +66,8 @@ def generate(
         albedo: folder of the avatars whose colour maps ICT-FaceKit's heads get.
         light: folder of HDRIs.
         labels: rendered, or people, of the synthetic domain.
+        landmarks: 68, or dense: many points in the picture and in space beside them.
+        points: how many dense ones; 320 by default.
         without: what heads with colour maps are to lack, comma-separated.
         prepared_dir: where compact copies of models are kept.
     """
@@ -76,6 +82,8 @@ def generate(
             raise UserError(f"--{name} belongs to --domain target; the synthetic domain has no gap")
     if labels != "rendered" and domain == "target":
         raise UserError("--labels belongs to --domain synthetic; the target domain has --label_gap")
+    if points is not None and landmarks != "dense":
+        raise UserError("--points goes with --landmarks dense")
     parts = parts_named(without)
     if unknown := sorted(set(parts) - set(FACE_PARTS)):
         raise UserError(f"--without names {unknown[0]}; there are {', '.join(FACE_PARTS)}")
@@ -103,6 +111,7 @@ def generate(
     generator = FaceGenerator(
         "target" if domain == "target" else "synthetic", seed, dials, head=head,
         labels="people" if labels == "people" else "rendered", without=parts,
+        dense=(points or DENSE) if landmarks == "dense" else 0,
     )  # fmt: skip
     if out is not None:
         began = time.monotonic()

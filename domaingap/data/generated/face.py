@@ -21,7 +21,7 @@ from domaingap.data.generated.heads import Head
 from domaingap.data.generated.labels import annotator_noise, people_labels
 from domaingap.data.generated.light import for_shader
 from domaingap.data.generated.materials import LINEAR, Materials
-from domaingap.data.generated.mesh import ATLAS, EYE, LENS, SKIN, Mesh, concatenate
+from domaingap.data.generated.mesh import ATLAS, EYE, LENS, SEG, SKIN, Mesh, concatenate
 from domaingap.data.generated.photo import (
     develop_photo,
     draw_photo,
@@ -35,7 +35,7 @@ from domaingap.data.generated.photo import (
 from domaingap.data.generated.photo_shader import shade_photo
 from domaingap.data.generated.population import FaceParameters, draw_face
 from domaingap.data.generated.shader import P_IRIS_R, P_PUPIL_R, shade, shader_parameters
-from domaingap.data.generated.surface import smooth_normals
+from domaingap.data.generated.surface import outside, smooth_normals, spread_points
 from domaingap.errors import UserError
 from domaingap.hashing import content_key
 from domaingap.provenance import OWN, Terms
@@ -44,6 +44,7 @@ FaceDomain = Literal["synthetic", "target"]
 PHOTO_SIZE = 256
 """Side in pixels of the picture that landmarks and boxes are given in, unless another is asked for."""
 _LUMA = np.array([0.299, 0.587, 0.114])  # as Pillow turns RGB to gray (ITU-R 601)
+_NOT_FACE = [SEG[name] for name in ("neck", "right_ear", "left_ear", "mouth_interior", "clothing")]
 _SCENERY = 192  # side in pixels of the picture of what lies behind the head
 _DEPTH_TOLERANCE = 7.0  # mm by which a surface must lie before a point to hide it
 # MTCNN's box over the landmarks' box, mean and standard deviation: width and height as ratios, offset of the centre
@@ -54,7 +55,7 @@ _BOX_WIDTH, _BOX_HEIGHT, _BOX_X, _BOX_Y = (0.957, 0.058), (1.258, 0.10), (0.0, 0
 VERSION = 1
 """Of what is drawn: raised when the same settings draw other faces, or the same faces with other labels or boxes. The test
 that holds it against a probe of drawn faces (tests/data/generated/probe.py) fails where one changes without the other."""
-PHOTO_VERSION = 1
+PHOTO_VERSION = 2
 """Likewise, of what heads with pictures have beside it."""
 CAMERA = 0.5
 """Strength of the camera (appearance.photograph) that takes heads with pictures in the synthetic domain."""
@@ -100,6 +101,20 @@ class GeneratedFace:
     visible: NDArray[np.bool_]
     pose: tuple[float, float, float]
     box: NDArray[np.float64]
+    dense: Dense | None = None
+
+
+@dataclass(frozen=True)
+class Dense:
+    """Many points of one face: in the picture [N, 2] in pixels, in space [N, 3] in mm (x to the picture's right, y up, z
+    towards the camera), which of them are seen [N], and the camera [4]: focal length in pixels, the principal point's x and
+    y, and where the camera stands on z. A point's x is ``focal · X / (stand - Z) + x``, its y ``y - focal · Y / (stand - Z)``.
+    """
+
+    points: NDArray[np.float64]
+    space: NDArray[np.float64]
+    visible: NDArray[np.bool_]
+    camera: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -129,6 +144,7 @@ class FaceGenerator:
         dials: the target domain's gaps; all 0 in the synthetic domain.
         geometry: a morphable face with landmark vertices; our own by default.
         head: a geometry with pictures for skin, in its place.
+        dense: how many points of the whole face come with each, evenly spread over its skin; none by default.
         without: what a head with colour maps is to lack (config.FACE_PARTS).
         labels: of the synthetic domain: as renderings have them, or where people set them, without their noise.
     """
@@ -142,13 +158,14 @@ class FaceGenerator:
         head: Head | None = None,
         labels: Literal["rendered", "people"] = "rendered",
         without: tuple[str, ...] = (),
+        dense: int = 0,
     ) -> None:
         if domain == "synthetic" and dials != Dials():
             raise UserError("label_gap, appearance_gap and population_gap belong to the target domain")
         self.domain, self.seed, self.dials = domain, seed, dials
         if without and (head is None or head.materials is None):
             raise UserError(f"without {', '.join(without)}: only heads with colour maps can be made without parts")
-        self.head, self.labels, self.without = head, labels, without
+        self.head, self.labels, self.without, self.dense = head, labels, without, dense
         self.geometry = head.geometry if head is not None else geometry if geometry is not None else parametric_head()
 
     @property
@@ -181,6 +198,7 @@ class FaceGenerator:
         """How its faces differ from those of the built-in head with rendered labels, in the command line's words."""
         found: dict[str, str] = {"geometry": self.head.made_of[0]} if self.head is not None else {}
         found |= {"labels": self.labels} if self.labels != "rendered" else {}
+        found |= {"landmarks": "dense", "points": str(self.dense)} if self.dense else {}
         return found | ({"without": ",".join(self.without)} if self.without else {})
 
     def terms(self) -> frozenset[Terms]:
@@ -287,6 +305,7 @@ class FaceGenerator:
             visible=visible,
             pose=face.pose,
             box=box,
+            dense=self._dense(scene, on_view, near, pixels, size) if self.dense else None,
         )
 
     def _shade(
@@ -356,6 +375,28 @@ class FaceGenerator:
             picture = cv2.GaussianBlur(picture, (0, 0), max(0.1, look["lens_blur"] * eye_distance / 2))
         return picture, segments[::2, ::2].copy()
 
+    def _dense(self, scene: _Scene, on_view: Any, near: Any, pixels: NDArray[np.float64], size: int) -> Dense:
+        rows = self.dense_vertices
+        camera = [scene.focal * size, scene.centre[0] * size - 0.5, scene.centre[1] * size - 0.5, scene.parameters.distance]
+        inside, covered = _behind(on_view, near, rows)
+        space = scene.mesh.vertices[rows].astype(np.float64)
+        return Dense(pixels[rows], space, inside & ~covered, np.array(camera))
+
+    @cached_property
+    def dense_vertices(self) -> Any:
+        """The geometry's vertices [dense] that the dense points are: the same ones on every face."""
+        mesh = self.geometry.mesh
+        skin = np.flatnonzero(np.isin(mesh.material, (SKIN, ATLAS)) & ~np.isin(mesh.segment, _NOT_FACE))
+        found = outside(mesh.vertices, mesh.triangles)
+        of_skin = np.zeros(len(mesh.vertices), bool)
+        of_skin[mesh.triangles[skin]] = True
+        hair = mesh.attributes[:, 0] > 0.5 if len(self.geometry.atlas) else np.zeros(len(mesh.vertices), bool)
+        face = found & of_skin & ~hair & (np.abs(mesh.uv[:, 0]) < 115) & (mesh.uv[:, 1] > -125) & (mesh.uv[:, 1] < 62)
+        try:
+            return spread_points(mesh.vertices, np.flatnonzero(face), self.dense)
+        except ValueError as error:
+            raise UserError(f"--points {self.dense}: {self.geometry.name}'s face has {int(face.sum())} vertices") from error
+
     @cached_property
     def _scalp(self) -> Any:
         return self.geometry.scalp()
@@ -363,22 +404,12 @@ class FaceGenerator:
     def _visibility(self, scene: _Scene, on_view: Any, ids: Any, near: Any) -> tuple[NDArray[np.bool_], Any]:
         """Which landmarks are seen, and a test of which of the head's vertices the face itself hides."""
         size = len(ids)
-
-        def behind(vertices: NDArray[Any]) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
-            x, y = np.round(on_view[vertices, :2]).astype(int).T
-            inside = (x >= 1) & (y >= 1) & (x < size - 1) & (y < size - 1)
-            cx, cy = np.clip(x, 1, size - 2), np.clip(y, 1, size - 2)
-            # The furthest of the nine pixels around: a point on an outline is seen.
-            around = np.stack([near[cy + dy, cx + dx] for dy in (-1, 0, 1) for dx in (-1, 0, 1)])
-            nearest = np.maximum(around.min(0), 1e-6)
-            covered = 1 / on_view[vertices, 2] - 1 / nearest > _DEPTH_TOLERANCE
-            own = np.isin(scene.mesh.material[np.maximum(ids[cy, cx], 0)], (SKIN, EYE, ATLAS)) & (ids[cy, cx] >= 0)
-            return inside, covered, own
-
-        inside, covered, _ = behind(self.geometry.landmarks)
+        inside, covered = _behind(on_view, near, self.geometry.landmarks)
 
         def hidden(vertices: NDArray[Any]) -> NDArray[np.bool_]:
-            within, over, own = behind(vertices)
+            within, over = _behind(on_view, near, vertices)
+            x, y = np.clip(np.round(on_view[vertices, :2]).astype(int), 1, size - 2).T
+            own = np.isin(scene.mesh.material[np.maximum(ids[y, x], 0)], (SKIN, EYE, ATLAS)) & (ids[y, x] >= 0)
             return within & over & own
 
         return inside & ~covered, hidden
@@ -394,6 +425,18 @@ class FaceGenerator:
             (x0 + x1) / 2 + width * (_BOX_X[0] + _BOX_X[1] * dx), (y0 + y1) / 2 + height * (_BOX_Y[0] + _BOX_Y[1] * dy),
         )  # fmt: skip
         return np.array([cx - width / 2, cy - height / 2, cx + width / 2, cy + height / 2])
+
+
+def _behind(on_view: Any, near: Any, vertices: NDArray[Any]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Of vertices, whether they lie in the picture, and whether something stands before them."""
+    size = len(near)
+    x, y = np.round(on_view[vertices, :2]).astype(int).T
+    inside = (x >= 1) & (y >= 1) & (x < size - 1) & (y < size - 1)
+    cx, cy = np.clip(x, 1, size - 2), np.clip(y, 1, size - 2)
+    # The furthest of the nine pixels around: a point on an outline is seen.
+    around = np.stack([near[cy + dy, cx + dx] for dy in (-1, 0, 1) for dx in (-1, 0, 1)])
+    nearest = np.maximum(around.min(0), 1e-6)
+    return inside, 1 / on_view[vertices, 2] - 1 / nearest > _DEPTH_TOLERANCE
 
 
 def _at_the_border(picture: NDArray[np.uint8], points: NDArray[np.float64], seed: int) -> NDArray[np.uint8]:

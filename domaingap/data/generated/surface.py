@@ -167,6 +167,23 @@ def lids(vertices: Array, skin: Array, centre: Array, radius: float) -> Indices:
     return np.asarray(np.unique(skin[near]), np.int32)
 
 
+def spread_points(vertices: Array, candidates: Array, count: int) -> Array:
+    """``count`` of the candidate vertices, spread evenly: each the furthest from those before it, from the foremost on.
+
+    Raises:
+        ValueError: there are fewer candidates.
+    """
+    if count > len(candidates):
+        raise ValueError(f"{count} points of {len(candidates)} vertices")
+    points = vertices[candidates].astype(np.float64)
+    chosen = [int(np.argmax(points[:, 2]))]
+    distance = ((points - points[chosen[0]]) ** 2).sum(1)
+    while len(chosen) < count:
+        chosen.append(int(np.argmax(distance)))
+        distance = np.minimum(distance, ((points - points[chosen[-1]]) ** 2).sum(1))
+    return np.asarray(candidates[chosen], np.int32)
+
+
 def in_polygon(points: Array, polygon: Array) -> Array:
     """Which points [N, 2] lie inside a polygon [M, 2]: crossings of a ray."""
     x, y = points.T
