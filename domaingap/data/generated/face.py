@@ -108,7 +108,7 @@ class GeneratedFace:
 class Dense:
     """Many points of one face: in the picture [N, 2] in pixels, in space [N, 3] in mm (x to the picture's right, y up, z
     towards the camera), which of them are seen [N], and the camera [4]: focal length in pixels, the principal point's x and
-    y, and where the camera stands on z. A point's x is ``focal · X / (stand - Z) + x``, its y ``y - focal · Y / (stand - Z)``.
+    y, and where the camera stands on z. A point lies at ``(x + focal · X / (stand - Z), y - focal · Y / (stand - Z))``.
     """
 
     points: NDArray[np.float64]

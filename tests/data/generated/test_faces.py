@@ -16,10 +16,10 @@ from domaingap.config import CropConfig
 from domaingap.data.boxes import iou, landmark_box
 from domaingap.data.crops import apply_transform, crop_transform
 from domaingap.data.generated import Dials, FaceGenerator, FaceGeometry, Mesh
-from domaingap.data.generated.face import VERSION
+from domaingap.data.generated.face import VERSION, _at_the_border
 from domaingap.data.generated.geometries.builtin import parametric_head
 from domaingap.data.generated.geometry import rotation
-from domaingap.data.generated.labels import annotator_noise, noise_covariance
+from domaingap.data.generated.labels import _spread, annotator_noise, noise_covariance
 from domaingap.data.generated.mesh import SEG, SKIN
 from domaingap.data.generated.population import LIMIT, POSE, draw_face
 from domaingap.data.generated.raster import rasterise
@@ -467,3 +467,52 @@ def test_segmentation_knows_eyes_and_mouth(synthetic):
     mx, my = ((face.landmarks_s[62] + face.landmarks_s[66]) / 2).round().astype(int)
     assert face.segmentation[my, mx] == SEG["mouth_interior"]
     assert {SEG["skin"], SEG["nose"], SEG["top_lip"], SEG["bottom_lip"], SEG["neck"]} <= set(np.unique(face.segmentation))
+
+
+def test_dense_points_are_one_set_of_vertices_projected_by_the_camera_that_is_written():
+    generator = FaceGenerator("synthetic", 3, dense=100)
+    faces = [generator.photograph(i, 200) for i in (1, 2)]
+    assert len(set(generator.dense_vertices.tolist())) == 100
+    # Evenly: nobody's nearest neighbour is twice as far as another's.
+    at = parametric_head().mesh.vertices[generator.dense_vertices].astype(float)
+    apart = np.linalg.norm(at[:, None] - at, axis=-1) + 1e9 * np.eye(100)
+    assert apart.min(1).max() < 2 * apart.min()
+    for face, plain in zip(faces, (FaceGenerator("synthetic", 3).photograph(i, 200) for i in (1, 2)), strict=True):
+        focal, x, y, stand = face.dense.camera
+        depth = stand - face.dense.space[:, 2]
+        worked_out = np.stack([x + focal * face.dense.space[:, 0] / depth, y - focal * face.dense.space[:, 1] / depth], -1)
+        np.testing.assert_allclose(face.dense.points, worked_out, atol=1e-3)
+        assert 30 < face.dense.visible.sum() <= 100
+        np.testing.assert_array_equal(face.image, plain.image)
+        assert plain.dense is None
+    with pytest.raises(UserError, match="--points 100000"):
+        FaceGenerator("synthetic", 3, dense=100_000).photograph(0, 48)
+
+
+def test_hidden_points_where_people_set_them_keep_apart():
+    """Three brow points in a row that are hidden lie one after the other, towards the first that is seen."""
+    labels = np.arange(136, dtype=float).reshape(68, 2)
+    unseen = np.zeros(68, bool)
+    unseen[24:27] = True
+    labels[24:27] = (labels[23] + labels[24]) / 2
+    before = labels.copy()
+    _spread(labels, [26, 25, 24, 23, 22], unseen)
+    np.testing.assert_array_equal(labels[26], before[26])
+    for nearer, further in ((25, 26), (24, 25), (23, 24)):
+        assert np.linalg.norm(labels[nearer] - labels[23]) < np.linalg.norm(labels[further] - labels[23])
+    np.testing.assert_array_equal(np.delete(labels, [24, 25], 0), np.delete(before, [24, 25], 0))
+
+
+def test_crops_over_a_border_repeat_it_and_keep_the_face():
+    rng = np.random.default_rng(0)
+    picture = rng.integers(0, 255, (40, 40, 3), dtype=np.uint8)
+    points = np.concatenate([[[12.0, 10.0], [30.0, 33.0]], rng.uniform(13, 30, (68, 2))])
+    changed = 0
+    for seed in range(60):
+        out = _at_the_border(picture, points, seed)
+        np.testing.assert_array_equal(out[10:34, 12:31], picture[10:34, 12:31])
+        if not np.array_equal(out, picture):
+            changed += 1
+            left = next((x for x in range(40) if not np.array_equal(out[20, x], out[20, 0])), 40)
+            assert left <= 13
+    assert 10 < changed < 35

@@ -138,6 +138,7 @@ def test_incomplete_and_damaged_facekits_are_named_in_one_line(tmp_path):
         (["--model", "somewhere"], "--model goes with --geometry"),
         (["--geometry", "avatars", "--model", "nowhere"], "nowhere: no such folder"),
         (["--domain", "target", "--labels", "people"], "--labels belongs to --domain synthetic"),
+        (["--points", "20"], "--points goes with --landmarks dense"),
         (["--without", "light"], "without light: only heads with colour maps"),
         (["--without", "hats"], "--without names hats; there are albedo, light, hair"),
     ],
