@@ -18,7 +18,8 @@ from domaingap.study.page.blocks import Block, Listing, Section, Words
 from domaingap.study.record import DataRecord, RunRecord
 from domaingap.study.tables import Column, Table, number_column
 
-PLACES = ("data_root", "runs_dir", "prepared_dir", "wandb", "reuse", "real.root", "synthetic.root", "fit.num_workers")
+PLACES = ("data_root", "runs_dir", "prepared_dir", "wandb", "reuse", "real.root", "synthetic.root", "fit.num_workers",
+          "synthetic.generated.heads_dir")  # fmt: skip
 """Settings that say where things lie and determine no figure; the page is for people on other machines."""
 
 

@@ -192,7 +192,7 @@ def _chunks(content: bytes) -> tuple[dict[str, Any], bytes]:
 def _decoded(raw: bytes, mode: str, count: int, stride: int) -> Array:
     """What EXT_meshopt_compression packed, as bytes [count, stride]. Filters (of normals) are left undone."""
     try:
-        import meshoptimizer  # type: ignore[import-untyped,unused-ignore]
+        import meshoptimizer  # type: ignore[import-untyped,import-not-found,unused-ignore]
     except ImportError as error:
         raise UserError(
             "avatars need meshoptimizer, which isn't installed; uv sync --extra faces, or pip install it"
