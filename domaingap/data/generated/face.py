@@ -410,7 +410,7 @@ class FaceGenerator:
             within, over = _behind(on_view, near, vertices)
             x, y = np.clip(np.round(on_view[vertices, :2]).astype(int), 1, size - 2).T
             own = np.isin(scene.mesh.material[np.maximum(ids[y, x], 0)], (SKIN, EYE, ATLAS)) & (ids[y, x] >= 0)
-            return within & over & own
+            return np.asarray(within & over & own)
 
         return inside & ~covered, hidden
 
