@@ -305,8 +305,10 @@ def build_parser() -> argparse.ArgumentParser:
         help="annotated (picture or video), jsonl, csv, pts (1-based, as 300-W has them); comma-separated (annotated,jsonl)",
     )  # fmt: skip
     predict.add_argument(
-        "--backend", choices=("auto", "torch", "onnx"), default="auto", help="what computes the network (auto)"
-    )
+        "--backend", choices=("auto", "torch", "onnx"), default="auto",
+        help="what computes the network: PyTorch, or onnxruntime, which on a processor takes about half the time and needs "
+        "'uv sync --extra export'; auto takes onnxruntime for videos and cameras where it can, without a GPU (auto)",
+    )  # fmt: skip
     faces = predict.add_argument_group("finding faces")
     faces.add_argument(
         "--smallest_face", type=within(int, Limits(12, 2000)), metavar="PX",
@@ -412,9 +414,17 @@ def build_parser() -> argparse.ArgumentParser:
     bench = add(
         "bench",
         "experiments.commands.bench:bench",
-        "Measure how well data keeps up with training, as ratios.",
-        "domaingap bench --data_root data",
+        "Measure how well data keeps up with training, and how fast videos are, as ratios.",
+        "domaingap bench --data_root data\n"
+        "  domaingap bench --cases video --run runs/real_only-nall-s0-1a2b3c4d --video clip.avi",
     )
+    bench.add_argument("--cases", choices=("all", "training", "video"), default="all", help="which ones (all)")
+    bench.add_argument(
+        "--run", type=expand, action="append", default=[],
+        help="of videos: a finished run's folder, .ckpt or .onnx; repeat it for more (resnet18 and a smaller network, "
+        "untrained)",
+    )  # fmt: skip
+    bench.add_argument("--video", type=expand, metavar="CLIP", help="of videos: a clip with a face (one of a drawn face)")
     bench.add_argument(
         "--data_root", type=expand, help="folder with face_synthetics/ to decode; generated pictures by default"
     )

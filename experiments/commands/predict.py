@@ -51,7 +51,7 @@ def predict(
     if smallest_face is None:
         smallest_face = 2 * MIN_FACE if all(isinstance(source, Video) for source in found) else MIN_FACE
     stages: dict[str, Any] = dict(zip(("proposal", "refinement", "verdict"), thresholds or (), strict=False))
-    model = load_model(run, backend)  # type: ignore[arg-type]
+    model = load_model(run, backend, any(isinstance(source, Video) for source in found))  # type: ignore[arg-type]
     predictor = FacePredictor(model, DetectorConfig(smallest_face=smallest_face, max_faces=max_faces, **stages))
     session = Session(
         predictor,
