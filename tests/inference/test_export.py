@@ -214,3 +214,29 @@ def test_what_cannot_be_exported_or_read(cli: Cli, tmp_path: Path, monkeypatch: 
             load_model(tmp_path / "b.onnx")
     shutil.copy(tmp_path / "a.onnx", tmp_path / "c.onnx")
     fails(cli("export", tmp_path / "c.onnx"), "exported already")
+
+
+@pytest.mark.slow
+def test_videos_take_onnxruntime_where_they_can(
+    faces: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("onnx", "onnxscript", "onnxruntime"):
+        pytest.importorskip(name)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))  # where a checkpoint's exported form is kept
+    checkpoint = network(tmp_path / "checkpoints", CropConfig(64), "linear")
+    assert load_model(checkpoint).runtime == load_model(checkpoint, "torch", many_frames=True).runtime == "PyTorch"
+    fast = load_model(checkpoint, many_frames=True)
+    assert fast.runtime == "onnxruntime"
+    np.testing.assert_allclose(answer(fast, faces), answer(load_model(checkpoint), faces), atol=0.01)
+    # It is made once: another call doesn't need what makes it.
+    monkeypatch.setattr(module, "export_network", None)
+    assert load_model(checkpoint, many_frames=True).runtime == "onnxruntime"
+    # A GPU is faster than either; without the packages it is PyTorch, and a line says so.
+    monkeypatch.setattr("domaingap.inference.torch_model.on_gpu", lambda: True)
+    monkeypatch.setattr("domaingap.inference.torch_model.in_torch", lambda files: files.name)
+    assert load_model(checkpoint, many_frames=True) == "answering"
+    monkeypatch.setattr("domaingap.inference.torch_model.on_gpu", lambda: False)
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    capsys.readouterr()
+    assert load_model(checkpoint, many_frames=True) == "answering"
+    assert "in PyTorch" in (said := capsys.readouterr().err) and "uv sync --extra export" in said
