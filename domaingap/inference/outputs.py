@@ -228,6 +228,7 @@ class VideoFile:
         self._stream: Any = None
         self._opencv: cv2.VideoWriter | None = None
         self._last = -1
+        self._before: Any = None
         even = (size[0] + size[0] % 2, size[1] + size[1] % 2)
         with _writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -261,7 +262,13 @@ class VideoFile:
         if width % 2 or height % 2:
             image = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
         if self._opencv is not None:
-            self._opencv.write(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+            bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+            # It knows no times: what stood before stays until this frame's.
+            for _ in range(self._last + 1, round(time * self.fps)):
+                self._opencv.write(self._before if self._before is not None else bgr)
+                self._last += 1
+            self._opencv.write(bgr)
+            self._last, self._before = self._last + 1, bgr
             return
         import av
 
