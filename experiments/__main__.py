@@ -287,7 +287,7 @@ def build_parser() -> argparse.ArgumentParser:
         "domaingap predict photo.jpg --run runs/real_only-nall-s0-1a2b3c4d\n"
         "  domaingap predict clip.avi --run runs/real_only-nall-s0-1a2b3c4d --out clip_points.mp4\n"
         "  find faces -name '*.jpg' | domaingap predict - --run runs/real_only-nall-s0-1a2b3c4d --write jsonl\n"
-        "  domaingap predict camera:0 --run runs/real_only-nall-s0-1a2b3c4d --against runs/synthetic_only-face_synthetics-s0-5e6f7a8b",
+        "  domaingap predict camera:0 --run runs/real_only-nall-s0-1a2b3c4d --against runs/synthetic_only-s0-5e6f7a8b",
     )  # fmt: skip
     predict.add_argument(
         "inputs", metavar="INPUT", nargs="+",

@@ -132,8 +132,8 @@ class LatestFrame(threading.Thread):
         while True:
             frame = None
             with contextlib.closing(self._video.frames()) as frames:
-                for frame in frames:
-                    frame = replace(frame, number=number + frame.number, time=start + frame.time)
+                for read in frames:
+                    frame = replace(read, number=number + read.number, time=start + read.time)
                     if self._video.camera is None:
                         early = frame.time - (time.monotonic() - began)
                         if early < -LATE_S:
@@ -299,6 +299,7 @@ class Live:
     loop: bool = False
 
     def __post_init__(self) -> None:
+        self._began = time.monotonic()
         self._stamps: deque[float] = deque()
         self._apart = 0.0
         self._n_apart = 0
@@ -313,7 +314,6 @@ class Live:
             KeyboardInterrupt: a file wasn't seen to its end.
         """
         reader = LatestFrame(self.video, self.loop)
-        began = time.monotonic()
         note, problem, interrupted = "", "", False
         file: VideoFile | None = None
         with contextlib.ExitStack() as stack:
@@ -330,7 +330,7 @@ class Live:
             except BaseException:
                 note = "The command ended."
                 raise
-        self._tell(time.monotonic() - began, file)
+        self._tell(file)
         self.session.say()
         if problem:
             raise UserError(f"{self.video.name}: {problem}")
@@ -344,7 +344,7 @@ class Live:
                 return "Stopped.", ""
             time.sleep(0.02)
         reader.start()
-        last = time.monotonic()
+        self._began = last = time.monotonic()
         most = self.session.most_frames
         while True:
             if self.view.stopped():
@@ -419,8 +419,8 @@ class Live:
         """Of each network."""
         return [] if self.plan is None else [self.plan, *(self.plan.beside("_against") for _ in self.sides[1:])]
 
-    def _tell(self, seconds: float, file: VideoFile | None) -> None:
-        lines = self.session.lines
+    def _tell(self, file: VideoFile | None) -> None:
+        lines, seconds = self.session.lines, time.monotonic() - self._began
         for side in self.sides:
             lines += told(
                 f"{self.video.name}{f' by {side.name}' if len(self.sides) > 1 else ''}", side.tracker.tally, seconds
@@ -496,7 +496,7 @@ def show(
                 stack.callback(video.close)
             if not page:
                 console.print(f"no window: {why}; a page instead")
-            served.start(About(video.name, names, page_size(video.size)))
+            served.start(About(video.path.name if video.path is not None else video.name, names, page_size(video.size)))
             begins = "" if video.camera is not None else "; the video begins when the page is open"
             console.print(f"open {served.url}{begins}; its button or Ctrl-C ends it")
             if served.exposure:

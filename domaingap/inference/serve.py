@@ -45,8 +45,8 @@ GRACE_S = 2.0
 """Seconds at most in which open pages are told that it ended."""
 
 POLICY = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
@@ -114,8 +114,8 @@ class PageView:
         self.exposure = (
             ""
             if bound.is_loopback
-            else f"--host {host}: whoever reaches port {port} of this machine and knows this address sees the camera and can stop "
-            "it; nothing is encrypted, so that the network in between sees it, too"
+            else f"--host {host}: whoever reaches port {port} of this machine and knows this address sees the camera and "
+            "can stop it; nothing is encrypted, so that the network in between sees it, too"
         )
 
     def start(self, about: About) -> None:

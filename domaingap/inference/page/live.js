@@ -31,13 +31,13 @@ function end(note) {
 function tell(state) {
   if (state.frame !== undefined) {
     if (state.fps !== null) say("fps", state.fps.toFixed(1));
-    say("rate", `of ${state.source_fps}; ${state.dropped} dropped`);
+    say("rate", `of ${state.source_fps} that come; ${state.dropped} dropped so far`);
     state.people.forEach((people, side) => {
       say(`faces${side}`, String(people.length));
       say(`word${side}`, people.length === 1 ? "face" : "faces");
-      const shown = people.slice(0, PEOPLE_SHOWN).map(([number, sure]) => `${number}: ${sure.toFixed(2)}`);
+      const shown = people.slice(0, PEOPLE_SHOWN).map(([number, sure]) => `person ${number}: confidence ${sure.toFixed(2)}`);
       if (people.length > PEOPLE_SHOWN) shown.push(`and ${people.length - PEOPLE_SHOWN} more`);
-      say(`people${side}`, shown.length ? `number: confidence ${shown.join(", ")}` : "nobody here");
+      say(`people${side}`, shown.length ? shown.join("; ") : "nobody seen");
     });
     say("apart", state.apart === null ? "–" : `${state.apart.toFixed(1)}%`);
     const mean = state.apart_mean === null ? "" : `; ${state.apart_mean.toFixed(1)}% on average over ${state.apart_frames} frames`;
@@ -106,5 +106,6 @@ stop.addEventListener("click", async () => {
   }
 });
 
+document.getElementById("panes").style.setProperty("--shape", String(canvases[0].width / canvases[0].height));
 frames();
 figures();
