@@ -72,6 +72,13 @@ def share_detector(predictors: Sequence[FacePredictor]) -> None:
         predictor.detector = shared
 
 
+def warm_up(predictor: FacePredictor) -> None:
+    """Have it answer once: the first answer takes many times as long as those that follow, and frames wouldn't wait."""
+    blank = np.full((180, 240, 3), 127, dtype=np.uint8)
+    predictor.find(blank)
+    predictor.at(blank, np.array([[80.0, 40.0, 160.0, 140.0]]))
+
+
 @dataclass(eq=False)
 class Side:
     """A network that is shown.
@@ -339,6 +346,8 @@ class Live:
 
     def _watch(self, reader: LatestFrame, writers: Sequence[Sequence[Writer]], file: VideoFile | None) -> tuple[str, str]:
         """The loop; returns why it ended, for a page, and what was wrong."""
+        for side in self.sides:
+            warm_up(side.tracker.predictor)
         while self.video.camera is None and not self.view.ready():
             if self.view.stopped():
                 return "Stopped.", ""

@@ -41,8 +41,10 @@ WAIT_S = 5.0
 """Seconds that a request waits for the next picture before it is told that there is none."""
 NEAR_S = 2.0
 """Seconds after its last request in which a page still counts as open."""
+AGAIN_S = 0.4
+"""Seconds in which an open page asks again; it is told then that it ended."""
 GRACE_S = 2.0
-"""Seconds at most in which open pages are told that it ended."""
+"""Seconds at most for answers that are under way at the end."""
 
 POLICY = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
@@ -141,12 +143,11 @@ class PageView:
         with self._changed:
             self._note = note
             self._changed.notify_all()
-        if self._about is not None and time.monotonic() - self._asked < NEAR_S:
-            # Pages ask several times a second: each once more.
-            time.sleep(0.4)
-            deadline = time.monotonic() + GRACE_S
-            while self._server.answering and time.monotonic() < deadline:
-                time.sleep(0.02)
+        if time.monotonic() - self._asked < NEAR_S:
+            time.sleep(AGAIN_S)
+        deadline = time.monotonic() + GRACE_S
+        while self._server.answering and time.monotonic() < deadline:
+            time.sleep(0.02)
         self.close()
 
     def close(self) -> None:
