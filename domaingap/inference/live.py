@@ -37,6 +37,8 @@ SILENT_S = 10.0
 """Seconds without a picture after which a camera counts as gone."""
 LATE_S = 1.0
 """Seconds behind its time from which a video isn't hurried on: the machine slept, or can't decode as fast as it plays."""
+GAP_S = 30.0
+"""Seconds between two frames of a video beyond which its times are taken to be wrong, and not waited for."""
 RATE_S = 2.0
 """Seconds over which frames per second are counted."""
 PAGE_SIDE = 960
@@ -142,9 +144,10 @@ class LatestFrame(threading.Thread):
                 for read in frames:
                     frame = replace(read, number=number + read.number, time=start + read.time)
                     if self._video.camera is None:
-                        early = frame.time - (time.monotonic() - began)
-                        if early < -LATE_S:
-                            began -= early
+                        now = time.monotonic()
+                        early = began + frame.time - now
+                        if not -LATE_S <= early <= GAP_S:
+                            began = now - frame.time
                         elif early > 0 and self._closing.wait(early):
                             return
                     yield frame
@@ -254,8 +257,8 @@ def distance(first: Sequence[Face], second: Sequence[Face]) -> float | None:
 
     The face's size is the root of the area of its landmarks' box, the mean of both networks'.
     """
-    left, values = list(second), []
-    for face in first:
+    left, values = [face for face in second if np.isfinite(face.landmarks).all()], []
+    for face in (face for face in first if np.isfinite(face.landmarks).all()):
         mine = box_from_landmarks(face.landmarks)
         overlaps = [iou(mine, box_from_landmarks(other.landmarks)) for other in left]
         if overlaps and max(overlaps) >= SAME_PLACE:
@@ -430,7 +433,9 @@ class Live:
 
     def _tell(self, file: VideoFile | None) -> None:
         lines, seconds = self.session.lines, time.monotonic() - self._began
-        for side in self.sides:
+        if not self._seen:
+            lines.append(f"{self.video.name}: no frame was seen")
+        for side in self.sides if self._seen else ():
             lines += told(
                 f"{self.video.name}{f' by {side.name}' if len(self.sides) > 1 else ''}", side.tracker.tally, seconds
             )

@@ -227,11 +227,14 @@ class Session:
                     interrupted = True
         self.done += 1
         self.lines += told(video.name, tracker.tally, time.monotonic() - began)
-        if video.problem:
+        if video.problem and video.camera is None:
             self.lines.append(f"{video.name}: {video.problem}")
         if notice:
             self.lines.append(notice)
         self.say_files([plan], f" ({codec})" if codec else "")
+        if video.problem and video.camera is not None:  # which went away
+            self.say()
+            raise UserError(f"{video.name}: {video.problem}")
         if interrupted:
             self.say()
             raise KeyboardInterrupt

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import json
 import socket
 import sys
 import time
@@ -344,6 +345,41 @@ def test_a_camera_that_goes_away(
     assert "files: camera-0_points.mp4 (H.264), camera-0_points.jsonl" in command.out
 
 
+@pytest.mark.parametrize("options", [("--out", "-"), ("--no_view", "--write", "jsonl")], ids=["-", "no view"])
+def test_a_camera_that_nobody_is_shown(
+    cli: Callable[..., Any],
+    runs: tuple[Path, Path],
+    pictures: list[np.ndarray],
+    here: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    options: tuple[str, ...],
+) -> None:
+    camera(monkeypatch, iter(pictures[:5]))
+    answer = cli("predict", "camera:0", "--run", runs[0], *options)
+    assert answer.code == 2 and answer.err.endswith("domaingap: camera:0: gave no more pictures\n")
+    written = answer.out if "-" in options else (here / "camera-0_points.jsonl").read_text()
+    assert [json.loads(line)["frame"] for line in written.splitlines()] == [0, 1, 2, 3, 4]
+    assert "http" not in answer.err
+
+
+def test_nobody_came(start: Start, runs: tuple[Path, Path], clip: Path) -> None:
+    command = start(clip, "--run", runs[0], "--serve")
+    assert stop(command.url) == {"ended": "Stopped."}
+    assert command.ended() == 0 and command.out.startswith(f"{clip}: no frame was seen\n")
+
+
+def test_times_that_lead_nowhere_are_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    from domaingap.inference.sources import Frame, Video
+
+    pixels = np.zeros((8, 8, 3), np.uint8)
+    times = [0.0, 0.04, 90_000.0, 90_000.04, 5.0]
+    monkeypatch.setattr(Video, "frames", lambda self: (Frame(i, time, pixels) for i, time in enumerate(times)))
+    reader = live.LatestFrame(Video("odd.avi", path=Path("odd.avi")))
+    reader.start()
+    reader.join(5)
+    assert reader.ended and not reader.problem and not reader.is_alive()
+
+
 def test_a_camera_that_hangs(
     start: Start, runs: tuple[Path, Path], pictures: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -423,9 +459,7 @@ def test_bad_input_is_one_line(
         given = {"RUN": str(runs[1]), "BUSY": str(busy.getsockname()[1])}
         answer = cli("predict", *[given.get(argument, argument) for argument in arguments], "--run", runs[0])
     assert answer.code == 2
-    # Of a camera that isn't there it is known after it was said where it would have been seen.
-    told = [line for line in answer.err.splitlines() if not line.startswith("no window: ")]
-    assert len(told) == 1 and said in told[0] and not answer.out and files(here) == before
+    assert said in answer.err and answer.err.count("\n") == 1 and not answer.out and files(here) == before
 
 
 # In a window
