@@ -18,7 +18,9 @@ import cv2
 import numpy as np
 import pytest
 
+from domaingap.errors import StorageError
 from domaingap.inference import live
+from domaingap.inference.outputs import JsonLines
 from domaingap.inference.tracker import Tracker
 from tests.inference.clips import drawn, shot, swaying, write_clip
 from tests.inference.live import Camera, Command, ask, lines_of, listening, picture, state, stop, until
@@ -394,6 +396,32 @@ def test_a_camera_that_hangs(
     command = start("camera:0", "--run", runs[0])
     assert command.ended() == 2
     assert "domaingap: camera:0: gave no picture for 0 seconds" in command.err
+
+
+def test_a_full_disk(
+    start: Start, runs: tuple[Path, Path], pictures: list[np.ndarray], here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = camera(monkeypatch, at_pace(pictures))
+    write, n = JsonLines.write, []
+
+    def full(self: JsonLines, found: Any) -> None:
+        n.append(1)
+        if len(n) > 3:
+            raise StorageError(f"{self._path}: can't be written (no space left on device)")
+        write(self, found)
+
+    monkeypatch.setattr(JsonLines, "write", full)
+    command = start("camera:0", "--run", runs[0], "--out", "a.mp4")
+    url = command.url
+    told: dict[str, Any] = {}
+    with contextlib.suppress(OSError, http.client.HTTPException):
+        while told.get("ended") is None:
+            told = state(url)
+            ask(url, f"frame?after={told.get('frame', -1)}")
+    assert command.ended() == 2 and "domaingap: a.jsonl: can't be written" in command.err
+    assert told["ended"] == "The command ended." and given.released
+    # What there was until then is whole.
+    assert len(lines_of(here / "a.jsonl")) == cv2.VideoCapture("a.mp4").get(cv2.CAP_PROP_FRAME_COUNT) == 3
 
 
 def test_a_video_that_is_cut_off(start: Start, runs: tuple[Path, Path], clip: Path, here: Path) -> None:
