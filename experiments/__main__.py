@@ -337,8 +337,8 @@ def build_parser() -> argparse.ArgumentParser:
     video.add_argument("--frames", type=NUMBER, metavar="N", help="of each video or camera, the first N (all)")
     live = predict.add_argument_group(
         "live",
-        "A camera is shown live: in a window where there is a display and an OpenCV with windows, else on a page of this machine's\n"
-        "own. Frames that come while the network is busy are dropped.",
+        "A camera is shown live: in a window where there is a display and an OpenCV with windows, else on\n"
+        "a page of this machine's own. Frames that come while the network is busy are dropped.",
     )
     live.add_argument(
         "--serve",

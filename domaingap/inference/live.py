@@ -364,7 +364,8 @@ class Live:
             frame = reader.next(0.05)
             if frame is not None:
                 last = time.monotonic()
-                self._one(frame, writers, file)
+                if most is None or frame.number < most:  # frames before it may have been dropped
+                    self._one(frame, writers, file)
                 if most is None or frame.number + 1 < most:
                     continue
                 return f"The first {counted(most, 'frame')} were asked for, and seen.", ""

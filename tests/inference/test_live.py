@@ -434,8 +434,8 @@ def test_a_video_that_is_cut_off(start: Start, runs: tuple[Path, Path], clip: Pa
     assert len(lines_of(here / "cut_points.jsonl")) > 1
 
 
-def test_a_video_at_its_end(start: Start, runs: tuple[Path, Path], clip: Path) -> None:
-    command = start(clip, "--run", runs[0], "--serve", "--frames", 5)
+def test_the_first_frames_of_a_video(start: Start, runs: tuple[Path, Path], clip: Path, here: Path) -> None:
+    command = start(clip, "--run", runs[0], "--serve", "--frames", 5, "--write", "jsonl")
     url, last, ended = command.url, -1, {}
     while not ended:
         _, headers, content = ask(url, f"frame?after={last}")
@@ -445,8 +445,9 @@ def test_a_video_at_its_end(start: Start, runs: tuple[Path, Path], clip: Path) -
             ended = json.loads(content)
         else:
             last = int(headers["frame"])
-    assert ended["ended"] == "The first 5 frames were asked for, and seen." and ended["frame"] == 4
+    assert ended["ended"] == "The first 5 frames were asked for, and seen." and ended["frame"] <= 4
     assert command.ended() == 0
+    assert max(line["frame"] for line in lines_of(here / "clip_points.jsonl")) <= 4
 
 
 BAD = [
