@@ -512,8 +512,10 @@ def show(
             if not page:
                 console.print(f"no window: {why}; a page instead")
             served.start(About(video.path.name if video.path is not None else video.name, names, page_size(video.size)))
-            begins = "" if video.camera is not None else "; the video begins when the page is open"
-            console.print(f"open {served.url}{begins}; its button or Ctrl-C ends it")
+            # The address ends its line, so that it can be clicked and copied, and isn't broken in two.
+            console.print(f"open {served.url}", soft_wrap=True, markup=False)
+            begins = "" if video.camera is not None else "the video begins when the page is open; "
+            console.print(f"{begins}its button or Ctrl-C ends it")
             if served.exposure:
                 console.print(served.exposure)
             view = served
