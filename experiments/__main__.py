@@ -352,6 +352,7 @@ def build_parser() -> argparse.ArgumentParser:
             "gap",
             "strategies",
             "tails",
+            "calibration",
             "curves",
             "saved",
             "pairs",
