@@ -200,7 +200,7 @@ class Session:
         if self.most_frames is not None:
             total = min(total or self.most_frames, self.most_frames)
         codec = notice = ""
-        interrupted = False
+        interrupted: BaseException | None = None
         with contextlib.ExitStack() as stack:
             writers = self._writers(plan, stack, plan.lines.with_name(plan.lines.stem + "_pts"))
             file = None
@@ -214,9 +214,11 @@ class Session:
                         writer.write(Found(video.name, faces, video.size, frame.number, frame.time))
                     if file is not None:
                         file.write(draw(frame.pixels, faces), frame.time)
-            except KeyboardInterrupt:
-                if video.camera is None:  # of a camera there is no other end
-                    interrupted = True
+            except Exception:
+                raise
+            except BaseException as ending:  # Ctrl-C, and what a signal raises
+                if video.camera is None or not isinstance(ending, KeyboardInterrupt):  # of a camera there is no other end
+                    interrupted = ending
         self.done += 1
         self.lines += _told(video, tracker.tally, time.monotonic() - began)
         if video.problem:
@@ -224,9 +226,9 @@ class Session:
         if notice:
             self.lines.append(notice)
         self._say_files(plan, [plan.folder / plan.names[0]], f" ({codec})" if codec else "")
-        if interrupted:
+        if interrupted is not None:
             self.say()
-            raise KeyboardInterrupt
+            raise interrupted
 
     def _frames(self, video: Video) -> Iterator[Frame]:
         for frame in video.frames():

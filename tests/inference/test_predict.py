@@ -334,7 +334,8 @@ def test_a_large_picture_in_bounded_memory(run: Path, here: Path) -> None:
     assert np.abs(points.mean(axis=0) - truth.mean(axis=0)).max() < 600, "a fifth of the face"
 
 
-def test_ctrl_c_keeps_what_is_there(run: Path, here: Path) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_what_was_done_is_kept_where_it_is_ended(run: Path, here: Path, number: signal.Signals, code: int) -> None:
     a = drawn(1)[0]
     write_clip(here / "long.avi", shot(25, [(a, swaying())]) * 80)
     command = [
@@ -353,13 +354,60 @@ def test_ctrl_c_keeps_what_is_there(run: Path, here: Path) -> None:
     deadline = time.monotonic() + 90
     while time.monotonic() < deadline and not (lines.is_file() and lines.read_text().count("\n") > 20):
         time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     out, err = process.communicate(timeout=60)
-    assert process.returncode == 130, err
+    assert process.returncode == code, err
+    assert lines.read_text().endswith("\n")
     n = len(lines_of(lines))
     assert 20 < n < 2000 and f"{n} frames" in out and "Traceback" not in err
-    capture = cv2.VideoCapture(str(here / "o.mp4"))
-    assert abs(int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) - n) <= 1
+    assert abs(_frames_in(here / "o.mp4") - n) <= 1
+
+
+def _frames_in(path: Path) -> int:
+    """Frames that can be decoded."""
+    capture, n = cv2.VideoCapture(str(path)), 0
+    while capture.read()[0]:
+        n += 1
+    return n
+
+
+def test_a_full_disk_keeps_what_was_written(run: Path, clip: Path, here: Path) -> None:
+    """Files can't grow beyond a limit: to a program the same as a full disk."""
+    script = (
+        "import resource, sys\nfrom experiments.__main__ import main\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, resource.RLIM_INFINITY))\nmain(sys.argv[1:])\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    # Of two faces a frame, 3 kB a line: the lines are what doesn't fit; then the video alone.
+    for options, said in (([], "clip_points.jsonl"), (["--write", "annotated"], "clip_points.mp4")):
+        command = [sys.executable, "-c", script, "predict", str(clip), "--run", str(run), *options]
+        done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment, timeout=120)
+        assert done.returncode == 2, done.stderr
+        (line,) = [line for line in done.stderr.splitlines() if line.startswith("domaingap:")]
+        assert said in line and "File too large" in line and "Traceback" not in done.stderr
+    kept = (here / "clip_points.jsonl").read_text().splitlines()
+    assert 5 < len(kept) < 30 and all(json.loads(line)["faces"] for line in kept[:-1])
+
+
+def test_a_folder_that_cannot_be_written(
+    cli: Callable[..., Any], run: Path, photo: Path, clip: Path, tmp_path: Path
+) -> None:
+    from tests.conftest import unprivileged
+
+    kept = tmp_path / "kept"
+    shutil.copytree(run, kept / "run")
+    shutil.copy(photo, kept / "photo.png")
+    shutil.copy(clip, kept / "clip.avi")
+    (kept / "out").mkdir()
+    with unprivileged(kept):
+        (kept / "out").chmod(0o555)
+        for source in ("photo.png", "clip.avi"):
+            for place in ("out", "out/new"):
+                answer = cli("predict", kept / source, "--run", kept / "run", "--out", kept / place)
+                assert answer.code == 2 and answer.err.count("\n") == 1, answer.err
+                assert str(kept / "out") in answer.err and "Permission denied" in answer.err
+        (kept / "out").chmod(0o755)
+    assert not list((kept / "out").iterdir())
 
 
 class _Camera:
@@ -405,6 +453,9 @@ BAD = [
     (["*.gif", "--run", "RUN"], "*.gif: nothing matches"),
     (["none", "--run", "RUN"], "none: no picture and no video in this folder"),
     (["text.txt", "--run", "RUN"], "text.txt: can't be decoded"),
+    (["text.mp4", "--run", "RUN"], "text.mp4: can't be opened as a video"),
+    (["header.avi", "--run", "RUN"], "header.avi: no frame can be decoded"),
+    (["header.mp4", "--run", "RUN"], "header.mp4: can't be opened as a video"),
     (["empty.mp4", "--run", "RUN"], "empty.mp4: is empty"),
     (["random.avi", "--run", "RUN"], "random.avi: can't be opened as a video"),
     (["camera:9", "--run", "RUN"], "camera:9: not there"),
@@ -429,6 +480,7 @@ def test_bad_input_is_one_line(
     cli: Callable[..., Any],
     run: Path,
     photo: Path,
+    clip: Path,
     here: Path,
     arguments: list[str],
     said: str,
@@ -439,7 +491,10 @@ def test_bad_input_is_one_line(
     for folder in ("none", "unfinished"):
         Path(folder).mkdir()
     shutil.copytree(run, "bare", ignore=shutil.ignore_patterns("*.ckpt"))
-    Path("text.txt").write_text("words " * 100)
+    for name in ("text.txt", "text.mp4"):
+        Path(name).write_text("words " * 100)
+    Path("header.avi").write_bytes(clip.read_bytes()[:3000])
+    Path("header.mp4").write_bytes(b"\0\0\0\x20ftypisom\0\0\x02\0isomiso2avc1mp41\0\0\0\x08free")
     Path("empty.mp4").write_bytes(b"")
     Path("random.avi").write_bytes(os.urandom(4000))
     answer = cli("predict", *[str(run) if argument == "RUN" else argument for argument in arguments])
