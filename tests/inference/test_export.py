@@ -24,7 +24,8 @@ from domaingap.data.prepare import prepare_part
 from domaingap.data.readers.generated import GeneratedTarget
 from domaingap.errors import UserError
 from domaingap.inference import export as module
-from domaingap.inference.model import LandmarkModel, load_model
+from domaingap.inference.model import LandmarkModel, load_model, open_files
+from domaingap.inference.torch_model import in_torch
 from domaingap.models.label_adapter import LabelAdapter
 from domaingap.models.regressor import LandmarkRegressor, save_network
 from domaingap.provenance import OWN, Seen
@@ -44,7 +45,9 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> np.ndarray:
     return np.array(stored[:, crop.pad : -crop.pad, crop.pad : -crop.pad])
 
 
-def network(folder: Path, crop: CropConfig, kind: str | None = None, loss: str = "rmse") -> Path:
+def network(
+    folder: Path, crop: CropConfig, kind: str | None = None, loss: str = "rmse", factor: float | None = None
+) -> Path:
     """A checkpoint whose network answers each crop differently, with a label adapter where there is to be one."""
     torch.manual_seed(3)
     model = LandmarkRegressor("test_resnet", input_size=crop.size, in_channels=crop.n_channels, loss=loss)
@@ -54,7 +57,7 @@ def network(folder: Path, crop: CropConfig, kind: str | None = None, loss: str =
             torch.nn.init.normal_(layer.bias, std=0.1)
     torch.nn.init.normal_(model.head.weight, std=0.1)
     model.set_mean_shape(MEAN_FACE / 96 * crop.size)
-    model.crop = crop
+    model.crop, model.sigma_factor = crop, factor
     folder.mkdir(parents=True)
     save_network(model, folder / "answering.ckpt", seen=Seen(steps=7, licences=frozenset({OWN})))
     if kind is not None:
@@ -77,7 +80,7 @@ def test_onnx_answers_as_pytorch_on_a_hundred_faces(cli: Cli, kind: str | None, 
     pytest.importorskip("onnxscript")
     pytest.importorskip("onnxruntime")
     loss = "gaussian_nll" if kind == "linear" else "rmse"
-    checkpoint = network(tmp_path / "checkpoints", CropConfig(64), kind, loss)
+    checkpoint = network(tmp_path / "checkpoints", CropConfig(64), kind, loss, factor=1.7)
     done = cli("export", checkpoint, "--format", "onnx", "--out", tmp_path / "a.onnx")
     assert done.code == 0, done.err
     assert "uint8 [batch x 64 x 64], gray" in done.out and "no non-commercial data behind it" in done.out
@@ -94,6 +97,8 @@ def test_onnx_answers_as_pytorch_on_a_hundred_faces(cli: Cli, kind: str | None, 
         assert np.linalg.norm(own - expected, axis=-1).max() > 0.5, "the adapter is inside, not left out"
     if kind == "linear":
         np.testing.assert_allclose(theirs(faces).sigma, ours(faces).sigma, rtol=1e-4)
+        raw = in_torch(open_files(network(tmp_path / "raw", CropConfig(64), kind, loss)))
+        np.testing.assert_allclose(theirs(faces).sigma, 1.7 * raw(faces).sigma, rtol=1e-4)
 
 
 def test_torch_export_answers_as_pytorch(cli: Cli, faces: np.ndarray, tmp_path: Path) -> None:
@@ -149,7 +154,7 @@ def test_the_readme_shows_these_lines() -> None:
 def test_metadata_says_all(cli: Cli, tmp_path: Path) -> None:
     onnx = pytest.importorskip("onnx")
     crop = CropConfig(32, "rgb", scale=1.5)
-    checkpoint = network(tmp_path / "checkpoints", crop, "linear")
+    checkpoint = network(tmp_path / "checkpoints", crop, "linear", "gaussian_nll", 1.25)
     assert cli("export", checkpoint).code == 0
     path = checkpoint.with_suffix(".onnx")
     model = onnx.load(path)
@@ -157,6 +162,7 @@ def test_metadata_says_all(cli: Cli, tmp_path: Path) -> None:
     assert said["crop"] == crop_record(crop)
     np.testing.assert_allclose(said["mean_shape"], MEAN_FACE / 3, atol=1e-4)
     assert said["normalisation"] == {"subtract": 127.5, "divide": 64.0, "inside": True}
+    assert said["sigma"] and said["sigma_factor"] == 1.25
     assert said["adapter"]["kind"] == "linear" and said["adapter"]["inside"] and said["format"] == 1
     assert said["data"]["steps"] == 7 and "no non-commercial data" in said["data"]["notice"]
     (given,) = model.graph.input
