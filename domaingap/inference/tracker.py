@@ -36,6 +36,9 @@ CUT = 0.75
 """Correlation of two frames, 32 x 24 px each, below which the shot changed."""
 CERTAIN = 0.9
 """Confidence from which a face is followed although the detector doesn't find it."""
+PATIENCE = 3
+"""How often the detector is asked out of turn for somebody who is lost again and again: of faces so small or so dim that it
+finds them in one frame and not in the next, each would cost a search. Who was followed for a whole interval has it anew."""
 LOOKS, LOOK_SIDE = 8, 32
 """Pictures kept of a person, and their side in pixels."""
 
@@ -70,6 +73,9 @@ class _Person:
         frame: when that was.
         looks: pictures [LOOK_SIDE²], centred and of unit length; the last is of the frame before.
         filter: of the landmarks.
+        since: frame from which they have been there.
+        granted: frame up to which they are followed however low the confidence is, as long as they look as before.
+        patience: how often the detector is still asked out of turn because they are lost.
     """
 
     number: int
@@ -77,6 +83,9 @@ class _Person:
     frame: int
     looks: deque[Array]
     filter: OneEuro | None
+    since: int
+    granted: int = 0
+    patience: int = PATIENCE
 
     def box(self) -> Array:
         """Where to look in the next frame."""
@@ -123,7 +132,9 @@ class Tracker:
         cut = self._changed(gray)
         before = {person.number for person in self._here}
         lost = self._follow(image, gray, frame, cut)
-        waiting = not self._here or any(frame - person.frame <= 2 * settings.every for person in self._gone)
+        waiting = not self._here or any(
+            frame - person.frame <= 2 * settings.every and person.patience > 0 for person in self._gone
+        )
         since = frame - self._asked if self._asked is not None else settings.every
         if lost or cut or since >= (settings.hurry if waiting else settings.every):
             self._look_around(image, gray, frame, cut)
@@ -150,7 +161,7 @@ class Tracker:
         return before is not None and bool(before.any() or now.any()) and float(before @ now) < CUT
 
     def _follow(self, image: NDArray[np.uint8], gray: NDArray[Any], frame: int, cut: bool) -> bool:
-        """Look at everybody where they were; returns whether somebody isn't there any more."""
+        """Look at everybody where they were; returns whether somebody isn't there any more who is worth asking for."""
         before = self._here
         if not before:
             return False
@@ -159,7 +170,10 @@ class Tracker:
         for person, face in zip(before, faces, strict=True):
             look = _look(gray, face.landmarks)
             least = ALIKE if cut else UNLIKE
-            there = face.confidence >= self.settings.lost_below and float(person.looks[-1] @ look) >= least
+            alike = float(person.looks[-1] @ look)
+            # What the detector has just found isn't given up because its last stage alone is less sure of it.
+            granted = frame < person.granted and not cut and alike >= ALIKE
+            there = granted or (face.confidence >= self.settings.lost_below and alike >= least)
             # Whose landmarks slid onto somebody else's face is lost; who came first stays.
             taken = any(iou(face.box, other.face.box) > 0.5 for other in self._here)
             if there and not taken:
@@ -167,7 +181,7 @@ class Tracker:
                 self._here.append(person)
             else:
                 self._leave(person)
-        return len(self._here) < len(before)
+        return not self._here or any(person.patience > 0 for person in before if person not in self._here)
 
     def _seen(self, person: _Person, face: Face, look: Array, frame: int) -> None:
         if frame % self.settings.every:  # one of each stretch is kept, and the last one
@@ -201,14 +215,21 @@ class Tracker:
             if known is None:
                 self.tally.people += 1
                 filter = OneEuro(self.smoothing) if self.smoothing is not None else None
-                person = _Person(self.tally.people, face, frame, deque([look, look], LOOKS), filter)
+                person = _Person(self.tally.people, face, frame, deque([look, look], LOOKS), filter, frame)
             else:
                 person = known
+                if frame - person.frame > 1:
+                    person.since = frame
                 if frame - person.frame > 1 and self.smoothing is not None:
                     # Where they come back has nothing to do with where they were.
                     person.filter = OneEuro(self.smoothing)
+            person.granted = frame + self.settings.hurry
             self._seen(person, face, look, frame)
             self._here.append(person)
+        for person in self._gone:
+            if person.frame == frame - 1:  # lost in this frame, and not found
+                steady = person.frame - person.since >= self.settings.every
+                person.patience = PATIENCE if steady else max(0, person.patience - 1)
 
     def _known(self, face: Face, look: Array, frame: int, cut: bool) -> _Person | None:
         """Who of those that left this is, if anybody; taken from them."""
