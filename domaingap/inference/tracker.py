@@ -2,9 +2,10 @@
 
 In each frame a face is looked at where its landmarks were in the frame before. It is lost where its confidence is too low
 (:meth:`FacePredictor.at`), where what is there looks unlike it, or where the shot changes; the detector is asked then, in
-the same frame. It is also asked every ``every`` frames, for people who enter, and more often while somebody is lost or
-nobody is there. Who comes back is known by the place, shortly after, or by the looks: the correlation of small pictures of
-faces, upright and of one size. That tells two people in one video apart, and is no recognition of faces.
+the same frame if the face was followed for a while. It is also asked every ``every`` frames, for people who enter, and more
+often while somebody is lost or nobody is there. Who comes back is known by the place, shortly after, or by the looks: the
+correlation of small pictures of faces, upright and of one size. That tells two people in one video apart, and is no
+recognition of faces.
 """
 
 from __future__ import annotations
@@ -36,9 +37,6 @@ CUT = 0.75
 """Correlation of two frames, 32 x 24 px each, below which the shot changed."""
 CERTAIN = 0.9
 """Confidence from which a face is followed although the detector doesn't find it."""
-PATIENCE = 3
-"""How often the detector is asked out of turn for somebody who is lost again and again: of faces so small or so dim that it
-finds them in one frame and not in the next, each would cost a search. Who was followed for a whole interval has it anew."""
 LOOKS, LOOK_SIDE = 8, 32
 """Pictures kept of a person, and their side in pixels."""
 
@@ -75,7 +73,6 @@ class _Person:
         filter: of the landmarks.
         since: frame from which they have been there.
         granted: frame up to which they are followed however low the confidence is, as long as they look as before.
-        patience: how often the detector is still asked out of turn because they are lost.
     """
 
     number: int
@@ -85,7 +82,6 @@ class _Person:
     filter: OneEuro | None
     since: int
     granted: int = 0
-    patience: int = PATIENCE
 
     def box(self) -> Array:
         """Where to look in the next frame."""
@@ -132,11 +128,8 @@ class Tracker:
         cut = self._changed(gray)
         before = {person.number for person in self._here}
         lost = self._follow(image, gray, frame, cut)
-        waiting = not self._here or any(
-            frame - person.frame <= 2 * settings.every and person.patience > 0 for person in self._gone
-        )
         since = frame - self._asked if self._asked is not None else settings.every
-        if lost or cut or since >= (settings.hurry if waiting else settings.every):
+        if lost or cut or since >= self._patience(frame):
             self._look_around(image, gray, frame, cut)
         answers = [self._answer(person, time) for person in self._here]
         tally = self.tally
@@ -144,6 +137,19 @@ class Tracker:
         tally.cuts += cut
         tally.lost += len(before - {person.number for person in self._here})
         return sorted(answers, key=lambda face: face.track or 0)
+
+    def _patience(self, frame: int) -> int:
+        """Frames from one asking of the detector to the next."""
+        settings = self.settings
+        lately = [person for person in self._gone if frame - person.frame <= 2 * settings.every]
+        if not self._here or any(self._steady(person) for person in lately):
+            return settings.hurry
+        return min(2 * settings.hurry, settings.every) if lately else settings.every
+
+    def _steady(self, person: _Person) -> bool:
+        """Whether somebody was followed for a whole interval. What the detector takes for a face in one frame and not in the
+        next, such as a blurred one or a pattern, isn't: to ask at once whenever it is lost would cost a search a frame."""
+        return person.frame - person.since >= self.settings.every
 
     def _answer(self, person: _Person, time: float) -> Face:
         points = person.face.landmarks
@@ -161,7 +167,7 @@ class Tracker:
         return before is not None and bool(before.any() or now.any()) and float(before @ now) < CUT
 
     def _follow(self, image: NDArray[np.uint8], gray: NDArray[Any], frame: int, cut: bool) -> bool:
-        """Look at everybody where they were; returns whether somebody isn't there any more who is worth asking for."""
+        """Look at everybody where they were; returns whether somebody steady isn't there any more."""
         before = self._here
         if not before:
             return False
@@ -181,7 +187,7 @@ class Tracker:
                 self._here.append(person)
             else:
                 self._leave(person)
-        return not self._here or any(person.patience > 0 for person in before if person not in self._here)
+        return any(self._steady(person) for person in before if person not in self._here)
 
     def _seen(self, person: _Person, face: Face, look: Array, frame: int) -> None:
         if frame % self.settings.every:  # one of each stretch is kept, and the last one
@@ -226,10 +232,6 @@ class Tracker:
             person.granted = frame + self.settings.hurry
             self._seen(person, face, look, frame)
             self._here.append(person)
-        for person in self._gone:
-            if person.frame == frame - 1:  # lost in this frame, and not found
-                steady = person.frame - person.since >= self.settings.every
-                person.patience = PATIENCE if steady else max(0, person.patience - 1)
 
     def _known(self, face: Face, look: Array, frame: int, cut: bool) -> _Person | None:
         """Who of those that left this is, if anybody; taken from them."""
