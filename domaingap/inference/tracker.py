@@ -208,6 +208,7 @@ class Tracker:
             overlaps = [iou(box, person.box()) for box in boxes]
             if overlaps and max(overlaps) >= SAME_PLACE:
                 boxes.pop(int(np.argmax(overlaps)))
+                person.granted = frame + self.settings.hurry
             elif person.face.confidence < CERTAIN:
                 self._here.remove(person)
                 self._leave(person)
