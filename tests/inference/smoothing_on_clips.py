@@ -122,7 +122,8 @@ def measure(
         rest = measured(answers(pictures, predictor), pictures, settings, moving=False)
         motion = measured(answers(frames, predictor), frames, settings, moving=True)
         less.append(1 - rest.jitter[1] / rest.jitter[0])
-        late.append(motion.lag[1])
+        # Behind the truth, and behind the answers that aren't filtered, which may be ahead of it.
+        late.append(max(motion.lag[1], motion.lag[1] - motion.lag[0]))
         say(
             f"{name:<6}{_pair(rest.jitter, 3):>22}{100 * less[-1]:8.0f}%{_pair(motion.jitter, 3):>22}"
             f"{_pair(motion.lag, 2):>20}{_pair(motion.nme, 2):>18}"

@@ -74,7 +74,25 @@ def answer(model: LandmarkModel, crops: np.ndarray) -> np.ndarray:
     return model.adapt(points)
 
 
-@pytest.mark.parametrize("kind", [None, "linear", "mlp", "shift"])
+SLOW = pytest.mark.slow
+"""Exporting takes seconds: of cases alike one is fast."""
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A checkpoint that has everything, and its ONNX file."""
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxscript")
+    pytest.importorskip("onnxruntime")
+    folder = tmp_path_factory.mktemp("exported")
+    checkpoint = network(folder / "checkpoints", CropConfig(32, "rgb", scale=1.5), "linear", "gaussian_nll", 1.25)
+    module.export_network(open_files(checkpoint), "onnx", folder / "a.onnx")
+    return checkpoint, folder / "a.onnx"
+
+
+@pytest.mark.parametrize(
+    "kind", [pytest.param(None, marks=SLOW), "linear", pytest.param("mlp", marks=SLOW), pytest.param("shift", marks=SLOW)]
+)
 def test_onnx_answers_as_pytorch_on_a_hundred_faces(cli: Cli, kind: str | None, faces: np.ndarray, tmp_path: Path) -> None:
     pytest.importorskip("onnx")
     pytest.importorskip("onnxscript")
@@ -101,6 +119,7 @@ def test_onnx_answers_as_pytorch_on_a_hundred_faces(cli: Cli, kind: str | None, 
         np.testing.assert_allclose(theirs(faces).sigma, 1.7 * raw(faces).sigma, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_torch_export_answers_as_pytorch(cli: Cli, faces: np.ndarray, tmp_path: Path) -> None:
     checkpoint = network(tmp_path / "checkpoints", CropConfig(64), "mlp", "gaussian_nll")
     done = cli("export", checkpoint, "--format=torch")
@@ -116,7 +135,7 @@ def test_torch_export_answers_as_pytorch(cli: Cli, faces: np.ndarray, tmp_path: 
         assert sigma.shape == (n, 68)
 
 
-@pytest.mark.parametrize("channels", ["gray", "rgb"])
+@pytest.mark.parametrize("channels", [pytest.param("gray", marks=SLOW), "rgb"])
 def test_twenty_lines_reproduce_our_output(channels: Any, cli: Cli, tmp_path: Path) -> None:
     """The README's lines, with onnxruntime, OpenCV and NumPy alone: box in, landmarks in the picture out."""
     pytest.importorskip("onnxruntime")
@@ -151,13 +170,10 @@ def test_the_readme_shows_these_lines() -> None:
     assert len([line for line in lines if not line.startswith("import")]) <= 20
 
 
-def test_metadata_says_all(cli: Cli, tmp_path: Path) -> None:
+def test_metadata_says_all(exported: tuple[Path, Path]) -> None:
     onnx = pytest.importorskip("onnx")
     crop = CropConfig(32, "rgb", scale=1.5)
-    checkpoint = network(tmp_path / "checkpoints", crop, "linear", "gaussian_nll", 1.25)
-    assert cli("export", checkpoint).code == 0
-    path = checkpoint.with_suffix(".onnx")
-    model = onnx.load(path)
+    model = onnx.load(exported[1])
     said = json.loads({prop.key: prop.value for prop in model.metadata_props}["domaingap"])
     assert said["crop"] == crop_record(crop)
     np.testing.assert_allclose(said["mean_shape"], MEAN_FACE / 3, atol=1e-4)
@@ -188,7 +204,9 @@ def test_a_run_in_onnxruntime_is_exported_once(
         load_model(made, "torch")
 
 
-def test_what_cannot_be_exported_or_read(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_exported_or_read(
+    cli: Cli, exported: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fails(cli("export"), "RUN")
     fails(cli("export", tmp_path / "nothing"), "no such run or file")
     fails(cli("export", tmp_path), "no finished run")
@@ -209,7 +227,7 @@ def test_what_cannot_be_exported_or_read(cli: Cli, tmp_path: Path, monkeypatch: 
         with pytest.raises(UserError, match=message):
             load_model(tmp_path / name)
     onnx = pytest.importorskip("onnx")
-    assert cli("export", checkpoint, "--out", tmp_path / "a.onnx").code == 0
+    shutil.copy(exported[1], tmp_path / "a.onnx")
     for value, message in ((None, "an ONNX file of others"), ("{", "damaged"), ('{"format": 9}', "another version")):
         model = onnx.load(tmp_path / "a.onnx")
         del model.metadata_props[:]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -20,6 +21,7 @@ import pytest
 from PIL import Image
 
 from domaingap.data.readers.text import parse_points, read_lines
+from tests.experiments.test_cli import fails
 from tests.inference.clips import crossing, drawn, nme, photographs, shot, swaying, write_clip
 
 ROOT = Path(__file__).parents[2]
@@ -313,11 +315,13 @@ def test_a_video_with_no_face(cli: Callable[..., Any], run: Path, here: Path) ->
     assert [line["faces"] for line in lines_of(here / "empty_points.jsonl")] == [[]] * 12
 
 
-def test_a_large_picture_in_bounded_memory(run: Path, here: Path) -> None:
+@pytest.mark.slow
+def test_a_large_picture_in_bounded_memory(cli: Callable[..., Any], run: Path, here: Path) -> None:
     """8000 x 6000 px are 144 MB; a detector that looked at all of them would need many times that."""
     frame = shot(1, [(drawn(1)[0], swaying(size=170))])[0]
     large = cv2.resize(frame.pixels, (8000, 6000), interpolation=cv2.INTER_LINEAR)
     Image.fromarray(large).save("large.jpg", quality=90)
+    Image.fromarray(cv2.resize(large, (1024, 768), interpolation=cv2.INTER_AREA)).save("reduced.png")
     del large
     script = (
         "import resource, sys\nfrom experiments.__main__ import main\n"
@@ -330,10 +334,15 @@ def test_a_large_picture_in_bounded_memory(run: Path, here: Path) -> None:
     assert done.returncode == 0 and "1 picture: 1 face" in done.stdout, done.stderr
     assert int(done.stdout.split("peak")[1]) < 2200
     points = np.array(lines_of(here / "large_points.jsonl")[0]["faces"][0]["landmarks"])
-    truth = (frame.truth["drawn0"] + 0.5) * 8000 / 480 - 0.5
-    assert np.abs(points.mean(axis=0) - truth.mean(axis=0)).max() < 600, "a fifth of the face"
+    # What a network that is hardly trained answers says little of where the face is. But it answers the same for the same
+    # face in the picture reduced as the detector reduces it, within 0.5% of the face's size, but for JPEG and interpolation.
+    assert cli("predict", "reduced.png", "--run", run, "--write", "jsonl").code == 0
+    reduced = np.array(lines_of(here / "reduced_points.jsonl")[0]["faces"][0]["landmarks"])
+    expected = (reduced + 0.5) * 8000 / 1024 - 0.5
+    assert np.abs(points - expected).max() < 0.005 * 170 * 8000 / 480
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_what_was_done_is_kept_where_it_is_ended(run: Path, here: Path, number: signal.Signals, code: int) -> None:
     a = drawn(1)[0]
@@ -371,20 +380,17 @@ def _frames_in(path: Path) -> int:
     return n
 
 
-def test_a_full_disk_keeps_what_was_written(run: Path, clip: Path, here: Path) -> None:
+def test_a_full_disk_keeps_what_was_written(cli: Callable[..., Any], run: Path, clip: Path, here: Path) -> None:
     """Files can't grow beyond a limit: to a program the same as a full disk."""
-    script = (
-        "import resource, sys\nfrom experiments.__main__ import main\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, resource.RLIM_INFINITY))\nmain(sys.argv[1:])\n"
-    )
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
     # Of two faces a frame, 3 kB a line: the lines are what doesn't fit; then the video alone.
     for options, said in (([], "clip_points.jsonl"), (["--write", "annotated"], "clip_points.mp4")):
-        command = [sys.executable, "-c", script, "predict", str(clip), "--run", str(run), *options]
-        done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment, timeout=120)
-        assert done.returncode == 2, done.stderr
-        (line,) = [line for line in done.stderr.splitlines() if line.startswith("domaingap:")]
-        assert said in line and "File too large" in line and "Traceback" not in done.stderr
+        resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, before[1]))
+        try:
+            answer = cli("predict", clip, "--run", run, *options)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        fails(answer, said, "File too large", "make room there")
     kept = (here / "clip_points.jsonl").read_text().splitlines()
     assert 5 < len(kept) < 30 and all(json.loads(line)["faces"] for line in kept[:-1])
 
@@ -454,7 +460,7 @@ BAD = [
     (["none", "--run", "RUN"], "none: no picture and no video in this folder"),
     (["text.txt", "--run", "RUN"], "text.txt: can't be decoded"),
     (["text.mp4", "--run", "RUN"], "text.mp4: can't be opened as a video"),
-    (["header.avi", "--run", "RUN"], "header.avi: no frame can be decoded"),
+    (["header.avi", "--run", "RUN"], "header.avi: can't be opened as a video"),
     (["header.mp4", "--run", "RUN"], "header.mp4: can't be opened as a video"),
     (["empty.mp4", "--run", "RUN"], "empty.mp4: is empty"),
     (["random.avi", "--run", "RUN"], "random.avi: can't be opened as a video"),
@@ -520,6 +526,5 @@ def test_a_face_that_leaves_and_comes_back(cli: Callable[..., Any], run: Path, s
     lines = lines_of(here / "leaves_points.jsonl")
     there = [bool(line["faces"]) for line in lines]
     assert all(there[:12]) and all(there[-8:]) and not any(there[28:36])
-    # This network answers little but the mean face, so that looks at the picture's edge say nothing: numbers are looked at
-    # in test_tracker.
-    assert {face["track"] for line in lines[:12] for face in line["faces"]} == {1}
+    # Coming back it is found cut off by the edge, and the network knows little but the mean face: the same person still.
+    assert {face["track"] for line in lines for face in line["faces"]} == {1}
