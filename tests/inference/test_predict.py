@@ -167,12 +167,23 @@ def test_label_adaptation_answers_with_adapted_points(
 def test_a_network_that_tells_its_uncertainty(
     cli: Callable[..., Any], data_root: Path, prepared_dir: Path, photo: Path, clip: Path, here: Path, tmp_path: Path
 ) -> None:
+    from domaingap.models.regressor import copy_with_factor, load_network
+
     run = _trained(tmp_path / "runs", data_root, prepared_dir, "real_only", "--model.loss=gaussian_nll")
     assert cli("predict", photo, "--run", run).code == 0
     (face,) = lines_of(here / "photo_points.jsonl")[0]["faces"]
     sigma, size = np.array(face["sigma"]), np.sqrt(np.prod(np.ptp(np.array(face["landmarks"]), axis=0)))
     assert sigma.shape == (68,) and (sigma > 0).all()
     assert face["confidence"] <= 1 / (1 + (sigma.mean() / size / 0.1) ** 4) + 1e-3
+    # The factor that was measured on the validation faces is in them, and in the confidence.
+    checkpoint = run / "checkpoints" / "answering.ckpt"
+    factor = load_network(checkpoint).sigma_factor
+    assert factor is not None and factor != 1
+    copy_with_factor(checkpoint, tmp_path / "twice.ckpt", 2 * factor)
+    assert cli("predict", photo, "--run", tmp_path / "twice.ckpt", "--out", "twice.png").code == 0
+    (twice,) = lines_of(here / "twice.jsonl")[0]["faces"]
+    np.testing.assert_allclose(twice["sigma"], 2 * sigma, atol=0.01)
+    assert twice["landmarks"] == face["landmarks"] and twice["confidence"] < face["confidence"]
     assert cli("predict", clip, "--run", run, "--write", "jsonl").code == 0
     assert len(lines_of(here / "clip_points.jsonl")) == 30
 
