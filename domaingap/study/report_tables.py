@@ -425,7 +425,8 @@ def runs_table(records: Sequence[RunRecord], strategies: Strategies) -> Table:
         *(interval_column(f"{on.capitalize() if on != 'val' else on} NME %", metric("nme")) for on in ["val", *sets]),
     ]  # fmt: skip
     if sets:
-        first, *others_of_it = (*TAILS, ("FR@8 %", "fr@8"), ("AUC@8", "auc@8"))
+        of_it: Columns = (*TAILS, ("FR@8 %", "fr@8"), ("AUC@8", "auc@8"))
+        first, *others_of_it = of_it
         columns += [number_column(f"{sets[0].capitalize()} {first[0]}", metric(first[1]))]
         columns += [number_column(header, metric(name)) for header, name in others_of_it]
     rule = "real images: trained on + used to pick a checkpoint or an adapter."

@@ -119,7 +119,7 @@ def measure(
         f"still: one picture, fresh noise of {noise:g} levels in each frame; moving: the clip; without the filter -> with it"
     )
     say(
-        f"{'clip':<6}{'still: jitter %':>22}{'less by':>9}{'moving: jitter %':>22}{'shift, frames':>20}{'lag':>6}{'NME %':>18}"
+        f"{'clip':<6}{'still: jitter %':>22}{'less by':>9}{'moving: jitter':>22}{'shift, frames':>20}{'lag':>6}{'NME %':>18}"
     )
     less: list[float] = []
     late: list[float] = []
