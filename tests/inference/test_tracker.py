@@ -197,14 +197,14 @@ class Flickering(Knowing):
 
 def test_what_flickers_does_not_cost_a_search_a_frame() -> None:
     still = drawn(2)[0]
-    frames = shot(200, [(still, swaying(180))])
+    frames = shot(120, [(still, swaying(180))])
     knowing = Flickering()
     tracker = Tracker(knowing)  # type: ignore[arg-type]
     for i, frame in enumerate(frames):
         knowing.truth = frame.truth | {"no face": still.points * 0.25 + [400.0, 20.0]}
         faces = tracker(frame.pixels, i / FPS)
         assert 1 in {face.track for face in faces}, "who is there isn't lost for it"
-    assert tracker.tally.detections <= 200 / (2 * TrackerConfig().hurry) + 2
+    assert tracker.tally.detections <= 120 / (2 * TrackerConfig().hurry) + 2
 
 
 def test_a_face_that_only_the_whole_detector_is_sure_of_is_kept() -> None:
