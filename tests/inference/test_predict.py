@@ -454,7 +454,7 @@ def test_a_camera_until_ctrl_c(cli: Callable[..., Any], run: Path, here: Path, m
         raise KeyboardInterrupt
 
     monkeypatch.setattr(cv2, "VideoCapture", lambda source: _Camera(frames()) if source == 2 else pytest.fail(f"{source}"))
-    answer = cli("predict", "camera:2", "--run", run)
+    answer = cli("predict", "camera:2", "--run", run, "--no_view")
     assert answer.code == 0, answer.err
     assert "camera:2: 9 frames, 9 with a face, 1 person" in answer.out
     times = [line["time"] for line in lines_of(here / "camera-2_points.jsonl")]
