@@ -378,6 +378,7 @@ def build_parser() -> argparse.ArgumentParser:
             "gap",
             "strategies",
             "tails",
+            "calibration",
             "curves",
             "saved",
             "pairs",

@@ -208,7 +208,7 @@ class Session:
         if self.most_frames is not None:
             total = min(total or self.most_frames, self.most_frames)
         codec = notice = ""
-        interrupted = False
+        interrupted: BaseException | None = None
         with contextlib.ExitStack() as stack:
             writers = self.writers(plan, stack, plan.lines.with_name(plan.lines.stem + "_pts"))
             file = None
@@ -222,9 +222,11 @@ class Session:
                         writer.write(Found(video.name, faces, video.size, frame.number, frame.time))
                     if file is not None:
                         file.write(draw(frame.pixels, faces), frame.time)
-            except KeyboardInterrupt:
-                if video.camera is None:  # of a camera there is no other end
-                    interrupted = True
+            except Exception:
+                raise
+            except BaseException as ending:  # Ctrl-C, and what a signal raises
+                if video.camera is None or not isinstance(ending, KeyboardInterrupt):  # of a camera there is no other end
+                    interrupted = ending
         self.done += 1
         self.lines += told(video.name, tracker.tally, time.monotonic() - began)
         if video.problem and video.camera is None:
@@ -232,12 +234,12 @@ class Session:
         if notice:
             self.lines.append(notice)
         self.say_files([plan], f" ({codec})" if codec else "")
+        if interrupted is not None:
+            self.say()
+            raise interrupted
         if video.problem and video.camera is not None:  # which went away
             self.say()
             raise UserError(f"{video.name}: {video.problem}")
-        if interrupted:
-            self.say()
-            raise KeyboardInterrupt
 
     def _frames(self, video: Video) -> Iterator[Frame]:
         for frame in video.frames():

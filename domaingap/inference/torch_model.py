@@ -38,7 +38,8 @@ def _answer(network: LandmarkRegressor, crops: Crops, device: torch.device) -> C
         points, sigma = network.relative(torch.from_numpy(np.array(channels_first, order="C")).to(device))
         size = network.input_size
         return CropAnswer(
-            (points * size).cpu().double().numpy(), None if sigma is None else (sigma.double() * size).cpu().numpy()
+            (points * size).cpu().double().numpy(),
+            None if sigma is None else network.sigma_in_crop(sigma.double()).cpu().numpy(),
         )
 
 

@@ -2,9 +2,10 @@
 
 In each frame a face is looked at where its landmarks were in the frame before. It is lost where its confidence is too low
 (:meth:`FacePredictor.at`), where what is there looks unlike it, or where the shot changes; the detector is asked then, in
-the same frame. It is also asked every ``every`` frames, for people who enter, and more often while somebody is lost or
-nobody is there. Who comes back is known by the place, shortly after, or by the looks: the correlation of small pictures of
-faces, upright and of one size. That tells two people in one video apart, and is no recognition of faces.
+the same frame if the face was followed for a while. It is also asked every ``every`` frames, for people who enter, and more
+often while somebody is lost or nobody is there. Who comes back is known by the place, shortly after, or by the looks: the
+correlation of small pictures of faces, upright and of one size. That tells two people in one video apart, and is no
+recognition of faces.
 """
 
 from __future__ import annotations
@@ -70,6 +71,8 @@ class _Person:
         frame: when that was.
         looks: pictures [LOOK_SIDE²], centred and of unit length; the last is of the frame before.
         filter: of the landmarks.
+        since: frame from which they have been there.
+        granted: frame up to which they are followed however low the confidence is, as long as they look as before.
     """
 
     number: int
@@ -77,6 +80,8 @@ class _Person:
     frame: int
     looks: deque[Array]
     filter: OneEuro | None
+    since: int
+    granted: int = 0
 
     def box(self) -> Array:
         """Where to look in the next frame."""
@@ -123,9 +128,8 @@ class Tracker:
         cut = self._changed(gray)
         before = {person.number for person in self._here}
         lost = self._follow(image, gray, frame, cut)
-        waiting = not self._here or any(frame - person.frame <= 2 * settings.every for person in self._gone)
         since = frame - self._asked if self._asked is not None else settings.every
-        if lost or cut or since >= (settings.hurry if waiting else settings.every):
+        if lost or cut or since >= self._patience(frame):
             self._look_around(image, gray, frame, cut)
         answers = [self._answer(person, time) for person in self._here]
         tally = self.tally
@@ -133,6 +137,19 @@ class Tracker:
         tally.cuts += cut
         tally.lost += len(before - {person.number for person in self._here})
         return sorted(answers, key=lambda face: face.track or 0)
+
+    def _patience(self, frame: int) -> int:
+        """Frames from one asking of the detector to the next."""
+        settings = self.settings
+        lately = [person for person in self._gone if frame - person.frame <= 2 * settings.every]
+        if not self._here or any(self._steady(person) for person in lately):
+            return settings.hurry
+        return min(2 * settings.hurry, settings.every) if lately else settings.every
+
+    def _steady(self, person: _Person) -> bool:
+        """Whether somebody was followed for a whole interval. What the detector takes for a face in one frame and not in the
+        next, such as a blurred one or a pattern, isn't: to ask at once whenever it is lost would cost a search a frame."""
+        return person.frame - person.since >= self.settings.every
 
     def _answer(self, person: _Person, time: float) -> Face:
         points = person.face.landmarks
@@ -150,7 +167,7 @@ class Tracker:
         return before is not None and bool(before.any() or now.any()) and float(before @ now) < CUT
 
     def _follow(self, image: NDArray[np.uint8], gray: NDArray[Any], frame: int, cut: bool) -> bool:
-        """Look at everybody where they were; returns whether somebody isn't there any more."""
+        """Look at everybody where they were; returns whether somebody steady isn't there any more."""
         before = self._here
         if not before:
             return False
@@ -159,7 +176,10 @@ class Tracker:
         for person, face in zip(before, faces, strict=True):
             look = _look(gray, face.landmarks)
             least = ALIKE if cut else UNLIKE
-            there = face.confidence >= self.settings.lost_below and float(person.looks[-1] @ look) >= least
+            alike = float(person.looks[-1] @ look)
+            # What the detector has just found isn't given up because its last stage alone is less sure of it.
+            granted = frame < person.granted and not cut and alike >= ALIKE
+            there = granted or (face.confidence >= self.settings.lost_below and alike >= least)
             # Whose landmarks slid onto somebody else's face is lost; who came first stays.
             taken = any(iou(face.box, other.face.box) > 0.5 for other in self._here)
             if there and not taken:
@@ -167,7 +187,7 @@ class Tracker:
                 self._here.append(person)
             else:
                 self._leave(person)
-        return len(self._here) < len(before)
+        return any(self._steady(person) for person in before if person not in self._here)
 
     def _seen(self, person: _Person, face: Face, look: Array, frame: int) -> None:
         if frame % self.settings.every:  # one of each stretch is kept, and the last one
@@ -188,6 +208,7 @@ class Tracker:
             overlaps = [iou(box, person.box()) for box in boxes]
             if overlaps and max(overlaps) >= SAME_PLACE:
                 boxes.pop(int(np.argmax(overlaps)))
+                person.granted = frame + self.settings.hurry
             elif person.face.confidence < CERTAIN:
                 self._here.remove(person)
                 self._leave(person)
@@ -201,12 +222,15 @@ class Tracker:
             if known is None:
                 self.tally.people += 1
                 filter = OneEuro(self.smoothing) if self.smoothing is not None else None
-                person = _Person(self.tally.people, face, frame, deque([look, look], LOOKS), filter)
+                person = _Person(self.tally.people, face, frame, deque([look, look], LOOKS), filter, frame)
             else:
                 person = known
+                if frame - person.frame > 1:
+                    person.since = frame
                 if frame - person.frame > 1 and self.smoothing is not None:
                     # Where they come back has nothing to do with where they were.
                     person.filter = OneEuro(self.smoothing)
+            person.granted = frame + self.settings.hurry
             self._seen(person, face, look, frame)
             self._here.append(person)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -176,3 +177,45 @@ def test_frames_of_one_colour_hold_nobody_and_are_no_cuts(shade: int) -> None:
     tracker = Tracker(knowing)  # type: ignore[arg-type]
     assert [tracker(plain, i / FPS) for i in range(30)] == [[]] * 30
     assert tracker.tally.cuts == 0 and knowing.asked == 6 and knowing.looked_at == 0
+
+
+class Flickering(Knowing):
+    """The detector takes something for a face in every other search, and the network isn't sure of it."""
+
+    flicker = np.array([400.0, 20.0, 460.0, 90.0])
+
+    def find(self, image: np.ndarray) -> np.ndarray:
+        boxes = super().find(image)
+        return np.vstack([boxes, self.flicker]) if self.asked % 2 else boxes
+
+    def at(self, image: np.ndarray, boxes: np.ndarray, found: bool = True) -> list[Face]:
+        known = super().at(image, boxes, found)
+        if found or self._rng.random() > 0.5:
+            return known
+        return [replace(face, confidence=0.3) if iou(face.box, self.flicker) > 0.3 else face for face in known]
+
+
+def test_what_flickers_does_not_cost_a_search_a_frame() -> None:
+    still = drawn(2)[0]
+    frames = shot(120, [(still, swaying(180))])
+    knowing = Flickering()
+    tracker = Tracker(knowing)  # type: ignore[arg-type]
+    for i, frame in enumerate(frames):
+        knowing.truth = frame.truth | {"no face": still.points * 0.25 + [400.0, 20.0]}
+        faces = tracker(frame.pixels, i / FPS)
+        assert 1 in {face.track for face in faces}, "who is there isn't lost for it"
+    assert tracker.tally.detections <= 120 / (2 * TrackerConfig().hurry) + 2
+
+
+def test_a_face_that_only_the_whole_detector_is_sure_of_is_kept() -> None:
+    """Its last stage alone is unsure in every frame: the detector is asked now and then, and the face is in all."""
+    frames = shot(80, [(drawn(1)[0], swaying(reach=10))])
+
+    class Unsure(Knowing):
+        def at(self, image: np.ndarray, boxes: np.ndarray, found: bool = True) -> list[Face]:
+            return [replace(face, confidence=0.2) for face in super().at(image, boxes, found)]
+
+    knowing = Unsure()
+    numbers, _, _ = followed(frames, knowing=knowing)
+    assert of(numbers, "drawn0") == [1] * 80
+    assert knowing.asked <= 80 / TrackerConfig().hurry + 1
