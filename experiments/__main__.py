@@ -389,10 +389,10 @@ def build_parser() -> argparse.ArgumentParser:
             "original_study",
         ),
         default="gap",
-        help="which tables: strategies by budgets, their worst faces (P90, P95, P99), curves over n_real, α and n_synthetic "
-        "(a row a point), real images saved, differences in pairs, the gap taken apart, label adapters, all runs, gap for "
-        "all of these (in csv for all runs); NME by pose, light and occlusion (conditions), or the original study's beside "
-        "the published one (gap)",
+        help="which tables: strategies by budgets, their worst faces (P90, P95, P99), how well σ is calibrated, curves over "
+        "n_real, α and n_synthetic (a row a point), real images saved, differences in pairs, the gap taken apart, label "
+        "adapters, all runs, gap for all of these (in csv for all runs); NME by pose, light and occlusion (conditions), or "
+        "the original study's beside the published one (gap)",
     )
     report.add_argument(
         "--on",
