@@ -35,6 +35,9 @@ UNLIKE, ALIKE = 0.4, 0.65
 one wherever it is. Between them, place decides."""
 CUT = 0.75
 """Correlation of two frames, 32 x 24 px each, below which the shot changed."""
+GAP_S = 0.5
+"""Seconds between two frames from which a change of what is seen isn't called a cut: of a camera that is shown live, frames
+may have been dropped in between."""
 CERTAIN = 0.9
 """Confidence from which a face is followed although the detector doesn't find it."""
 LOOKS, LOOK_SIDE = 8, 32
@@ -120,6 +123,7 @@ class Tracker:
     _gone: list[_Person] = field(default_factory=list)
     _asked: int | None = None
     _before: Array | None = None
+    _time: float = 0.0
 
     def __call__(self, image: NDArray[np.uint8], time: float) -> list[Face]:
         """The faces in the next frame, an RGB picture [H, W, 3] at a time in seconds, with their numbers."""
@@ -134,7 +138,8 @@ class Tracker:
         answers = [self._answer(person, time) for person in self._here]
         tally = self.tally
         tally.frames, tally.with_face, tally.faces = frame + 1, tally.with_face + bool(answers), tally.faces + len(answers)
-        tally.cuts += cut
+        tally.cuts += cut and time - self._time < GAP_S
+        self._time = time
         tally.lost += len(before - {person.number for person in self._here})
         return sorted(answers, key=lambda face: face.track or 0)
 

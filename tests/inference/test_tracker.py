@@ -45,7 +45,7 @@ class Knowing:
 
 
 def followed(
-    frames: Sequence[Shown], every: int = 25, knowing: Knowing | None = None, **options: Any
+    frames: Sequence[Shown], every: int = 25, knowing: Knowing | None = None, fps: float = FPS, **options: Any
 ) -> tuple[list[dict[str, int]], Tracker, Knowing]:
     """The number of each person in each frame, by where the faces are."""
     knowing = knowing or Knowing()
@@ -53,7 +53,7 @@ def followed(
     numbers = []
     for i, frame in enumerate(frames):
         knowing.truth = frame.truth
-        faces = tracker(frame.pixels, i / FPS)
+        faces = tracker(frame.pixels, i / fps)
         by_person: dict[str, int] = {}
         for face in faces:
             distances = {
@@ -112,6 +112,16 @@ def test_shots_cut_and_cut_back(people: list[Still]) -> None:
     assert [len(by_person) for by_person in numbers] == [2] * 30 + [1] * 20 + [2] * 30
     assert [len(set(of(numbers, still.person))) for still in (a, b, c)] == [1, 1, 1]
     assert tracker.tally.people == 3
+
+
+def test_what_changed_while_frames_were_dropped_is_no_cut(people: list[Still]) -> None:
+    """A frame a second of somebody who is shown live in front of what moves: the detector is asked, no cut is counted."""
+    a, b = people[:2]
+    frames = [frame for k in range(4) for frame in shot(1, [((a, b)[k % 2], still_at(220, 180))], seed=k)]
+    for fps, cuts in ((1, 0), (25, 3)):
+        numbers, tracker, _ = followed(frames, fps=fps)
+        assert tracker.tally.cuts == cuts and tracker.tally.detections == 4
+        assert [len(by_person) for by_person in numbers] == [1] * 4 and tracker.tally.people == 2
 
 
 def test_another_person_in_the_same_place_has_another_number(people: list[Still]) -> None:
@@ -202,7 +212,7 @@ def test_what_flickers_does_not_cost_a_search_a_frame() -> None:
     tracker = Tracker(knowing)  # type: ignore[arg-type]
     for i, frame in enumerate(frames):
         knowing.truth = frame.truth | {"no face": still.points * 0.25 + [400.0, 20.0]}
-        faces = tracker(frame.pixels, i / FPS)
+        faces = tracker(frame.pixels, i / fps)
         assert 1 in {face.track for face in faces}, "who is there isn't lost for it"
     assert tracker.tally.detections <= 120 / (2 * TrackerConfig().hurry) + 2
 
