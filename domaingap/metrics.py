@@ -6,6 +6,9 @@ and thresholds are in percent; AUC is a share between 0 and 1.
 
 from __future__ import annotations
 
+import abc
+import math
+import statistics
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -291,6 +294,108 @@ class Jitter:
 SEQUENCE_METRICS: dict[str, Jitter] = {"jitter": Jitter()}
 """Every scalar metric that is of a sequence rather than of a face, likewise. The other metrics of a video are those of its
 frames as faces, with intervals over clips."""
+
+
+class _OfSigma(abc.ABC):
+    """How well a network's standard deviations fit its errors, over coordinates.
+
+    A landmark's x and y are taken to be normal about the prediction with the standard deviation σ that the network tells
+    (:func:`domaingap.losses.gaussian_nll`), so that z = (truth - prediction) / σ is standard normal where σ is calibrated.
+
+    Attributes:
+        unit: ``%``, or nothing.
+        digits: decimals in print.
+        ideal: the value of calibrated standard deviations.
+    """
+
+    unit, digits, ideal = "", 2, 0.0
+
+    @abc.abstractmethod
+    def per_face(self, prediction: NDArray[Any], truth: NDArray[Any], sigma: NDArray[Any]) -> NDArray[np.float64]:
+        """What the metric is made of [N] or [N, M].
+
+        Args:
+            prediction: points [N, 68, 2] in original-image pixels.
+            truth: likewise.
+            sigma: standard deviation of each landmark's x and y [N, 68] in the same.
+        """
+
+    @abc.abstractmethod
+    def interval(self, values: NDArray[np.float64], bootstrap: ClusterBootstrap) -> Interval:
+        """The metric and its interval, from :meth:`per_face` values of the bootstrap's faces."""
+
+    def text(self, value: float) -> str:
+        """A value in print, without its unit."""
+        return f"{value:.{self.digits}f}"
+
+
+def _z(prediction: NDArray[Any], truth: NDArray[Any], sigma: NDArray[Any]) -> NDArray[np.float64]:
+    """Standardised errors [N, 136]."""
+    errors = np.asarray(truth, dtype=np.float64) - np.asarray(prediction, dtype=np.float64)
+    return (errors / np.asarray(sigma, dtype=np.float64)[..., None]).reshape(len(errors), -1)
+
+
+class RootMeanSquareZ(_OfSigma):
+    """Root of the mean of z² (its square is the reduced χ²): 1 of calibrated standard deviations, above 1 where they are too
+    small. It is also the factor that makes them most likely: the likelihood of errors under s σ is largest at s² = mean z²
+    (σ scaling; Laves et al., MIDL 2020, eq. 9)."""
+
+    ideal = 1.0
+
+    def per_face(self, prediction: NDArray[Any], truth: NDArray[Any], sigma: NDArray[Any]) -> NDArray[np.float64]:
+        return np.asarray(np.square(_z(prediction, truth, sigma)).mean(axis=1))
+
+    def interval(self, values: NDArray[np.float64], bootstrap: ClusterBootstrap) -> Interval:
+        return Interval(*(math.sqrt(value) for value in bootstrap.mean(values)))
+
+
+class Coverage(_OfSigma):
+    """Share in percent of coordinates whose error is at most ``times`` σ: 68.3 and 95.4 of a normal variable for one and
+    two."""
+
+    unit, digits = "%", 1
+
+    def __init__(self, times: float) -> None:
+        self.times = times
+        self.ideal = 100 * math.erf(times / math.sqrt(2))
+
+    def per_face(self, prediction: NDArray[Any], truth: NDArray[Any], sigma: NDArray[Any]) -> NDArray[np.float64]:
+        return np.asarray(100 * (np.abs(_z(prediction, truth, sigma)) <= self.times).mean(axis=1))
+
+    def interval(self, values: NDArray[np.float64], bootstrap: ClusterBootstrap) -> Interval:
+        return bootstrap.mean(values)
+
+
+class CalibrationError(_OfSigma):
+    """Mean distance, in points of percent, of the share of coordinates below each quantile that the network tells from the
+    share that ought to lie there: 0 of calibrated ones.
+
+    The calibration curve of Kuleshov, Fenner and Ermon (Accurate Uncertainties for Deep Learning Using Calibrated
+    Regression, ICML 2018, eq. 7) at the quantiles 5%, 10%, … 95%, here with absolute in place of squared distances, so that
+    it has a unit. Chance alone keeps it above 0, and its interval's ends lie rather high for the same reason.
+    """
+
+    unit, digits = "%", 1
+    levels = np.arange(0.05, 0.96, 0.05)
+
+    def per_face(self, prediction: NDArray[Any], truth: NDArray[Any], sigma: NDArray[Any]) -> NDArray[np.float64]:
+        bounds = [statistics.NormalDist().inv_cdf(level) for level in self.levels]
+        z = _z(prediction, truth, sigma)
+        return np.stack([(z <= bound).mean(axis=1) for bound in bounds], axis=1)
+
+    def interval(self, values: NDArray[np.float64], bootstrap: ClusterBootstrap) -> Interval:
+        drawn = 100 * np.abs(bootstrap.means(values.T) - self.levels[:, None]).mean(axis=0)
+        low, high = bootstrap.ends(drawn)
+        return Interval(float(100 * np.abs(values.mean(axis=0) - self.levels).mean()), low, high)
+
+
+SIGMA_METRICS: dict[str, RootMeanSquareZ | Coverage | CalibrationError] = {
+    "sigma_rms_z": RootMeanSquareZ(),
+    "sigma_within_1": Coverage(1),
+    "sigma_within_2": Coverage(2),
+    "sigma_calibration_error": CalibrationError(),
+}
+"""Every scalar metric of standard deviations, likewise; results have them where the network tells standard deviations."""
 
 
 def landmark_metrics(prefix: str = "") -> MetricCollection:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from domaingap.archives import read_arrays
 from domaingap.errors import UserError
 from domaingap.hashing import write_archive
-from domaingap.metrics import METRICS, Normalizer, normalized_mean_error, normalizer_length
+from domaingap.metrics import METRICS, SIGMA_METRICS, Normalizer, normalized_mean_error, normalizer_length
 from domaingap.statistics import ClusterBootstrap
 
 if TYPE_CHECKING:
@@ -44,8 +44,9 @@ class Predictions:
         prediction: [N, 68, 2] in original-image pixels.
         truth: likewise.
         box_sources: [N] where each face box came from.
-        sigma: [N, 68] standard deviation of each predicted landmark's x and y, in original-image pixels, as the network
-            gives it (a label adapter moves points and leaves it); None of a network that gives none.
+        sigma: [N, 68] standard deviation of each predicted landmark's x and y, in original-image pixels, scaled as the
+            checkpoint says (:attr:`domaingap.models.regressor.LandmarkRegressor.sigma_factor`; a label adapter moves points
+            and leaves it); None of a network that gives none.
         conditions: what the labels know of the faces beside landmarks, such as pose and light: [N] by name, NaN where it
             isn't known; see :data:`domaingap.study.conditions.CONDITIONS`. Empty where they know nothing.
     """
@@ -78,12 +79,16 @@ class Predictions:
         return np.asarray(normalized_mean_error(torch.from_numpy(self.prediction), torch.from_numpy(self.truth)).numpy())
 
     def metrics(self) -> tuple[Metrics, Intervals]:
-        """Every metric and its 95% interval over photographs, by name."""
+        """Every metric and its 95% interval over photographs, by name; those of standard deviations where there are some."""
         prediction, truth = torch.from_numpy(self.prediction), torch.from_numpy(self.truth)
         bootstrap = ClusterBootstrap(self.photographs)
         intervals = {
             name: metric.interval(metric.per_face(prediction, truth).numpy(), bootstrap) for name, metric in METRICS.items()
         }
+        if self.sigma is not None:
+            for name, of_sigma in SIGMA_METRICS.items():
+                values = of_sigma.per_face(self.prediction, self.truth, self.sigma)
+                intervals[name] = of_sigma.interval(values, bootstrap)
         return {name: i.mean for name, i in intervals.items()}, {name: (i.low, i.high) for name, i in intervals.items()}
 
 

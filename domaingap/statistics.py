@@ -86,8 +86,12 @@ class ClusterBootstrap:
         return np.bincount(places.ravel(), minlength=resamples * n).reshape(resamples, n).astype(np.int32)
 
     def _interval(self, estimate: Any, resampled: NDArray[Any]) -> Interval:
+        return Interval(float(estimate), *self.ends(resampled))
+
+    def ends(self, resampled: NDArray[Any]) -> tuple[float, float]:
+        """The percentile interval's ends, from a statistic in each resample [resamples]."""
         low, high = np.quantile(resampled, self._ends)
-        return Interval(float(estimate), float(low), float(high))
+        return float(low), float(high)
 
 
 def cluster_bootstrap(

@@ -286,7 +286,8 @@ def build_parser() -> argparse.ArgumentParser:
         "Find faces and their landmarks in pictures, videos or a camera with a trained run.",
         "domaingap predict photo.jpg --run runs/real_only-nall-s0-1a2b3c4d\n"
         "  domaingap predict clip.avi --run runs/real_only-nall-s0-1a2b3c4d --out clip_points.mp4\n"
-        "  find faces -name '*.jpg' | domaingap predict - --run runs/real_only-nall-s0-1a2b3c4d --write jsonl",
+        "  find faces -name '*.jpg' | domaingap predict - --run runs/real_only-nall-s0-1a2b3c4d --write jsonl\n"
+        "  domaingap predict camera:0 --run runs/real_only-nall-s0-1a2b3c4d --against runs/synthetic_only-s0-5e6f7a8b",
     )  # fmt: skip
     predict.add_argument(
         "inputs", metavar="INPUT", nargs="+",
@@ -301,12 +302,15 @@ def build_parser() -> argparse.ArgumentParser:
         "nothing (NAME_points.* in the working directory)",
     )
     predict.add_argument(
-        "--write", default="annotated,jsonl",
-        help="annotated (picture or video), jsonl, csv, pts (1-based, as 300-W has them); comma-separated (annotated,jsonl)",
-    )  # fmt: skip
-    predict.add_argument(
-        "--backend", choices=("auto", "torch", "onnx"), default="auto", help="what computes the network (auto)"
+        "--write",
+        help="annotated (picture or video), jsonl, csv, pts (1-based, as 300-W has them); comma-separated (annotated,jsonl; "
+        "nothing of what is shown live, unless this or --out is given)",
     )
+    predict.add_argument(
+        "--backend", choices=("auto", "torch", "onnx"), default="auto",
+        help="what computes the network: PyTorch, or onnxruntime, which on a processor is about 1.4 times as fast and needs "
+        "'uv sync --extra export'; auto takes onnxruntime for videos and cameras where it can, without a GPU (auto)",
+    )  # fmt: skip
     faces = predict.add_argument_group("finding faces")
     faces.add_argument(
         "--smallest_face", type=within(int, Limits(12, 2000)), metavar="PX",
@@ -333,6 +337,28 @@ def build_parser() -> argparse.ArgumentParser:
         "--beta", type=within(float, Limits(0, 1000)), default=20.0, help="of --smooth: higher lags less in motion (20)"
     )
     video.add_argument("--frames", type=NUMBER, metavar="N", help="of each video or camera, the first N (all)")
+    live = predict.add_argument_group(
+        "live",
+        "A camera is shown live: in a window where there is a display and an OpenCV with windows, else on\n"
+        "a page of this machine's own. Frames that come while the network is busy are dropped.",
+    )
+    live.add_argument(
+        "--serve",
+        action="store_true",
+        help="a page, also where there could be a window; of a camera, or of a video in its place",
+    )
+    live.add_argument("--against", type=expand, metavar="RUN", help="a second run, side by side with the first, live")
+    live.add_argument(
+        "--port", type=within(int, Limits(0, 65535)), metavar="N", help="of the page; 0 is any that is free (0)"
+    )
+    live.add_argument(
+        "--host",
+        help="where the page listens; another than 127.0.0.1 lets others see the camera (127.0.0.1: this machine alone)",
+    )
+    live.add_argument("--loop", action="store_true", help="a video that is shown live begins again when it ends")
+    live.add_argument(
+        "--no_view", action="store_true", help="of a camera, files alone: neither window nor page; Ctrl-C ends it"
+    )
 
     report = add(
         "report", "experiments.commands.report:report",
@@ -352,6 +378,7 @@ def build_parser() -> argparse.ArgumentParser:
             "gap",
             "strategies",
             "tails",
+            "calibration",
             "curves",
             "saved",
             "pairs",
@@ -362,10 +389,10 @@ def build_parser() -> argparse.ArgumentParser:
             "original_study",
         ),
         default="gap",
-        help="which tables: strategies by budgets, their worst faces (P90, P95, P99), curves over n_real, α and n_synthetic "
-        "(a row a point), real images saved, differences in pairs, the gap taken apart, label adapters, all runs, gap for "
-        "all of these (in csv for all runs); NME by pose, light and occlusion (conditions), or the original study's beside "
-        "the published one (gap)",
+        help="which tables: strategies by budgets, their worst faces (P90, P95, P99), how well σ is calibrated, curves over "
+        "n_real, α and n_synthetic (a row a point), real images saved, differences in pairs, the gap taken apart, label "
+        "adapters, all runs, gap for all of these (in csv for all runs); NME by pose, light and occlusion (conditions), or "
+        "the original study's beside the published one (gap)",
     )
     report.add_argument(
         "--on",
@@ -412,9 +439,17 @@ def build_parser() -> argparse.ArgumentParser:
     bench = add(
         "bench",
         "experiments.commands.bench:bench",
-        "Measure how well data keeps up with training, as ratios.",
-        "domaingap bench --data_root data",
+        "Measure how well data keeps up with training, and how fast videos are, as ratios.",
+        "domaingap bench --data_root data\n"
+        "  domaingap bench --cases video --run runs/real_only-nall-s0-1a2b3c4d --video clip.avi",
     )
+    bench.add_argument("--cases", choices=("all", "training", "video"), default="all", help="which ones (all)")
+    bench.add_argument(
+        "--run", type=expand, action="append", default=[],
+        help="of videos: a finished run's folder, .ckpt or .onnx; repeat it for more (resnet18 and a smaller network, "
+        "untrained)",
+    )  # fmt: skip
+    bench.add_argument("--video", type=expand, metavar="CLIP", help="of videos: a clip with a face (one of a drawn face)")
     bench.add_argument(
         "--data_root", type=expand, help="folder with face_synthetics/ to decode; generated pictures by default"
     )

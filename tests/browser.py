@@ -64,14 +64,19 @@ OVERLAPPING = """() => {
 class Opened:
     """A page in a window of its own.
 
+    Args:
+        browser: Playwright's.
+        place: the page's file, or its address.
+        size: of the window.
+
     Attributes:
         page: Playwright's.
         requests: what it asked for.
         said: messages of the console, and errors.
     """
 
-    def __init__(self, browser: Any, file: Path, size: tuple[int, int] = DESK) -> None:
-        self.file = file
+    def __init__(self, browser: Any, place: Path | str, size: tuple[int, int] = DESK) -> None:
+        self.address = place.as_uri() if isinstance(place, Path) else place
         phone = size[0] <= PHONE[0]
         self._context = browser.new_context(
             viewport={"width": size[0], "height": size[1]}, has_touch=phone, is_mobile=phone, accept_downloads=True,
@@ -84,7 +89,7 @@ class Opened:
         self.page.on("request", lambda request: self.requests.append(request.url))
         self.page.on("console", lambda message: self.said.append(message.text))
         self.page.on("pageerror", lambda error: self.said.append(str(error)))
-        self.page.goto(file.as_uri())
+        self.page.goto(self.address)
 
     def close(self) -> None:
         self._context.close()
@@ -92,9 +97,10 @@ class Opened:
     # Each gives what is wrong.
 
     def asked(self) -> list[str]:
-        """Requests that leave the file."""
-        own = self.file.as_uri()
-        return [url for url in self.requests if url.partition("#")[0] != own and not url.startswith(("data:", "blob:"))]
+        """Requests that leave the file, or what lies below an address that ends with a slash."""
+        own = self.address
+        below = ("data:", "blob:", *([own] if own.endswith("/") else []))
+        return [url for url in self.requests if url.partition("#")[0] != own and not url.startswith(below)]
 
     def undrawn(self) -> list[str]:
         """Plots that aren't drawn once they were in sight."""

@@ -201,7 +201,7 @@ def test_pins_are_one_list_and_name_no_host() -> None:
 
 def test_the_table_of_kinds_names_tests_that_exist() -> None:
     folder = Path(__file__).parent
-    shortened = {"E/": "experiments/", "D/": "data/", "S/": "study/"}
+    shortened = {"E/": "experiments/", "D/": "data/", "S/": "study/", "I/": "inference/"}
     text = (folder / "README.md").read_text(encoding="utf-8")
     named, file = 0, ""
     for found in re.finditer(r"([\w/]*test_\w+)?::(test_\w+)", text):

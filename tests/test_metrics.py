@@ -5,14 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scipy.optimize import minimize_scalar
+from scipy.stats import chi2, norm
 
 from domaingap.metrics import (
     METRICS,
+    SIGMA_METRICS,
     AreaUnderCED,
     CumulativeErrorDistribution,
     FailureRate,
     NMEPercentile,
     NormalizedMeanError,
+    RootMeanSquareZ,
     ced_curve,
     landmark_metrics,
     normalized_mean_error,
@@ -199,3 +203,87 @@ def test_classes_reset() -> None:
     tail.reset()
     tail.update(points, points)
     assert tail.compute() == 0
+
+
+def gaussians(times: float, n: int = 400, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Predicted and true points, and standard deviations of very different sizes; the errors are ``times`` as large."""
+    rng = np.random.default_rng(seed)
+    truth, sigma = rng.uniform(0, 400, (n, 68, 2)), rng.uniform(0.3, 20, (n, 68))
+    return truth + times * sigma[..., None] * rng.normal(size=truth.shape), truth, sigma
+
+
+def of_sigma(prediction: np.ndarray, truth: np.ndarray, sigma: np.ndarray) -> dict[str, float]:
+    """The metrics of standard deviations, as scipy has them: through the probability integral transform."""
+    z = np.array([(t - p) / s for p, t, s in zip(prediction, truth, sigma[..., None], strict=True)]).ravel()
+    below = norm.cdf(z)
+    central = 2 * np.abs(below - 0.5)
+    levels = [i / 20 for i in range(1, 20)]
+    return {
+        "sigma_rms_z": float(np.sqrt(chi2.mean(1) * np.mean(z**2))),
+        "sigma_within_1": float(100 * np.mean(central <= norm.cdf(1) - norm.cdf(-1))),
+        "sigma_within_2": float(100 * np.mean(central <= norm.cdf(2) - norm.cdf(-2))),
+        "sigma_calibration_error": float(100 * np.mean([abs(np.mean(below <= level) - level) for level in levels])),
+    }
+
+
+def named(prediction: np.ndarray, truth: np.ndarray, sigma: np.ndarray | None) -> Predictions:
+    names = np.array([f"f{i}" for i in range(len(truth))])
+    return Predictions(names, names, prediction, truth, np.full(len(truth), "mtcnn"), sigma)
+
+
+@pytest.mark.parametrize("times", [0.6, 1.0, 1.7])
+def test_standard_deviations_of_known_errors(times: float) -> None:
+    prediction, truth, sigma = gaussians(times)
+    found, intervals = named(prediction, truth, sigma).metrics()
+    expected = of_sigma(prediction, truth, sigma)
+    assert {name: found[name] for name in SIGMA_METRICS} == pytest.approx(expected, rel=1e-9)
+    # What follows from the factor alone: a coordinate lies below a quantile q with the chance of q / factor.
+    assert found["sigma_rms_z"] == pytest.approx(times, rel=0.01)
+    assert found["sigma_within_1"] == pytest.approx(100 * (2 * norm.cdf(1 / times) - 1), abs=0.5)
+    assert found["sigma_within_2"] == pytest.approx(100 * (2 * norm.cdf(2 / times) - 1), abs=0.5)
+    quantiles = norm.ppf(np.arange(1, 20) / 20)
+    error = 100 * np.abs(norm.cdf(quantiles / times) - norm.cdf(quantiles)).mean()
+    assert found["sigma_calibration_error"] == pytest.approx(error, abs=0.3)
+    for name in ("sigma_rms_z", "sigma_within_1", "sigma_within_2"):
+        low, high = intervals[name]
+        assert low < found[name] < high and high - low < 0.02 * found[name], name
+    if times == 1:
+        assert all(found[name] == pytest.approx(metric.ideal, abs=0.5) for name, metric in SIGMA_METRICS.items())
+    # The factor that is measured is the one that makes them fit.
+    factor = RootMeanSquareZ().per_face(prediction, truth, sigma).mean() ** 0.5
+    scaled, _ = named(prediction, truth, factor * sigma).metrics()
+    assert scaled["sigma_rms_z"] == pytest.approx(1) and scaled["sigma_within_1"] == pytest.approx(68.27, abs=0.5)
+    assert scaled["sigma_calibration_error"] < 0.3
+
+
+def test_the_factor_is_the_most_likely_one() -> None:
+    """σ scaling by scipy's likelihood, on errors with heavier tails than a normal variable has."""
+    prediction, truth, sigma = gaussians(1.0, 50)
+    truth = prediction + 1.3 * sigma[..., None] * np.random.default_rng(3).standard_t(4, truth.shape)
+    z = (truth - prediction) / sigma[..., None]
+    best = minimize_scalar(lambda s: -norm.logpdf(z, scale=s).sum(), bounds=(0.1, 10), method="bounded").x
+    assert named(prediction, truth, sigma).metrics()[0]["sigma_rms_z"] == pytest.approx(best, rel=1e-4)
+
+
+def test_calibration_intervals_resample_photographs() -> None:
+    prediction, truth, sigma = gaussians(1.3, 40)
+    photographs = np.array([f"p{i // 2}" for i in range(40)])
+    own = Predictions(photographs, photographs, prediction, truth, photographs, sigma)
+    _, intervals = own.metrics()
+    rng = np.random.default_rng(1)
+    drawn = [of_sigma(prediction[k], truth[k], sigma[k]) for k in (_pairs(rng) for _ in range(1500))]
+    for name in SIGMA_METRICS:
+        expected = np.quantile([values[name] for values in drawn], [0.025, 0.975])
+        assert intervals[name] == pytest.approx(expected, abs=0.15 * (expected[1] - expected[0])), name
+
+
+def _pairs(rng: np.random.Generator) -> np.ndarray:
+    """Faces of 20 of 20 photographs of two faces."""
+    first = 2 * rng.integers(20, size=20)
+    return np.concatenate([first, first + 1])
+
+
+def test_who_tells_no_standard_deviation_has_no_figures_of_it(faces: tuple[np.ndarray, np.ndarray]) -> None:
+    values, intervals = named(*faces, None).metrics()
+    assert not any(name.startswith("sigma") for name in (*values, *intervals))
+    assert [SIGMA_METRICS[name].text(68.2689) for name in ("sigma_rms_z", "sigma_within_1")] == ["68.27", "68.3"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,8 +12,11 @@ import numpy as np
 import pytest
 
 from domaingap.errors import UserError
+from domaingap.models.regressor import load_network
 from domaingap.predictions import Predictions, load_predictions, save_predictions
+from domaingap.study.record import read_record
 from tests.conftest import MEAN_FACE, Answer
+from tests.experiments.test_cli import fails
 
 
 def predictions(n: int, sigma: bool = False) -> Predictions:
@@ -88,11 +92,48 @@ def test_standard_deviations_of_a_run_are_kept(cli: Callable[..., Answer], quick
     assert answer.code == 0, answer.err
     (folder,) = (tmp_path / "runs").glob("real_only-*")
     sets = load_predictions(folder / "predictions.npz")
+    record = read_record(folder / "result.json")
+    factor = record.sigma_factor
+    assert factor is not None
     for name, kept in sets.items():
         assert kept.sigma is not None and kept.sigma.shape == (len(kept.names), 68), name
-        # Hardly trained: a twentieth of the crop's side, which is 1.3 times that of the landmarks' box, in the picture.
+        # Hardly trained: a twentieth of the crop's side, which is 1.3 times that of the landmarks' box, in the picture, and
+        # scaled to the errors on the validation faces.
         sides = np.sqrt(np.ptp(kept.truth, axis=1).prod(axis=-1))
-        assert kept.sigma.mean(axis=1) == pytest.approx(0.05 * 1.3 * sides, rel=0.5)
+        assert kept.sigma.mean(axis=1) == pytest.approx(factor * 0.05 * 1.3 * sides, rel=0.5)
     assert cli("evaluate", folder, "--on=common").code == 0
     again = load_predictions(folder / "evaluation" / "common.npz")["common"]
     np.testing.assert_allclose(again.sigma, sets["common"].sigma)
+    # What the factor is: the root of the mean squared error over the network's own standard deviation, on val alone.
+    own = load_network(folder / "checkpoints" / "answering.ckpt")
+    assert own.sigma_factor == factor
+    val = sets["val"]
+    assert val.sigma is not None
+    assert np.sqrt(np.mean(((val.truth - val.prediction) / (val.sigma / factor)[..., None]) ** 2)) == pytest.approx(factor)
+    assert record.metrics["val/sigma_rms_z"] == pytest.approx(1)
+    for name in ("common", "challenging"):
+        kept = sets[name]
+        z = (kept.truth - kept.prediction) / kept.sigma[..., None]
+        assert record.metrics[f"test/{name}/sigma_rms_z"] == pytest.approx(np.sqrt(np.mean(z**2)))
+        assert record.metrics[f"test/{name}/sigma_within_1"] == pytest.approx(100 * np.mean(np.abs(z) <= 1))
+    assert record.metrics["test/common/sigma_rms_z"] != pytest.approx(1, abs=1e-6)
+    assert "RMS error/σ" in answer.out and f"times {factor:.3g}" in answer.out
+    said = cli("report", tmp_path / "runs", "--style", "calibration", "--format", "csv")
+    assert said.code == 0 and f"{record.metrics['test/common/sigma_rms_z']:.2f}" in said.out, said.err
+    assert "sigma_calibration_error" in cli("evaluate", folder, "--on=common").out
+    # A result of an earlier version: the figures are missing, and nothing else.
+    content = json.loads((folder / "result.json").read_text())
+    del content["sigma_factor"]
+    content["metrics"] = {name: value for name, value in content["metrics"].items() if "sigma" not in name}
+    (folder / "result.json").write_text(json.dumps(content))
+    assert read_record(folder / "result.json").sigma_factor is None
+    answer = cli("run", "real_only", *quick, "--model.loss=gaussian_nll")
+    assert answer.code == 0 and "σ" not in answer.out, answer.err
+    fails(cli("report", tmp_path / "runs", "--style", "calibration"), "no network here tells standard deviations")
+
+
+def test_no_standard_deviation_no_figures(cli: Callable[..., Answer], quick: list[str], tmp_path: Path) -> None:
+    answer = cli("run", "real_only", *quick)
+    (folder,) = (tmp_path / "runs").glob("real_only-*")
+    record = read_record(folder / "result.json")
+    assert record.sigma_factor is None and not any("sigma" in name for name in record.metrics) and "σ" not in answer.out

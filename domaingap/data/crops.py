@@ -67,9 +67,12 @@ def cut_crop(
     reach = int(np.ceil(2 * max(1.0, 1 / s))) + 1
     x0, y0 = int(np.floor(left)) - reach, int(np.floor(top)) - reach
     x1, y1 = int(np.ceil(left + side)) + reach, int(np.ceil(top + side)) + reach
-    # Clipped indices repeat the picture's edge, also for a box that lies outside it altogether.
-    rows, columns = np.clip(np.arange(y0, y1), 0, height - 1), np.clip(np.arange(x0, x1), 0, width - 1)
-    window = Image.fromarray(image.take(rows, axis=0).take(columns, axis=1))
+    if x0 >= 0 and y0 >= 0 and x1 <= width and y1 <= height:
+        window = Image.fromarray(image[y0:y1, x0:x1])
+    else:
+        # Clipped indices repeat the picture's edge, also for a box that lies outside it altogether.
+        rows, columns = np.clip(np.arange(y0, y1), 0, height - 1), np.clip(np.arange(x0, x1), 0, width - 1)
+        window = Image.fromarray(image.take(rows, axis=0).take(columns, axis=1))
     if crop.channels == "gray":
         window = window.convert("L")  # before resizing: a third of the work
     box = (left - x0, top - y0, left - x0 + side, top - y0 + side)

@@ -64,7 +64,7 @@ class Exported(nn.Module):
         points = points * self.network.input_size
         if self.adapter is not None:
             points = _adapted(self.adapter, points)
-        return (points,) if sigma is None else (points, sigma * self.network.input_size)
+        return (points,) if sigma is None else (points, self.network.sigma_in_crop(sigma))
 
 
 def _adapted(adapter: LabelAdapter, points: Tensor) -> Tensor:
@@ -105,6 +105,8 @@ def describe(files: Files) -> dict[str, Any]:
         if adapter is None
         else {"kind": adapter.kind, "strength": adapter.strength, "key": adapter.key(), "inside": True},
         "sigma": files.has_sigma,
+        # Inside; null where nobody measured it.
+        "sigma_factor": network.sigma_factor,
         "data": checkpoint_seen(files.checkpoint).notice(),
     }
 

@@ -191,10 +191,11 @@ def draw(image: NDArray[np.uint8], faces: Sequence[Face]) -> NDArray[np.uint8]:
         for x, y in np.clip(face.landmarks, -20_000, 20_000) * 16:
             cv2.circle(image, (round(x), round(y)), dot, colour, -1, cv2.LINE_AA, shift=4)
         text = f"{face.confidence:.2f}" if face.track is None else f"{face.track}  {face.confidence:.2f}"
-        height = min(max(0.35, size / 300), 4.0)
-        place = (x0, max(y0 - 3 * line, round(12 * height)))
-        for shade, width in (((0, 0, 0), 3 * line), (colour, line)):
-            cv2.putText(image, text, place, cv2.FONT_HERSHEY_SIMPLEX, height, shade, width, cv2.LINE_AA)
+        scale, font = min(max(0.4, size / 300), 4.0), cv2.FONT_HERSHEY_SIMPLEX
+        (width, height), below = cv2.getTextSize(text, font, scale, line)
+        y = max(y0 - line - below, height + line)
+        cv2.rectangle(image, (x0 - line // 2, y - height - line), (x0 + width + line, y + below), colour, -1)
+        cv2.putText(image, text, (x0, y), font, scale, (0, 0, 0), line, cv2.LINE_AA)
     return image
 
 
@@ -228,6 +229,7 @@ class VideoFile:
         self._stream: Any = None
         self._opencv: cv2.VideoWriter | None = None
         self._last = -1
+        self._before: Any = None
         even = (size[0] + size[0] % 2, size[1] + size[1] % 2)
         with _writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -261,7 +263,13 @@ class VideoFile:
         if width % 2 or height % 2:
             image = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
         if self._opencv is not None:
-            self._opencv.write(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+            bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+            # It knows no times: what stood before stays until this frame's.
+            for _ in range(self._last + 1, round(time * self.fps)):
+                self._opencv.write(self._before if self._before is not None else bgr)
+                self._last += 1
+            self._opencv.write(bgr)
+            self._last, self._before = self._last + 1, bgr
             return
         import av
 

@@ -6,7 +6,7 @@ import contextlib
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Literal, get_args
 
@@ -70,12 +70,7 @@ class Session:
             UserError: nothing at all could be read, or something can't be written.
         """
         n = sum(len(source.paths) if isinstance(source, Pictures) else 1 for source in sources)
-        several = n > 1 or any(source.many for source in sources)
-        plans = list(self._plans(sources, several))
-        inputs = {path.resolve() for source in sources for path in _files(source)}
-        for path in (path for plan in plans for path in plan.files()):
-            if path.resolve() in inputs:
-                raise UserError(f"{path}: would be written over, and is among what is to be read; choose another --out")
+        plans = self.plans(sources)
         for source, plan in zip(sources, plans, strict=True):
             if isinstance(source, Pictures):
                 self._pictures(source, plan, n == 1)
@@ -93,8 +88,21 @@ class Session:
             errors = [error for error in self.failed if isinstance(error, DataError)]
             raise DataError.first_of(errors) if errors else self.failed[0]
 
-    def _plans(self, sources: Sequence[Pictures | Video], several: bool) -> Iterator[_Plan]:
-        """Where the files of each source go."""
+    def plans(self, sources: Sequence[Pictures | Video]) -> list[Plan]:
+        """Where the files of each source go.
+
+        Raises:
+            UserError: --out doesn't fit them, or is one of them.
+        """
+        several = len(sources) > 1 or any(source.many or len(_files(source)) > 1 for source in sources)
+        plans = list(self._plans(sources, several))
+        inputs = {path.resolve() for source in sources for path in _files(source)}
+        for path in (path for plan in plans for path in plan.files()):
+            if path.resolve() in inputs:
+                raise UserError(f"{path}: would be written over, and is among what is to be read; choose another --out")
+        return plans
+
+    def _plans(self, sources: Sequence[Pictures | Video], several: bool) -> Iterator[Plan]:
         taken: set[Path] = set()
         for source in sources:
             if isinstance(source, Pictures):
@@ -102,7 +110,7 @@ class Session:
             else:
                 yield self._plan_video(source, several, taken)
 
-    def _plan_pictures(self, source: Pictures, several: bool, taken: set[Path]) -> _Plan:
+    def _plan_pictures(self, source: Pictures, several: bool, taken: set[Path]) -> Plan:
         first = source.paths[0]
         if not several:
             out = self.out
@@ -110,7 +118,7 @@ class Session:
                 out = (out or Path()) / f"{first.stem}_points{_suffix(first)}"
             elif out.suffix.lower() not in PICTURE_FORMATS:
                 raise UserError(f"--out {out}: a picture is written as {', '.join(PICTURE_FORMATS)}; or give a folder")
-            return _Plan(out.parent, [Path(out.name)], out.with_suffix(".jsonl"), out.with_suffix(".csv"), self.outputs)
+            return Plan(out.parent, [Path(out.name)], out.with_suffix(".jsonl"), out.with_suffix(".csv"), self.outputs)
         folder = self._folder(source.folder.resolve().name + "_points" if source.folder is not None else "points")
         names = []
         for path in source.paths:
@@ -122,9 +130,9 @@ class Session:
             taken.add(stem)
             names.append(stem.with_name(stem.name + _suffix(path)))
         lines = "landmarks" if Path("landmarks") not in taken else "landmarks_of_all"
-        return _Plan(folder, names, folder / f"{lines}.jsonl", folder / f"{lines}.csv", self.outputs)
+        return Plan(folder, names, folder / f"{lines}.jsonl", folder / f"{lines}.csv", self.outputs)
 
-    def _plan_video(self, source: Video, several: bool, taken: set[Path]) -> _Plan:
+    def _plan_video(self, source: Video, several: bool, taken: set[Path]) -> Plan:
         stem = source.path.stem if source.path is not None else f"camera-{source.camera}"
         out = self.out
         if several:
@@ -138,7 +146,7 @@ class Session:
             out = (out or Path()) / f"{stem}_points.mp4"
         elif out.suffix.lower() not in VIDEO_FORMATS:
             raise UserError(f"--out {out}: a video is written as {', '.join(VIDEO_FORMATS)}; or give a folder")
-        return _Plan(out.parent, [Path(out.name)], out.with_suffix(".jsonl"), out.with_suffix(".csv"), self.outputs)
+        return Plan(out.parent, [Path(out.name)], out.with_suffix(".jsonl"), out.with_suffix(".csv"), self.outputs)
 
     def _folder(self, name: str) -> Path:
         if self.out is None:
@@ -147,14 +155,14 @@ class Session:
             raise UserError(f"--out {self.out}: a file, for several pictures or videos; give a folder")
         return self.out
 
-    def _pictures(self, source: Pictures, plan: _Plan, alone: bool) -> None:
+    def _pictures(self, source: Pictures, plan: Plan, alone: bool) -> None:
         faces = with_face = read = 0
         doubts: Counter[str] = Counter()
         without: Path | None = None
         failed = len(self.failed)
         began = time.monotonic()
         with contextlib.ExitStack() as stack:
-            writers = self._writers(plan, stack, plan.folder)
+            writers = self.writers(plan, stack, plan.folder)
             pairs = zip(source.paths, plan.names, strict=True)
             for path, name in track(pairs, len(source.paths), "pictures"):
                 try:
@@ -181,28 +189,28 @@ class Session:
         if not read:
             return
         seconds = time.monotonic() - began
-        line = f"{_count(read, 'picture')}: {_count(faces, 'face')}"
+        line = f"{counted(read, 'picture')}: {counted(faces, 'face')}"
         if read > 1:
             line += f" in {with_face} of them; {read / seconds:.1f} pictures per second"
         self.lines.append(line)
         if without is not None:
-            rest = f" in {_count(read - with_face, 'picture')}, the first of them" if read > 1 else " in"
+            rest = f" in {counted(read - with_face, 'picture')}, the first of them" if read > 1 else " in"
             self.lines.append(f"no face found{rest} {without}; {LOOK_HARDER}")
         if len(self.failed) > failed:
-            self.lines.append(f"{_count(len(self.failed) - failed, 'picture')} left out (said above)")
-        self.lines += [f"{doubt}: {_count(n, 'picture')}" for doubt, n in doubts.items()]
-        self._say_files(plan, [plan.folder / plan.names[0]] if len(plan.names) == 1 else [plan.folder])
+            self.lines.append(f"{counted(len(self.failed) - failed, 'picture')} left out (said above)")
+        self.lines += [f"{doubt}: {counted(n, 'picture')}" for doubt, n in doubts.items()]
+        self.say_files([plan])
 
-    def _video(self, video: Video, plan: _Plan) -> None:
+    def _video(self, video: Video, plan: Plan) -> None:
         tracker = Tracker(self.predictor, self.tracker, self.smoothing)
         began = time.monotonic()
         total = video.total
         if self.most_frames is not None:
             total = min(total or self.most_frames, self.most_frames)
         codec = notice = ""
-        interrupted = False
+        interrupted: BaseException | None = None
         with contextlib.ExitStack() as stack:
-            writers = self._writers(plan, stack, plan.lines.with_name(plan.lines.stem + "_pts"))
+            writers = self.writers(plan, stack, plan.lines.with_name(plan.lines.stem + "_pts"))
             file = None
             if plan.annotated:
                 file = stack.enter_context(VideoFile(plan.folder / plan.names[0], video.size, video.fps))
@@ -214,19 +222,24 @@ class Session:
                         writer.write(Found(video.name, faces, video.size, frame.number, frame.time))
                     if file is not None:
                         file.write(draw(frame.pixels, faces), frame.time)
-            except KeyboardInterrupt:
-                if video.camera is None:  # of a camera there is no other end
-                    interrupted = True
+            except Exception:
+                raise
+            except BaseException as ending:  # Ctrl-C, and what a signal raises
+                if video.camera is None or not isinstance(ending, KeyboardInterrupt):  # of a camera there is no other end
+                    interrupted = ending
         self.done += 1
-        self.lines += _told(video, tracker.tally, time.monotonic() - began)
-        if video.problem:
+        self.lines += told(video.name, tracker.tally, time.monotonic() - began)
+        if video.problem and video.camera is None:
             self.lines.append(f"{video.name}: {video.problem}")
         if notice:
             self.lines.append(notice)
-        self._say_files(plan, [plan.folder / plan.names[0]], f" ({codec})" if codec else "")
-        if interrupted:
+        self.say_files([plan], f" ({codec})" if codec else "")
+        if interrupted is not None:
             self.say()
-            raise KeyboardInterrupt
+            raise interrupted
+        if video.problem and video.camera is not None:  # which went away
+            self.say()
+            raise UserError(f"{video.name}: {video.problem}")
 
     def _frames(self, video: Video) -> Iterator[Frame]:
         for frame in video.frames():
@@ -234,7 +247,14 @@ class Session:
             if self.most_frames is not None and frame.number + 1 >= self.most_frames:
                 return
 
-    def _writers(self, plan: _Plan, stack: contextlib.ExitStack, pts: Path) -> list[Writer]:
+    def writers(self, plan: Plan, stack: contextlib.ExitStack, pts: Path) -> list[Writer]:
+        """What writes a plan's files, but for annotated ones; ``stack`` closes them.
+
+        Args:
+            plan: of a source.
+            stack: whose end is theirs.
+            pts: folder of ``.pts`` files.
+        """
         writers: list[Writer] = []
         if self.stream is not None:
             return [JsonLines(None, self.stream)]
@@ -255,13 +275,22 @@ class Session:
         elif len(self.failed) == SHOWN + 1:
             console.print("left out: more, which are counted at the end")
 
-    def _say_files(self, plan: _Plan, annotated: Sequence[Path], note: str = "") -> None:
+    def say_files(self, plans: Sequence[Plan], note: str = "") -> None:
+        """Add a line on the files that were written.
+
+        Args:
+            plans: of one source.
+            note: behind the annotated one.
+        """
         if self.stream is not None:
             return
-        files = [f"{path}{note}" for path in annotated if plan.annotated]
-        files += [str(plan.lines)] if "jsonl" in plan.outputs else []
-        files += [str(plan.table)] if "csv" in plan.outputs else []
-        files += [".pts"] if "pts" in plan.outputs else []
+        files: list[str] = []
+        for plan in plans:
+            if plan.annotated:
+                files.append(f"{plan.folder / plan.names[0] if len(plan.names) == 1 else plan.folder}{note}")
+            files += [str(plan.lines)] if "jsonl" in plan.outputs else []
+            files += [str(plan.table)] if "csv" in plan.outputs else []
+            files += [".pts"] if "pts" in plan.outputs else []
         self.lines.append(f"files: {', '.join(files)}")
 
     def say(self) -> None:
@@ -280,7 +309,7 @@ LOOK_HARDER = "faces smaller than --smallest_face aren't looked for, and lower -
 
 
 @dataclass(frozen=True)
-class _Plan:
+class Plan:
     """Where a source's files go: annotated pictures by name in a folder, JSON lines, CSV."""
 
     folder: Path
@@ -292,6 +321,11 @@ class _Plan:
     @property
     def annotated(self) -> bool:
         return "annotated" in self.outputs
+
+    def beside(self, suffix: str) -> Plan:
+        """The plan for another network's landmarks of the same source: names end in ``suffix``, nothing is annotated."""
+        lines, table = (path.with_stem(path.stem + suffix) for path in (self.lines, self.table))
+        return replace(self, lines=lines, table=table, outputs=[name for name in self.outputs if name != "annotated"])
 
     def files(self) -> list[Path]:
         """The files that are named beforehand."""
@@ -311,17 +345,18 @@ def _suffix(path: Path) -> str:
     return path.suffix if suffix in (".jpg", ".jpeg", ".png", ".webp") else ".png"
 
 
-def _count(n: int, what: str, more: str | None = None) -> str:
+def counted(n: int, what: str, more: str | None = None) -> str:
+    """A number of things: 1 face, 2 faces."""
     return f"{n} {what if n == 1 else more or what + 's'}"
 
 
-def _told(video: Video, tally: Tally, seconds: float) -> list[str]:
+def told(name: str, tally: Tally, seconds: float) -> list[str]:
     """What happened in a video, for people."""
     speed = f"{tally.frames / max(seconds, 1e-9):.1f} frames per second"
     if not tally.faces:
-        return [f"{video.name}: no face found in {_count(tally.frames, 'frame')}; {speed}; {LOOK_HARDER}"]
-    people = _count(tally.people, "person", "people")
-    line = f"{video.name}: {_count(tally.frames, 'frame')}, {tally.with_face} with a face, {people}"
-    line += f"; a face lost {_count(tally.lost, 'time')}, detector asked {_count(tally.detections, 'time')}"
-    line += f", {_count(tally.cuts, 'cut')}" if tally.cuts else ""
+        return [f"{name}: no face found in {counted(tally.frames, 'frame')}; {speed}; {LOOK_HARDER}"]
+    people = counted(tally.people, "person", "people")
+    line = f"{name}: {counted(tally.frames, 'frame')}, {tally.with_face} with a face, {people}"
+    line += f"; a face lost {counted(tally.lost, 'time')}, detector asked {counted(tally.detections, 'time')}"
+    line += f", {counted(tally.cuts, 'cut')}" if tally.cuts else ""
     return [f"{line}; {speed}"]

@@ -8,7 +8,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -127,7 +127,7 @@ class Video:
         self.size, self._capture, self._first = (width, height), capture, frame
         return self
 
-    def frames(self) -> Iterator[Frame]:
+    def frames(self) -> Generator[Frame, None, None]:
         """Its frames from the first; afterwards ``problem`` says where some are missing."""
         import cv2
 

@@ -12,9 +12,14 @@ from domaingap.inference.model import CropAnswer, Crops, Files, LandmarkModel
 from domaingap.models.regressor import LandmarkRegressor, load_network
 
 
-def in_torch(files: Files) -> LandmarkModel:
-    """A run's network, or a checkpoint's, on the GPU where there is one."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+def on_gpu() -> bool:
+    """Whether PyTorch computes on a GPU here."""
+    return torch.cuda.is_available()
+
+
+def in_torch(files: Files, gpu: bool | None = None) -> LandmarkModel:
+    """A run's network, or a checkpoint's, on the GPU where there is one, or as ``gpu`` says."""
+    device = torch.device("cuda" if (on_gpu() if gpu is None else gpu) else "cpu")
     network = files.network.to(device).eval()
     return LandmarkModel(
         files.name,
@@ -33,7 +38,8 @@ def _answer(network: LandmarkRegressor, crops: Crops, device: torch.device) -> C
         points, sigma = network.relative(torch.from_numpy(np.array(channels_first, order="C")).to(device))
         size = network.input_size
         return CropAnswer(
-            (points * size).cpu().double().numpy(), None if sigma is None else (sigma.double() * size).cpu().numpy()
+            (points * size).cpu().double().numpy(),
+            None if sigma is None else network.sigma_in_crop(sigma.double()).cpu().numpy(),
         )
 
 

@@ -2,9 +2,10 @@
 
 In each frame a face is looked at where its landmarks were in the frame before. It is lost where its confidence is too low
 (:meth:`FacePredictor.at`), where what is there looks unlike it, or where the shot changes; the detector is asked then, in
-the same frame. It is also asked every ``every`` frames, for people who enter, and more often while somebody is lost or
-nobody is there. Who comes back is known by the place, shortly after, or by the looks: the correlation of small pictures of
-faces, upright and of one size. That tells two people in one video apart, and is no recognition of faces.
+the same frame if the face was followed for a while. It is also asked every ``every`` frames, for people who enter, and more
+often while somebody is lost or nobody is there. Who comes back is known by the place, shortly after, or by the looks: the
+correlation of small pictures of faces, upright and of one size. That tells two people in one video apart, and is no
+recognition of faces.
 """
 
 from __future__ import annotations
@@ -34,6 +35,9 @@ UNLIKE, ALIKE = 0.4, 0.65
 one wherever it is. Between them, place decides."""
 CUT = 0.75
 """Correlation of two frames, 32 x 24 px each, below which the shot changed."""
+GAP_S = 0.5
+"""Seconds between two frames from which a change of what is seen isn't called a cut: of a camera that is shown live, frames
+may have been dropped in between."""
 CERTAIN = 0.9
 """Confidence from which a face is followed although the detector doesn't find it."""
 LOOKS, LOOK_SIDE = 8, 32
@@ -70,6 +74,8 @@ class _Person:
         frame: when that was.
         looks: pictures [LOOK_SIDE²], centred and of unit length; the last is of the frame before.
         filter: of the landmarks.
+        since: frame from which they have been there.
+        granted: frame up to which they are followed however low the confidence is, as long as they look as before.
     """
 
     number: int
@@ -77,6 +83,8 @@ class _Person:
     frame: int
     looks: deque[Array]
     filter: OneEuro | None
+    since: int
+    granted: int = 0
 
     def box(self) -> Array:
         """Where to look in the next frame."""
@@ -115,6 +123,7 @@ class Tracker:
     _gone: list[_Person] = field(default_factory=list)
     _asked: int | None = None
     _before: Array | None = None
+    _time: float = 0.0
 
     def __call__(self, image: NDArray[np.uint8], time: float) -> list[Face]:
         """The faces in the next frame, an RGB picture [H, W, 3] at a time in seconds, with their numbers."""
@@ -123,16 +132,29 @@ class Tracker:
         cut = self._changed(gray)
         before = {person.number for person in self._here}
         lost = self._follow(image, gray, frame, cut)
-        waiting = not self._here or any(frame - person.frame <= 2 * settings.every for person in self._gone)
         since = frame - self._asked if self._asked is not None else settings.every
-        if lost or cut or since >= (settings.hurry if waiting else settings.every):
+        if lost or cut or since >= self._patience(frame):
             self._look_around(image, gray, frame, cut)
         answers = [self._answer(person, time) for person in self._here]
         tally = self.tally
         tally.frames, tally.with_face, tally.faces = frame + 1, tally.with_face + bool(answers), tally.faces + len(answers)
-        tally.cuts += cut
+        tally.cuts += cut and time - self._time < GAP_S
+        self._time = time
         tally.lost += len(before - {person.number for person in self._here})
         return sorted(answers, key=lambda face: face.track or 0)
+
+    def _patience(self, frame: int) -> int:
+        """Frames from one asking of the detector to the next."""
+        settings = self.settings
+        lately = [person for person in self._gone if frame - person.frame <= 2 * settings.every]
+        if not self._here or any(self._steady(person) for person in lately):
+            return settings.hurry
+        return min(2 * settings.hurry, settings.every) if lately else settings.every
+
+    def _steady(self, person: _Person) -> bool:
+        """Whether somebody was followed for a whole interval. What the detector takes for a face in one frame and not in the
+        next, such as a blurred one or a pattern, isn't: to ask at once whenever it is lost would cost a search a frame."""
+        return person.frame - person.since >= self.settings.every
 
     def _answer(self, person: _Person, time: float) -> Face:
         points = person.face.landmarks
@@ -150,7 +172,7 @@ class Tracker:
         return before is not None and bool(before.any() or now.any()) and float(before @ now) < CUT
 
     def _follow(self, image: NDArray[np.uint8], gray: NDArray[Any], frame: int, cut: bool) -> bool:
-        """Look at everybody where they were; returns whether somebody isn't there any more."""
+        """Look at everybody where they were; returns whether somebody steady isn't there any more."""
         before = self._here
         if not before:
             return False
@@ -159,7 +181,10 @@ class Tracker:
         for person, face in zip(before, faces, strict=True):
             look = _look(gray, face.landmarks)
             least = ALIKE if cut else UNLIKE
-            there = face.confidence >= self.settings.lost_below and float(person.looks[-1] @ look) >= least
+            alike = float(person.looks[-1] @ look)
+            # What the detector has just found isn't given up because its last stage alone is less sure of it.
+            granted = frame < person.granted and not cut and alike >= ALIKE
+            there = granted or (face.confidence >= self.settings.lost_below and alike >= least)
             # Whose landmarks slid onto somebody else's face is lost; who came first stays.
             taken = any(iou(face.box, other.face.box) > 0.5 for other in self._here)
             if there and not taken:
@@ -167,7 +192,7 @@ class Tracker:
                 self._here.append(person)
             else:
                 self._leave(person)
-        return len(self._here) < len(before)
+        return any(self._steady(person) for person in before if person not in self._here)
 
     def _seen(self, person: _Person, face: Face, look: Array, frame: int) -> None:
         if frame % self.settings.every:  # one of each stretch is kept, and the last one
@@ -188,6 +213,7 @@ class Tracker:
             overlaps = [iou(box, person.box()) for box in boxes]
             if overlaps and max(overlaps) >= SAME_PLACE:
                 boxes.pop(int(np.argmax(overlaps)))
+                person.granted = frame + self.settings.hurry
             elif person.face.confidence < CERTAIN:
                 self._here.remove(person)
                 self._leave(person)
@@ -201,12 +227,15 @@ class Tracker:
             if known is None:
                 self.tally.people += 1
                 filter = OneEuro(self.smoothing) if self.smoothing is not None else None
-                person = _Person(self.tally.people, face, frame, deque([look, look], LOOKS), filter)
+                person = _Person(self.tally.people, face, frame, deque([look, look], LOOKS), filter, frame)
             else:
                 person = known
+                if frame - person.frame > 1:
+                    person.since = frame
                 if frame - person.frame > 1 and self.smoothing is not None:
                     # Where they come back has nothing to do with where they were.
                     person.filter = OneEuro(self.smoothing)
+            person.granted = frame + self.settings.hurry
             self._seen(person, face, look, frame)
             self._here.append(person)
 

@@ -33,7 +33,7 @@ from domaingap.progress import console, track
 from domaingap.statistics import ClusterBootstrap, Interval
 from domaingap.store import file_digest
 
-FORMAT = 1
+FORMAT = 2
 """Raised when the same clip would be scored differently; part of the key under which its answers are kept."""
 
 FacesFrom = Literal["tracker", "detector", "annotation"]

@@ -69,6 +69,9 @@ class LandmarkRegressor(pl.LightningModule):
 
     Attributes:
         crop: how the crops that it is for are cut; None where nothing says so, as in checkpoints of earlier versions.
+        sigma_factor: what the standard deviations that it learnt are multiplied by in its answers in pixels, so that they
+            fit the errors on validation faces (:class:`domaingap.metrics.RootMeanSquareZ`); None where nobody measured it:
+            they stay as they are. Its loss doesn't see it.
 
     Raises:
         UserError: an unknown backbone or loss, or pretrained weights that can't be fetched.
@@ -78,6 +81,7 @@ class LandmarkRegressor(pl.LightningModule):
     network: nn.Module
     fit_seed: int
     crop: CropConfig | None
+    sigma_factor: float | None
 
     def __init__(
         self,
@@ -113,6 +117,7 @@ class LandmarkRegressor(pl.LightningModule):
         self.fit_seed = 0  # reseeds each epoch; see training.py
         self.total_steps = 0  # of the schedule; 0 for the Trainer's own
         self.crop = None
+        self.sigma_factor = None
         self.validation_nme = nn.ModuleList(NormalizedMeanError() for _ in self.validation_names)
         # Not Lightning's own mean, which is wrong over processes with unequal numbers of faces: it rounds their mean.
         self.validation_loss = nn.ModuleList(MeanMetric() for _ in self.validation_names)
@@ -185,8 +190,12 @@ class LandmarkRegressor(pl.LightningModule):
         if sigma is not None:
             # A similarity turns a circle into a circle, as many times larger as the root of its determinant says.
             scale = torch.linalg.det(to_original[:, :, :2].double()).abs().sqrt()
-            sigma = sigma.double() * self.input_size * scale[:, None]
+            sigma = self.sigma_in_crop(sigma.double()) * scale[:, None]
         return Answer(to_image(points * self.input_size, to_original), sigma)
+
+    def sigma_in_crop(self, sigma: Tensor) -> Tensor:
+        """Standard deviations in pixels of the crop, scaled by ``sigma_factor``, of those in units of its side."""
+        return sigma * (self.input_size * (1.0 if self.sigma_factor is None else self.sigma_factor))
 
     def configure_optimizers(self) -> Any:
         if self.optimizer_name == "adam":
@@ -266,9 +275,12 @@ def load_network(checkpoint: Path | str) -> LandmarkRegressor:
     if problem is not None:
         raise UserError(f"{checkpoint}: its weights aren't those of its network ({problem}); {OURS}")
     crop = _crop_of(content, checkpoint, own)
+    factor = content.get("sigma_factor")
+    if factor is not None and not (is_number(factor) and 0 < factor < math.inf):
+        raise UserError(f"{checkpoint}: damaged, its sigma_factor is {reprlib.repr(factor)}; {OURS}")
     model = LandmarkRegressor(**own)
     model.load_state_dict(content["state_dict"])
-    model.crop = crop
+    model.crop, model.sigma_factor = crop, factor
     return model
 
 
@@ -361,8 +373,8 @@ def save_network(
     model: LandmarkRegressor, path: Path, state: dict[str, Tensor] | None = None, seen: Seen | None = None
 ) -> None:
     """Save weights (the model's own, or ``state``) so that ``LandmarkRegressor.load_from_checkpoint(path)`` works; with what
-    they have ``seen``, and with how to crop where the model knows it."""
-    content = {
+    they have ``seen``, and with how to crop and ``sigma_factor`` where the model knows them."""
+    content: dict[str, Any] = {
         "state_dict": state if state is not None else model.state_dict(),
         # Weights follow: nothing is to be fetched when they are loaded.
         "hyper_parameters": {**model.hparams, "pretrained": False},
@@ -370,4 +382,12 @@ def save_network(
         "seen": seen.plain() if seen is not None else None,
         "crop": crop_record(model.crop) if model.crop is not None else None,
     }
+    if model.sigma_factor is not None:
+        content["sigma_factor"] = model.sigma_factor
     write_archive(path, lambda file: torch.save(content, file))
+
+
+def copy_with_factor(source: Path, target: Path, factor: float) -> None:
+    """A checkpoint as it is but for the ``sigma_factor`` of its network."""
+    content = {**read_checkpoint(source), "sigma_factor": factor}
+    write_archive(target, lambda file: torch.save(content, file))

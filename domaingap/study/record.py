@@ -186,6 +186,8 @@ class RunRecord:
         non_commercial: whether any of them excludes commercial use; None where that isn't known.
         domain_distance: of synthetic and real faces in the answering network's features; None without synthetic faces, and
             of earlier versions.
+        sigma_factor: what the network's standard deviations are multiplied by, from its errors on ``val``; None of a network
+            that tells none, and of earlier versions.
         folder: where it was read from; not part of the file.
     """
 
@@ -224,6 +226,7 @@ class RunRecord:
     files: dict[str, str]
     non_commercial: bool | None = None
     domain_distance: DomainDistance | None = None
+    sigma_factor: float | None = None
     folder: Path = field(default=Path(), compare=False)
 
     # What it is

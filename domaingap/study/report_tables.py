@@ -38,10 +38,24 @@ RULES = (
 HEADLINE = 6
 """Seeds that a headline needs: the fewest whose exact sign-flip p can go below 0.05."""
 
-TAILS = (("P90 %", "nme_p90"), ("P95 %", "nme_p95"), ("P99 %", "nme_p99"))
+Columns = tuple[tuple[str, str], ...]
+"""Headers of columns, and the metrics below them."""
+
+TAILS: Columns = (("P90 %", "nme_p90"), ("P95 %", "nme_p95"), ("P99 %", "nme_p99"))
 """How bad the worst faces are: the NME that so many percent of the faces don't exceed."""
-MORE = (*TAILS, ("FR@8 %", "fr@8"), ("AUC@8", "auc@8"), ("NME without jaw", "nme_no_jaw"))
+MORE: Columns = (*TAILS, ("FR@8 %", "fr@8"), ("AUC@8", "auc@8"), ("NME without jaw", "nme_no_jaw"))
 """Metrics beside NME in a run's own table."""
+SIGMA: Columns = (
+    ("RMS error/σ", "sigma_rms_z"),
+    ("within σ %", "sigma_within_1"),
+    ("within 2σ %", "sigma_within_2"),
+    ("calibration error %", "sigma_calibration_error"),
+)
+"""How well the standard deviations that a network tells fit its errors."""
+SIGMA_RULE = (
+    "σ: each landmark's standard deviation as the network tells it; of calibrated ones RMS error/σ is 1, 68.3% of the "
+    "coordinates lie within σ and 95.4% within 2σ; calibration error: mean over the quantiles 5% to 95%, 0 at best."
+)
 
 
 def plural(count: int) -> str:
@@ -61,19 +75,25 @@ def scored_sets(records: Sequence[RunRecord]) -> list[str]:
 def run_table(record: RunRecord) -> Table:
     """A run's figures on every set of faces, with what it was trained on below them."""
     bounds = number_column("95% interval", lambda ends: " to ".join(format_metric("nme", end) for end in ends))
-    more = [number_column(header, metric(name)) for header, name in MORE]
+    tells = any(record.metrics.get(f"{name}/{SIGMA[0][1]}") is not None for name in record.counts)
+    shown = (*MORE, *(SIGMA if tells else ()))
+    more = [number_column(header, metric(name)) for header, name in shown]
     columns = [Column("faces"), number_column("images"), number_column("NME %", metric("nme")), bounds, *more]
     rows = []
     for name, count in record.counts.items():
-        nme, *others = (record.metrics.get(f"{name}/{key}") for key in ("nme", *(key for _, key in MORE)))
+        nme, *others = (record.metrics.get(f"{name}/{key}") for key in ("nme", *(key for _, key in shown)))
         interval = record.intervals.get(f"{name}/nme") if nme is not None else None
         rows.append([name.removeprefix("test/") + _partial(count), count.images, nme, interval, *others])
     adapter = record.adapter
-    notes = [
+    notes = [SIGMA_RULE] if tells else []
+    if record.sigma_factor is not None:
+        on = "val" if record.selection == "real_val" else "source_val"
+        notes.append(f"σ is the network's own times {record.sigma_factor:.3g}, which makes RMS error/σ 1 on {on}")
+    notes.append(
         f"trained on {record.n_real} real and {record.n_synthetic} synthetic images; checkpoint"
         f"{' and adapter' if adapter else ''} by {record.selection}; {record.steps_answering} steps; "
         f"boxes: {record.box_rule}; {record.wall_time_s / 60:.1f} min"
-    ]
+    )
     if record.start is not None and not record.start.known:
         notes.append(f"unknown start: what {record.start.checkpoint} was trained on isn't recorded, and not counted here")
     if adapter is not None:
@@ -174,14 +194,27 @@ def left_out_notes(groups: Sequence[Group], on: str, cells: Mapping[Group, Cell]
 
 def tails_tables(records: Sequence[RunRecord], on: str, strategies: Strategies) -> list[Table]:
     """The worst faces of each group: P90, P95 and P99 of NME beside its mean, a row for each; a table for each family."""
+    rule = "P90, P95, P99: the NME that 90, 95 and 99% of the faces don't exceed."
+    return _further_tables(records, on, strategies, TAILS, "The worst faces, NME %", rule)
+
+
+def calibration_tables(records: Sequence[RunRecord], on: str, strategies: Strategies) -> list[Table]:
+    """How well the standard deviations of each group's networks fit their errors; likewise."""
+    return _further_tables(records, on, strategies, SIGMA, "Calibration of σ", SIGMA_RULE)
+
+
+def _further_tables(
+    records: Sequence[RunRecord], on: str, strategies: Strategies, shown: Columns, title: str, rule: str
+) -> list[Table]:
+    """Some metrics of each group that has any of them, beside its NME, a row for each; a table for each family."""
     groups = grouped(records, strategies)
     picked = picked_alphas(groups)
     everything = [*groups, *picked]
-    names = ("nme", *(name for _, name in TAILS))
+    names = ("nme", *(name for _, name in shown))
     cells = {name: figures(everything, picked, on, name) for name in names}
     tables = []
     for family in families(everything):
-        own = [group for group in family.groups if any(cells[name][group].by_seed for _, name in TAILS)]
+        own = [group for group in family.groups if any(cells[name][group].by_seed for _, name in shown)]
         if not own:
             continue
         own.sort(key=lambda g: (strategies.rank(g.first.recipe), g.budget, bool(g.picked_from), g.first.alpha or 0))
@@ -194,16 +227,17 @@ def tails_tables(records: Sequence[RunRecord], on: str, strategies: Strategies) 
         columns = [
             Column("strategy"), Column("synthetic"), number_column("real images"), number_column("steps"),
             Column("picked by"), number_column("seeds"), interval_column("NME %", metric("nme")),
-            *(interval_column(header, metric(name)) for header, name in TAILS),
+            *(interval_column(header, metric(name)) for header, name in shown),
         ]  # fmt: skip
-        rule = "P90, P95, P99: the NME that 90, 95 and 99% of the faces don't exceed."
         runs = [run for group in family.groups if not group.picked_from for run in group.runs]
         notes = [*score_notes(runs, [] if on == "val" else [on], [rule]), *left_out_notes(family.groups, on, cells["nme"])]
         without = sum(bool(cells["nme"][group].by_seed) for group in family.groups if group not in own)
         notes += (
-            [f"{without} group{plural(without)} of an earlier version without these figures left out."] if without else []
+            [f"{without} group{plural(without)} of an earlier version without these figures left out."]
+            if without and shown is TAILS
+            else []
         )
-        tables.append(Table(f"The worst faces, NME % on {on}, {family.name}", columns, rows, notes))
+        tables.append(Table(f"{title} on {on}, {family.name}", columns, rows, notes))
     return tables
 
 
@@ -391,7 +425,8 @@ def runs_table(records: Sequence[RunRecord], strategies: Strategies) -> Table:
         *(interval_column(f"{on.capitalize() if on != 'val' else on} NME %", metric("nme")) for on in ["val", *sets]),
     ]  # fmt: skip
     if sets:
-        first, *others_of_it = (*TAILS, ("FR@8 %", "fr@8"), ("AUC@8", "auc@8"))
+        of_it: Columns = (*TAILS, ("FR@8 %", "fr@8"), ("AUC@8", "auc@8"))
+        first, *others_of_it = of_it
         columns += [number_column(f"{sets[0].capitalize()} {first[0]}", metric(first[1]))]
         columns += [number_column(header, metric(name)) for header, name in others_of_it]
     rule = "real images: trained on + used to pick a checkpoint or an adapter."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,15 +22,17 @@ from domaingap.data.prepare import FORMAT as PARTS_FORMAT
 from domaingap.domain_distance import domain_distance
 from domaingap.errors import UserError
 from domaingap.hashing import content_key, finite, link, plain, remove_temporary, write_atomically, write_json
+from domaingap.metrics import RootMeanSquareZ
 from domaingap.models.adapter_diagnosis import mean_movement
 from domaingap.models.label_adapter import LabelAdapter
-from domaingap.models.regressor import LandmarkRegressor, load_network
+from domaingap.models.regressor import LandmarkRegressor, copy_with_factor, load_network
 from domaingap.pictures import draw_movement, prediction_sheet, save_picture, sheet
 from domaingap.predictions import Predictions, load_predictions, save_predictions
 from domaingap.progress import console, detail
 from domaingap.stages import (
     ADAPTER_FORMAT,
     NETWORK_FORMAT,
+    VALIDATED_ON,
     AdapterStage,
     Stage,
     StageStore,
@@ -276,7 +279,6 @@ class Run:
         used: Used = answer.network
         picked_by, stage = used.picked_by, used.stage
         network = stage.load(picked_by)
-        link(stage.checkpoint(picked_by), self.folder / CHECKPOINT)
         sets = {"val": self.real.val_set()}
         if self.synthetic is not None:
             sets["source_val"] = self.synthetic.val_set()
@@ -290,6 +292,14 @@ class Run:
             h = adapter.load(use) if use == "predictions" else None
         answers = {name: predict(network, dataset) for name, dataset in sets.items()}
         scored = answers if h is None else moved(answers, h)
+        # Of the faces that picked the checkpoint: a budget of real images pays for no further ones.
+        on = VALIDATED_ON.get(picked_by, "")
+        factor = sigma_factor(scored[on]) if on in scored else None
+        if factor is None:
+            link(stage.checkpoint(picked_by), self.folder / CHECKPOINT)
+        else:
+            copy_with_factor(stage.checkpoint(picked_by), self.folder / CHECKPOINT, factor)
+            scored = {name: replace(p, sigma=factor * p.sigma) for name, p in scored.items() if p.sigma is not None}
         if adapter is not None:
             self._draw_adapter(adapter, use, answers["val"].prediction)
         if self.settings.pictures:
@@ -340,6 +350,7 @@ class Run:
             versions=versions(),
             files={},
             domain_distance=domain_distance(network, sets["source_val"], sets["val"]) if "source_val" in sets else None,
+            sigma_factor=factor,
             folder=self.folder,
         )
         record = self._write(record, scored, sets)
@@ -466,6 +477,18 @@ def score_sets(folder: Path, network: LandmarkRegressor, sets: Mapping[str, Face
 def moved(answers: Mapping[str, Predictions], adapter: LabelAdapter) -> dict[str, Predictions]:
     """A network's answers, moved by a label adapter."""
     return {name: replace(answer, prediction=adapter.adapt(answer.prediction)) for name, answer in answers.items()}
+
+
+def sigma_factor(validation: Predictions) -> float | None:
+    """What a network's standard deviations have to be multiplied by to fit its errors on validation faces
+    (:class:`domaingap.metrics.RootMeanSquareZ`); None of a network that tells none, or of errors or deviations that are no
+    numbers."""
+    if validation.sigma is None:
+        return None
+    metric = RootMeanSquareZ()
+    squares = metric.per_face(validation.prediction, validation.truth, validation.sigma)
+    factor = math.sqrt(float(squares.mean()))
+    return factor if 0 < factor < math.inf else None
 
 
 def _describe_stage(used: Used) -> StageRecord:

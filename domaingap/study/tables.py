@@ -68,9 +68,9 @@ class Table:
 
 def format_metric(name: str, value: float) -> str:
     """A metric's value with the digits that it is printed with."""
-    from domaingap.metrics import METRICS, SEQUENCE_METRICS
+    from domaingap.metrics import METRICS, SEQUENCE_METRICS, SIGMA_METRICS
 
-    return (SEQUENCE_METRICS[name] if name in SEQUENCE_METRICS else METRICS[name]).text(value)
+    return {**METRICS, **SEQUENCE_METRICS, **SIGMA_METRICS}[name].text(value)
 
 
 def metric(name: str) -> Show:

@@ -1,11 +1,12 @@
-"""``domaingap bench``: how well data keeps up with training, as ratios measured side by side in one run."""
+"""``domaingap bench``: how well data keeps up with training, and how fast videos are, as ratios measured side by side."""
 
 from __future__ import annotations
 
 import itertools
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any, Literal
@@ -26,40 +27,55 @@ from domaingap.data.sample import read_rgb
 from domaingap.data.transforms import Augmenter
 from domaingap.errors import UserError, trouble
 from domaingap.hashing import write_json
+from domaingap.inference.model import load_model
+from domaingap.inference.sources import Video
 from domaingap.models.regressor import LandmarkRegressor
 from domaingap.paths import check_file
 from domaingap.progress import console
 from domaingap.training import resolve, train_loader
 
 BATCH = 32
+DOMAINS: tuple[Literal["synthetic", "target"], ...] = ("synthetic", "target")
 TRAINING_CASES = (("resnet18", 128), ("mobilenetv3_small_100", 64))
 
 
-def bench(data_root: Path | None, seconds: float, threads: int, out: Path | None) -> int:
+def bench(
+    data_root: Path | None,
+    seconds: float,
+    threads: int,
+    out: Path | None,
+    cases: str,
+    run: Sequence[Path],
+    video: Path | None,
+) -> int:
     """Measure, print, and write the ratios."""
+    if cases == "training" and (run or video):
+        raise UserError(f"{'--run' if run else '--video'} is of the cases of videos; leave --cases training out")
     if out is not None:
         check_file(out, "--out")
     if data_root is not None:
         open_reader("face_synthetics", data_root).records("all")
+    for source in run:
+        load_model(source)
+    if video is not None:
+        Video(video.name, path=video).open().close()
     torch.set_num_threads(threads)
     from domaingap.study.environment import hardware, versions
     from domaingap.study.tables import terminal
 
-    table = Table(title=f"{threads} threads, {seconds:g} s per case, both sides alternating", title_justify="left")
+    title = f"{threads} threads (videos: one, on one core), {seconds:g} s per case, both sides alternating"
+    table = Table(title=title, title_justify="left")
     for column in ("case", "with the pipeline", "against", "images/s", "images/s against", "ratio"):
         table.add_column(column, justify="right" if "images" in column or column == "ratio" else "left")
-    cases: list[dict[str, Any]] = []
+    measured: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as temporary:
-        root = data_root if data_root is not None else write_pictures(Path(temporary) / "data")
-        for backbone, size in TRAINING_CASES:
-            console.print(f"training {backbone} at {size} px …")
-            cases.append(_training_case(root, Path(temporary), backbone, size, seconds))
-        console.print("pipeline against decoding …")
-        cases.append(_decoding_case(root, Path(temporary), seconds))
-        for domain in ("synthetic", "target"):
-            console.print(f"generating faces of the {domain} domain …")
-            cases.append(_generating_case(root, domain, seconds))
-    for case in cases:
+        if cases != "video":
+            measured += _data_cases(data_root, Path(temporary), seconds)
+        if cases != "training":
+            from experiments.commands.bench_video import video_cases
+
+            measured += video_cases(video, run, seconds, Path(temporary), partial(_alternate, block=1, first=1))
+    for case in measured:
         table.add_row(
             case["case"],
             case["pipeline"],
@@ -74,12 +90,32 @@ def bench(data_root: Path | None, seconds: float, threads: int, out: Path | None
         try:
             write_json(
                 out,
-                {"cases": cases, "pictures": pictures, "threads": threads, "hardware": hardware(), "versions": versions()},
+                {
+                    "cases": measured,
+                    "pictures": pictures,
+                    "threads": threads,
+                    "hardware": hardware(),
+                    "versions": versions(),
+                },
             )
         except OSError as error:
             raise UserError(trouble(error, "can't be written", "--out", out)) from error
         console.print(f"written to {out}")
     return 0
+
+
+def _data_cases(data_root: Path | None, temporary: Path, seconds: float) -> list[dict[str, Any]]:
+    root = data_root if data_root is not None else write_pictures(temporary / "data")
+    cases = []
+    for backbone, size in TRAINING_CASES:
+        console.print(f"training {backbone} at {size} px …")
+        cases.append(_training_case(root, temporary, backbone, size, seconds))
+    console.print("pipeline against decoding …")
+    cases.append(_decoding_case(root, temporary, seconds))
+    for domain in DOMAINS:
+        console.print(f"generating faces of the {domain} domain …")
+        cases.append(_generating_case(root, domain, seconds))
+    return cases
 
 
 def _training_case(root: Path, temporary: Path, backbone: str, size: int, seconds: float) -> dict[str, Any]:
@@ -183,27 +219,30 @@ def _generating_case(root: Path, domain: Literal["synthetic", "target"], seconds
     }
 
 
-def _alternate(ours: Callable[[], None], theirs: Callable[[], None], seconds: float, block: int = 10) -> tuple[float, float]:
+def _alternate(
+    ours: Callable[[], None], theirs: Callable[[], None], seconds: float, block: int = 10, first: int = 3
+) -> tuple[float, float]:
     """Median seconds of a call of each, measured in alternating blocks so that a busy machine hits both alike.
 
     A block's mean is one measurement: a loader that fetches ahead can't hide work behind the other side for long. There are
-    three blocks of each at least; those that begin when the time is up have a single call.
+    three blocks of each at least; those that begin when the time is up have a single call. The ``first`` calls of each
+    aren't counted.
     """
     for call in (ours, theirs):
-        for _ in range(3):
+        for _ in range(first):
             call()
     times: dict[bool, list[float]] = {True: [], False: []}
     end = time.perf_counter() + seconds
-    first = True
+    ahead = True
     while time.perf_counter() < end or len(times[False]) < 3:
-        for which in (first, not first):
+        for which in (ahead, not ahead):
             call = ours if which else theirs
             begun = time.perf_counter()
             calls = block if begun < end else 1
             for _ in range(calls):
                 call()
             times[which].append((time.perf_counter() - begun) / calls)
-        first = not first
+        ahead = not ahead
     return median(times[True]), median(times[False])
 
 

@@ -184,5 +184,9 @@ def _print(title: str, scored: Mapping[str, Predictions]) -> dict[str, Any]:
     for metric, cells in rows.items():
         table.add_row(metric, *cells)
     terminal().print(table)
+    if any("sigma_rms_z" in of["metrics"] for of in figures.values()):
+        from domaingap.study.report_tables import SIGMA_RULE
+
+        terminal().print(SIGMA_RULE, markup=False)
     terminal().print("NME and FR in %, AUC between 0 and 1; [ ]: 95% interval, bootstrap over photographs", markup=False)
     return figures

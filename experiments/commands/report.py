@@ -20,6 +20,7 @@ from domaingap.study.original_study import original_study_table
 from domaingap.study.record import Found, RunRecord, read_records
 from domaingap.study.report_tables import (
     adapters_tables,
+    calibration_tables,
     compared_families,
     pairs_tables,
     plural,
@@ -32,10 +33,23 @@ from domaingap.study.tables import Format, Table, print_tables, render
 from experiments.recipes import RECIPES
 
 Style = Literal[
-    "gap", "strategies", "tails", "curves", "saved", "pairs", "gap_parts", "adapters", "runs", "conditions", "original_study"
+    "gap",
+    "strategies",
+    "tails",
+    "calibration",
+    "curves",
+    "saved",
+    "pairs",
+    "gap_parts",
+    "adapters",
+    "runs",
+    "conditions",
+    "original_study",
 ]
 STRATEGIES = Strategies.of(RECIPES)
-GAP: tuple[Style, ...] = ("strategies", "tails", "curves", "saved", "pairs", "gap_parts", "adapters", "runs")
+GAP: tuple[Style, ...] = (
+    *("strategies", "tails", "calibration", "curves", "saved", "pairs", "gap_parts", "adapters", "runs"),
+)
 NOTHING = {
     "curves": "no runs here differ in n_real, alpha or n_synthetic alone",
     "saved": "no strategy here beside a real_only with two numbers of real images (configs/sweeps/n_real.yaml has them)",
@@ -43,6 +57,7 @@ NOTHING = {
     "gap_parts": "no synthetic_only, label_adaptation and real_only here of the same rule, steps and seeds",
     "conditions": "no predictions here of faces enough for two bins",
     "tails": "no run here has P90, P95 and P99 of NME; an earlier version made them",
+    "calibration": "no network here tells standard deviations (--model.loss gaussian_nll makes such)",
     "adapters": "no run here has a label adapter",
 }
 
@@ -136,6 +151,8 @@ def _tables(records: Sequence[RunRecord], style: Style, on: str, by_face: ByFace
         return conditions_tables(records, on, STRATEGIES, by_face)
     if style == "tails":
         return tails_tables(records, on, STRATEGIES)
+    if style == "calibration":
+        return calibration_tables(records, on, STRATEGIES)
     if style == "adapters":
         return adapters_tables(records, STRATEGIES)
     return [runs_table(records, STRATEGIES) if style == "runs" else original_study_table(records, STRATEGIES)]

@@ -317,7 +317,7 @@ def test_a_real_kill_of_a_real_process(quick: list[str], tmp_path: Path) -> None
 @pytest.mark.slow
 def test_bench(cli: Cli, tmp_path: Path) -> None:
     out = tmp_path / "bench.json"
-    answer = cli("bench", "--seconds=0.01", f"--out={out}")
+    answer = cli("bench", "--seconds=0.01", "--cases=training", f"--out={out}")
     assert answer.code == 0, answer.err
     cases = json.loads(out.read_text())["cases"]
     assert len(cases) == 5 and all(case["ratio"] > 0 for case in cases)

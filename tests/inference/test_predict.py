@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -20,6 +21,7 @@ import pytest
 from PIL import Image
 
 from domaingap.data.readers.text import parse_points, read_lines
+from tests.experiments.test_cli import fails
 from tests.inference.clips import crossing, drawn, nme, photographs, shot, swaying, write_clip
 
 ROOT = Path(__file__).parents[2]
@@ -165,12 +167,23 @@ def test_label_adaptation_answers_with_adapted_points(
 def test_a_network_that_tells_its_uncertainty(
     cli: Callable[..., Any], data_root: Path, prepared_dir: Path, photo: Path, clip: Path, here: Path, tmp_path: Path
 ) -> None:
+    from domaingap.models.regressor import copy_with_factor, load_network
+
     run = _trained(tmp_path / "runs", data_root, prepared_dir, "real_only", "--model.loss=gaussian_nll")
     assert cli("predict", photo, "--run", run).code == 0
     (face,) = lines_of(here / "photo_points.jsonl")[0]["faces"]
     sigma, size = np.array(face["sigma"]), np.sqrt(np.prod(np.ptp(np.array(face["landmarks"]), axis=0)))
     assert sigma.shape == (68,) and (sigma > 0).all()
     assert face["confidence"] <= 1 / (1 + (sigma.mean() / size / 0.1) ** 4) + 1e-3
+    # The factor that was measured on the validation faces is in them, and in the confidence.
+    checkpoint = run / "checkpoints" / "answering.ckpt"
+    factor = load_network(checkpoint).sigma_factor
+    assert factor is not None and factor != 1
+    copy_with_factor(checkpoint, tmp_path / "twice.ckpt", 2 * factor)
+    assert cli("predict", photo, "--run", tmp_path / "twice.ckpt", "--out", "twice.png").code == 0
+    (twice,) = lines_of(here / "twice.jsonl")[0]["faces"]
+    np.testing.assert_allclose(twice["sigma"], 2 * sigma, atol=0.01)
+    assert twice["landmarks"] == face["landmarks"] and twice["confidence"] < face["confidence"]
     assert cli("predict", clip, "--run", run, "--write", "jsonl").code == 0
     assert len(lines_of(here / "clip_points.jsonl")) == 30
 
@@ -313,11 +326,13 @@ def test_a_video_with_no_face(cli: Callable[..., Any], run: Path, here: Path) ->
     assert [line["faces"] for line in lines_of(here / "empty_points.jsonl")] == [[]] * 12
 
 
-def test_a_large_picture_in_bounded_memory(run: Path, here: Path) -> None:
+@pytest.mark.slow
+def test_a_large_picture_in_bounded_memory(cli: Callable[..., Any], run: Path, here: Path) -> None:
     """8000 x 6000 px are 144 MB; a detector that looked at all of them would need many times that."""
     frame = shot(1, [(drawn(1)[0], swaying(size=170))])[0]
     large = cv2.resize(frame.pixels, (8000, 6000), interpolation=cv2.INTER_LINEAR)
     Image.fromarray(large).save("large.jpg", quality=90)
+    Image.fromarray(cv2.resize(large, (1024, 768), interpolation=cv2.INTER_AREA)).save("reduced.png")
     del large
     script = (
         "import resource, sys\nfrom experiments.__main__ import main\n"
@@ -330,11 +345,17 @@ def test_a_large_picture_in_bounded_memory(run: Path, here: Path) -> None:
     assert done.returncode == 0 and "1 picture: 1 face" in done.stdout, done.stderr
     assert int(done.stdout.split("peak")[1]) < 2200
     points = np.array(lines_of(here / "large_points.jsonl")[0]["faces"][0]["landmarks"])
-    truth = (frame.truth["drawn0"] + 0.5) * 8000 / 480 - 0.5
-    assert np.abs(points.mean(axis=0) - truth.mean(axis=0)).max() < 600, "a fifth of the face"
+    # What a network that is hardly trained answers says little of where the face is. But it answers the same for the same
+    # face in the picture reduced as the detector reduces it, within 0.5% of the face's size, but for JPEG and interpolation.
+    assert cli("predict", "reduced.png", "--run", run, "--write", "jsonl").code == 0
+    reduced = np.array(lines_of(here / "reduced_points.jsonl")[0]["faces"][0]["landmarks"])
+    expected = (reduced + 0.5) * 8000 / 1024 - 0.5
+    assert np.abs(points - expected).max() < 0.005 * 170 * 8000 / 480
 
 
-def test_ctrl_c_keeps_what_is_there(run: Path, here: Path) -> None:
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_what_was_done_is_kept_where_it_is_ended(run: Path, here: Path, number: signal.Signals, code: int) -> None:
     a = drawn(1)[0]
     write_clip(here / "long.avi", shot(25, [(a, swaying())]) * 80)
     command = [
@@ -353,13 +374,60 @@ def test_ctrl_c_keeps_what_is_there(run: Path, here: Path) -> None:
     deadline = time.monotonic() + 90
     while time.monotonic() < deadline and not (lines.is_file() and lines.read_text().count("\n") > 20):
         time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     out, err = process.communicate(timeout=60)
-    assert process.returncode == 130, err
+    assert process.returncode == code, err
+    assert lines.read_text().endswith("\n")
     n = len(lines_of(lines))
     assert 20 < n < 2000 and f"{n} frames" in out and "Traceback" not in err
-    capture = cv2.VideoCapture(str(here / "o.mp4"))
-    assert abs(int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) - n) <= 1
+    assert abs(_frames_in(here / "o.mp4") - n) <= 1
+
+
+def _frames_in(path: Path) -> int:
+    """Frames that can be decoded."""
+    capture, n = cv2.VideoCapture(str(path)), 0
+    while capture.read()[0]:
+        n += 1
+    return n
+
+
+def test_a_full_disk_keeps_what_was_written(cli: Callable[..., Any], run: Path, clip: Path, here: Path) -> None:
+    """Files can't grow beyond a limit: to a program the same as a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # Of two faces a frame, 3 kB a line: the lines are what doesn't fit; then the video alone.
+    for options, said in (([], "clip_points.jsonl"), (["--write", "annotated"], "clip_points.mp4")):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, before[1]))
+        try:
+            answer = cli("predict", clip, "--run", run, *options)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        fails(answer, said, "File too large", "make room there")
+    kept = (here / "clip_points.jsonl").read_text().splitlines()
+    assert 5 < len(kept) < 30 and all(json.loads(line)["faces"] for line in kept[:-1])
+
+
+def test_a_folder_that_cannot_be_written(
+    cli: Callable[..., Any], run: Path, photo: Path, clip: Path, tmp_path: Path
+) -> None:
+    from tests.conftest import unprivileged
+
+    kept = tmp_path / "kept"
+    shutil.copytree(run, kept / "run")
+    shutil.copy(photo, kept / "photo.png")
+    shutil.copy(clip, kept / "clip.avi")
+    (kept / "out").mkdir()
+    # Whoever has few rights may not read root's own Python: what the command imports is there before.
+    for source in ("photo.png", "clip.avi"):
+        assert cli("predict", kept / source, "--run", kept / "run", "--out", tmp_path / "before").code == 0
+    with unprivileged(kept):
+        (kept / "out").chmod(0o555)
+        for source in ("photo.png", "clip.avi"):
+            for place in ("out", "out/new"):
+                answer = cli("predict", kept / source, "--run", kept / "run", "--out", kept / place)
+                assert answer.code == 2 and answer.err.count("\n") == 1, answer.err
+                assert str(kept / "out") in answer.err and "Permission denied" in answer.err
+        (kept / "out").chmod(0o755)
+    assert not list((kept / "out").iterdir())
 
 
 class _Camera:
@@ -389,7 +457,7 @@ def test_a_camera_until_ctrl_c(cli: Callable[..., Any], run: Path, here: Path, m
         raise KeyboardInterrupt
 
     monkeypatch.setattr(cv2, "VideoCapture", lambda source: _Camera(frames()) if source == 2 else pytest.fail(f"{source}"))
-    answer = cli("predict", "camera:2", "--run", run)
+    answer = cli("predict", "camera:2", "--run", run, "--no_view")
     assert answer.code == 0, answer.err
     assert "camera:2: 9 frames, 9 with a face, 1 person" in answer.out
     times = [line["time"] for line in lines_of(here / "camera-2_points.jsonl")]
@@ -405,6 +473,9 @@ BAD = [
     (["*.gif", "--run", "RUN"], "*.gif: nothing matches"),
     (["none", "--run", "RUN"], "none: no picture and no video in this folder"),
     (["text.txt", "--run", "RUN"], "text.txt: can't be decoded"),
+    (["text.mp4", "--run", "RUN"], "text.mp4: can't be opened as a video"),
+    (["header.avi", "--run", "RUN"], "header.avi: can't be opened as a video"),
+    (["header.mp4", "--run", "RUN"], "header.mp4: can't be opened as a video"),
     (["empty.mp4", "--run", "RUN"], "empty.mp4: is empty"),
     (["random.avi", "--run", "RUN"], "random.avi: can't be opened as a video"),
     (["camera:9", "--run", "RUN"], "camera:9: not there"),
@@ -429,6 +500,7 @@ def test_bad_input_is_one_line(
     cli: Callable[..., Any],
     run: Path,
     photo: Path,
+    clip: Path,
     here: Path,
     arguments: list[str],
     said: str,
@@ -439,7 +511,10 @@ def test_bad_input_is_one_line(
     for folder in ("none", "unfinished"):
         Path(folder).mkdir()
     shutil.copytree(run, "bare", ignore=shutil.ignore_patterns("*.ckpt"))
-    Path("text.txt").write_text("words " * 100)
+    for name in ("text.txt", "text.mp4"):
+        Path(name).write_text("words " * 100)
+    Path("header.avi").write_bytes(clip.read_bytes()[:3000])
+    Path("header.mp4").write_bytes(b"\0\0\0\x20ftypisom\0\0\x02\0isomiso2avc1mp41\0\0\0\x08free")
     Path("empty.mp4").write_bytes(b"")
     Path("random.avi").write_bytes(os.urandom(4000))
     answer = cli("predict", *[str(run) if argument == "RUN" else argument for argument in arguments])
@@ -465,6 +540,5 @@ def test_a_face_that_leaves_and_comes_back(cli: Callable[..., Any], run: Path, s
     lines = lines_of(here / "leaves_points.jsonl")
     there = [bool(line["faces"]) for line in lines]
     assert all(there[:12]) and all(there[-8:]) and not any(there[28:36])
-    # This network answers little but the mean face, so that looks at the picture's edge say nothing: numbers are looked at
-    # in test_tracker.
-    assert {face["track"] for line in lines[:12] for face in line["faces"]} == {1}
+    # Coming back it is found cut off by the edge, and the network knows little but the mean face: the same person still.
+    assert {face["track"] for line in lines for face in line["faces"]} == {1}

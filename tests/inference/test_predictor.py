@@ -94,6 +94,26 @@ def test_confidence_falls_with_each_doubt() -> None:
     assert confidence(np.full((68, 2), 130.0)) == 0.0
 
 
+def test_a_face_that_moved_far_is_looked_at_twice_and_one_at_rest_once() -> None:
+    """A detector that sees half of the way, and always puts a box a little further up: a second look at a face at rest would
+    only move the box on."""
+    asked: list[int] = []
+
+    def refine(image: np.ndarray, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        asked.append(len(boxes))
+        return np.full(len(boxes), 0.9), boxes + (truth - boxes) / 2 - [0, 3, 0, 3]
+
+    truth = box_from_landmarks(FACE)
+    side = (truth[2:] - truth[:2]).max()
+    made = predictor(Told(FACE))
+    made.detector = SimpleNamespace(refine=refine)  # type: ignore[assignment]
+    away = truth + [0.3 * side, 0, 0.3 * side, 0]
+    rest, moved = made.at(IMAGE, np.stack([truth, away]), found=False)
+    assert asked == [2, 1]
+    np.testing.assert_allclose(rest.box, truth - [0, 3, 0, 3])
+    np.testing.assert_allclose(moved.box[[0, 2]], truth[[0, 2]] + 0.3 * side / 4)
+
+
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [({"smallest_face": 11}, "between 12 and 2000"), ({"verdict": 1.0}, "below 1"), ({"max_side": 10}, "between 100")],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -44,7 +45,7 @@ class Knowing:
 
 
 def followed(
-    frames: Sequence[Shown], every: int = 25, knowing: Knowing | None = None, **options: Any
+    frames: Sequence[Shown], every: int = 25, knowing: Knowing | None = None, fps: float = FPS, **options: Any
 ) -> tuple[list[dict[str, int]], Tracker, Knowing]:
     """The number of each person in each frame, by where the faces are."""
     knowing = knowing or Knowing()
@@ -52,7 +53,7 @@ def followed(
     numbers = []
     for i, frame in enumerate(frames):
         knowing.truth = frame.truth
-        faces = tracker(frame.pixels, i / FPS)
+        faces = tracker(frame.pixels, i / fps)
         by_person: dict[str, int] = {}
         for face in faces:
             distances = {
@@ -111,6 +112,16 @@ def test_shots_cut_and_cut_back(people: list[Still]) -> None:
     assert [len(by_person) for by_person in numbers] == [2] * 30 + [1] * 20 + [2] * 30
     assert [len(set(of(numbers, still.person))) for still in (a, b, c)] == [1, 1, 1]
     assert tracker.tally.people == 3
+
+
+def test_what_changed_while_frames_were_dropped_is_no_cut(people: list[Still]) -> None:
+    """A frame a second of somebody who is shown live in front of what moves: the detector is asked, no cut is counted."""
+    a, b = people[:2]
+    frames = [frame for k in range(4) for frame in shot(1, [((a, b)[k % 2], still_at(220, 180))], seed=k)]
+    for fps, cuts in ((1, 0), (25, 3)):
+        numbers, tracker, _ = followed(frames, fps=fps)
+        assert tracker.tally.cuts == cuts and tracker.tally.detections == 4
+        assert [len(by_person) for by_person in numbers] == [1] * 4 and tracker.tally.people == 2
 
 
 def test_another_person_in_the_same_place_has_another_number(people: list[Still]) -> None:
@@ -176,3 +187,45 @@ def test_frames_of_one_colour_hold_nobody_and_are_no_cuts(shade: int) -> None:
     tracker = Tracker(knowing)  # type: ignore[arg-type]
     assert [tracker(plain, i / FPS) for i in range(30)] == [[]] * 30
     assert tracker.tally.cuts == 0 and knowing.asked == 6 and knowing.looked_at == 0
+
+
+class Flickering(Knowing):
+    """The detector takes something for a face in every other search, and the network isn't sure of it."""
+
+    flicker = np.array([400.0, 20.0, 460.0, 90.0])
+
+    def find(self, image: np.ndarray) -> np.ndarray:
+        boxes = super().find(image)
+        return np.vstack([boxes, self.flicker]) if self.asked % 2 else boxes
+
+    def at(self, image: np.ndarray, boxes: np.ndarray, found: bool = True) -> list[Face]:
+        known = super().at(image, boxes, found)
+        if found or self._rng.random() > 0.5:
+            return known
+        return [replace(face, confidence=0.3) if iou(face.box, self.flicker) > 0.3 else face for face in known]
+
+
+def test_what_flickers_does_not_cost_a_search_a_frame() -> None:
+    still = drawn(2)[0]
+    frames = shot(120, [(still, swaying(180))])
+    knowing = Flickering()
+    tracker = Tracker(knowing)  # type: ignore[arg-type]
+    for i, frame in enumerate(frames):
+        knowing.truth = frame.truth | {"no face": still.points * 0.25 + [400.0, 20.0]}
+        faces = tracker(frame.pixels, i / fps)
+        assert 1 in {face.track for face in faces}, "who is there isn't lost for it"
+    assert tracker.tally.detections <= 120 / (2 * TrackerConfig().hurry) + 2
+
+
+def test_a_face_that_only_the_whole_detector_is_sure_of_is_kept() -> None:
+    """Its last stage alone is unsure in every frame: the detector is asked now and then, and the face is in all."""
+    frames = shot(80, [(drawn(1)[0], swaying(reach=10))])
+
+    class Unsure(Knowing):
+        def at(self, image: np.ndarray, boxes: np.ndarray, found: bool = True) -> list[Face]:
+            return [replace(face, confidence=0.2) for face in super().at(image, boxes, found)]
+
+    knowing = Unsure()
+    numbers, _, _ = followed(frames, knowing=knowing)
+    assert of(numbers, "drawn0") == [1] * 80
+    assert knowing.asked <= 80 / TrackerConfig().hurry + 1

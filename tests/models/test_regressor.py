@@ -19,6 +19,7 @@ from domaingap.errors import UserError
 from domaingap.models.label_adapter import LabelAdapter
 from domaingap.models.regressor import (
     LandmarkRegressor,
+    copy_with_factor,
     load_network,
     load_weights,
     read_checkpoint,
@@ -114,6 +115,24 @@ def test_only_a_loss_that_needs_them_changes_the_head(tmp_path: Path) -> None:
         LandmarkRegressor("test_resnet", loss="l3")
 
 
+def test_the_factor_of_standard_deviations_is_kept_and_scales_answers_alone(tmp_path: Path) -> None:
+    model = LandmarkRegressor("test_resnet", input_size=32, loss="gaussian_nll").eval()
+    save_network(model, tmp_path / "plain.ckpt")
+    copy_with_factor(tmp_path / "plain.ckpt", tmp_path / "a.ckpt", 2.5)
+    scaled = load_network(tmp_path / "a.ckpt").eval()
+    save_network(scaled, tmp_path / "b.ckpt")
+    assert [load_network(tmp_path / f"{name}.ckpt").sigma_factor for name in ("plain", "a", "b")] == [None, 2.5, 2.5]
+    batch = {
+        "image": torch.randint(0, 256, (2, 1, 32, 32), dtype=torch.uint8),
+        "landmarks": torch.rand(2, 68, 2) * 32,
+        "crop_to_image": torch.tensor([[[2.0, 0, 1], [0, 2.0, 3]]], dtype=torch.float64).expand(2, 2, 3),
+    }
+    before, after = model.predict_step(batch, 0), scaled.predict_step(batch, 0)
+    torch.testing.assert_close(after.sigma, 2.5 * before.sigma)
+    assert torch.equal(after.points, before.points)
+    assert torch.equal(scaled.batch_loss(batch), model.batch_loss(batch)), "what is trained doesn't see it"
+
+
 def test_points_map_to_the_picture() -> None:
     transform = torch.tensor([[[2.0, 0.0, 10.0], [0.0, 2.0, -5.0]]], dtype=torch.float64)
     assert to_image(torch.tensor([[[1.0, 3.0]]]), transform).tolist() == [[[12.0, 1.0]]]
@@ -192,6 +211,9 @@ def _settings(**changes: Any) -> Callable[[dict[str, Any]], None]:
         (_settings(backbone=["resnet18"]), "backbone is"),
         (_settings(loss=[]), "loss is"),
         (_settings(depth=3), "depth is 3"),
+        (lambda content: content.update(sigma_factor=0.0), "its sigma_factor is 0.0"),
+        (lambda content: content.update(sigma_factor=float("inf")), "its sigma_factor is inf"),
+        (lambda content: content.update(sigma_factor="2"), "its sigma_factor is '2'"),
         (lambda content: content.update(hyper_parameters=3), "no hyper_parameters"),
         (lambda content: content.update(state_dict=torch.zeros(3)), "holds no network's weights"),
     ],
