@@ -308,7 +308,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     predict.add_argument(
         "--backend", choices=("auto", "torch", "onnx"), default="auto",
-        help="what computes the network: PyTorch, or onnxruntime, which on a processor is about 1.4 times as fast and needs "
+        help="what computes the network: PyTorch, or onnxruntime, which on a processor is about 1.5 times as fast and needs "
         "'uv sync --extra export'; auto takes onnxruntime for videos and cameras where it can, without a GPU (auto)",
     )  # fmt: skip
     faces = predict.add_argument_group("finding faces")
