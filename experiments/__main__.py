@@ -21,6 +21,7 @@ from domaingap.limits import Limits
 from domaingap.paths import expand
 from domaingap.streams import tolerant_streams
 from experiments.commands.run import run
+from experiments.commands.styles import STYLES
 from experiments.process import (
     Terminated,
     again,
@@ -374,20 +375,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     report.add_argument(
         "--style",
-        choices=(
-            "gap",
-            "strategies",
-            "tails",
-            "calibration",
-            "curves",
-            "saved",
-            "pairs",
-            "gap_parts",
-            "adapters",
-            "runs",
-            "conditions",
-            "original_study",
-        ),
+        choices=STYLES,
         default="gap",
         help="which tables: strategies by budgets, their worst faces (P90, P95, P99), how well σ is calibrated, curves over "
         "n_real, α and n_synthetic (a row a point), real images saved, differences in pairs, the gap taken apart, label "
