@@ -21,6 +21,7 @@ from domaingap.limits import Limits
 from domaingap.paths import expand
 from domaingap.streams import tolerant_streams
 from experiments.commands.run import run
+from experiments.commands.styles import STYLES
 from experiments.process import (
     Terminated,
     again,
@@ -308,7 +309,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     predict.add_argument(
         "--backend", choices=("auto", "torch", "onnx"), default="auto",
-        help="what computes the network: PyTorch, or onnxruntime, which on a processor is about 1.4 times as fast and needs "
+        help="what computes the network: PyTorch, or onnxruntime, which on a processor is about 1.5 times as fast and needs "
         "'uv sync --extra export'; auto takes onnxruntime for videos and cameras where it can, without a GPU (auto)",
     )  # fmt: skip
     faces = predict.add_argument_group("finding faces")
@@ -374,20 +375,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     report.add_argument(
         "--style",
-        choices=(
-            "gap",
-            "strategies",
-            "tails",
-            "calibration",
-            "curves",
-            "saved",
-            "pairs",
-            "gap_parts",
-            "adapters",
-            "runs",
-            "conditions",
-            "original_study",
-        ),
+        choices=STYLES,
         default="gap",
         help="which tables: strategies by budgets, their worst faces (P90, P95, P99), how well σ is calibrated, curves over "
         "n_real, α and n_synthetic (a row a point), real images saved, differences in pairs, the gap taken apart, label "

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import signal
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -193,13 +194,12 @@ def cli(capsys: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
     return call
 
 
-@pytest.fixture
-def quick(data_root: Path, prepared_dir: Path, tmp_path: Path) -> list[str]:
+def quick_options(data_root: Path, prepared_dir: Path, runs_dir: Path) -> list[str]:
     """Options of a recipe that finishes in a second or two."""
     return [
         f"--data_root={data_root}",
         f"--prepared_dir={prepared_dir}",
-        f"--runs_dir={tmp_path / 'runs'}",
+        f"--runs_dir={runs_dir}",
         "--real.n_val=6",
         "--crop.size=32",
         "--crop.box=landmarks",
@@ -212,6 +212,12 @@ def quick(data_root: Path, prepared_dir: Path, tmp_path: Path) -> list[str]:
     ]
 
 
+@pytest.fixture
+def quick(data_root: Path, prepared_dir: Path, tmp_path: Path) -> list[str]:
+    """Likewise, in a folder of the test's own."""
+    return quick_options(data_root, prepared_dir, tmp_path / "runs")
+
+
 @contextlib.contextmanager
 def unprivileged(folder: Path) -> Iterator[None]:
     """Permissions count below a folder, also where the tests run as root."""
@@ -220,9 +226,11 @@ def unprivileged(folder: Path) -> Iterator[None]:
         return
     for path in (folder, *folder.rglob("*")):
         os.chown(path, 65534, 65534)
-    # Of pytest's own folders there is one more where tests run side by side.
-    above = folder.parents
-    for parent in (*above[:2], *(p for p in above[2:3] if p.name.startswith("pytest-"))):
+    # Pytest's own folders above are for their owner alone; how many there are depends on how the tests are run.
+    scratch = Path(tempfile.gettempdir())
+    for parent in folder.parents:
+        if scratch not in parent.parents:
+            break
         parent.chmod(0o755)
     os.seteuid(65534)
     try:

@@ -82,7 +82,7 @@ def converted_if_possible(files: Files) -> LandmarkModel | None:
     try:
         return converted(files)
     except UserError as error:
-        console.print(f"computed in PyTorch, not in onnxruntime, which is about 1.4 times as fast: {error}")
+        console.print(f"computed in PyTorch, not in onnxruntime, which is about 1.5 times as fast: {error}")
         return None
 
 

@@ -226,18 +226,19 @@ class Tracker:
             known = self._known(face, look, frame, cut)
             if known is None:
                 self.tally.people += 1
-                filter = OneEuro(self.smoothing) if self.smoothing is not None else None
-                person = _Person(self.tally.people, face, frame, deque([look, look], LOOKS), filter, frame)
+                person = _Person(self.tally.people, face, frame, deque([look, look], LOOKS), self._filter(), frame)
             else:
                 person = known
                 if frame - person.frame > 1:
                     person.since = frame
-                if frame - person.frame > 1 and self.smoothing is not None:
                     # Where they come back has nothing to do with where they were.
-                    person.filter = OneEuro(self.smoothing)
+                    person.filter = self._filter()
             person.granted = frame + self.settings.hurry
             self._seen(person, face, look, frame)
             self._here.append(person)
+
+    def _filter(self) -> OneEuro | None:
+        return OneEuro(self.smoothing) if self.smoothing is not None else None
 
     def _known(self, face: Face, look: Array, frame: int, cut: bool) -> _Person | None:
         """Who of those that left this is, if anybody; taken from them."""

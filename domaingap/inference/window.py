@@ -13,6 +13,7 @@ from pathlib import Path
 import cv2
 
 from domaingap.inference.live import Shown
+from domaingap.inference.session import counted
 
 ENDING_KEYS = (ord("q"), ord("Q"), 27)
 TITLE_S = 0.5
@@ -109,7 +110,7 @@ def _said(title: str, shown: Shown) -> str:
     parts = [title]
     if figures["fps"] is not None:
         parts.append(f"{figures['fps']:.1f} frames per second")
-    parts.append(" and ".join(f"{len(people)} face{'s' * (len(people) != 1)}" for people in figures["people"]))
+    parts.append(" and ".join(counted(len(people), "face") for people in figures["people"]))
     if figures["apart"] is not None:
         parts.append(f"networks {figures['apart']:.1f}% of the face apart")
     return " | ".join(parts)

@@ -195,7 +195,8 @@ def left_out_notes(groups: Sequence[Group], on: str, cells: Mapping[Group, Cell]
 def tails_tables(records: Sequence[RunRecord], on: str, strategies: Strategies) -> list[Table]:
     """The worst faces of each group: P90, P95 and P99 of NME beside its mean, a row for each; a table for each family."""
     rule = "P90, P95, P99: the NME that 90, 95 and 99% of the faces don't exceed."
-    return _further_tables(records, on, strategies, TAILS, "The worst faces, NME %", rule)
+    missing = "of an earlier version without these figures left out."
+    return _further_tables(records, on, strategies, TAILS, "The worst faces, NME %", rule, missing)
 
 
 def calibration_tables(records: Sequence[RunRecord], on: str, strategies: Strategies) -> list[Table]:
@@ -204,9 +205,10 @@ def calibration_tables(records: Sequence[RunRecord], on: str, strategies: Strate
 
 
 def _further_tables(
-    records: Sequence[RunRecord], on: str, strategies: Strategies, shown: Columns, title: str, rule: str
+    records: Sequence[RunRecord], on: str, strategies: Strategies, shown: Columns, title: str, rule: str, missing: str = ""
 ) -> list[Table]:
-    """Some metrics of each group that has any of them, beside its NME, a row for each; a table for each family."""
+    """Some metrics of each group that has any of them, beside its NME, a row for each; a table for each family. ``missing``
+    is said of groups without, where all should have them."""
     groups = grouped(records, strategies)
     picked = picked_alphas(groups)
     everything = [*groups, *picked]
@@ -232,11 +234,7 @@ def _further_tables(
         runs = [run for group in family.groups if not group.picked_from for run in group.runs]
         notes = [*score_notes(runs, [] if on == "val" else [on], [rule]), *left_out_notes(family.groups, on, cells["nme"])]
         without = sum(bool(cells["nme"][group].by_seed) for group in family.groups if group not in own)
-        notes += (
-            [f"{without} group{plural(without)} of an earlier version without these figures left out."]
-            if without and shown is TAILS
-            else []
-        )
+        notes += [f"{without} group{plural(without)} {missing}"] if without and missing else []
         tables.append(Table(f"{title} on {on}, {family.name}", columns, rows, notes))
     return tables
 

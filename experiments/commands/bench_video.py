@@ -114,14 +114,13 @@ def _in_both(source: Path, temporary: Path) -> list[LandmarkModel]:
 
     if source.suffix.lower() == ".onnx":
         return [load_onnx(source, n_threads=1)]
-    from domaingap.inference.export import export_network, need_onnx
+    from domaingap.inference.export import export_network
     from domaingap.inference.torch_model import in_torch
 
     files = open_files(source)
     files = files._replace(name=f"{files.name} ({files.network.hparams.get('backbone', 'resnet18')}, {files.crop.size} px)")
     models = []
     try:
-        need_onnx()
         export_network(files, "onnx", temporary / "network.onnx")
         models.append(load_onnx(temporary / "network.onnx", n_threads=1))
     except UserError as error:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 from domaingap.errors import UserError, trouble
 from domaingap.hashing import write_atomically
@@ -30,26 +29,11 @@ from domaingap.study.report_tables import (
     tails_tables,
 )
 from domaingap.study.tables import Format, Table, print_tables, render
+from experiments.commands.styles import STYLES, Style
 from experiments.recipes import RECIPES
 
-Style = Literal[
-    "gap",
-    "strategies",
-    "tails",
-    "calibration",
-    "curves",
-    "saved",
-    "pairs",
-    "gap_parts",
-    "adapters",
-    "runs",
-    "conditions",
-    "original_study",
-]
 STRATEGIES = Strategies.of(RECIPES)
-GAP: tuple[Style, ...] = (
-    *("strategies", "tails", "calibration", "curves", "saved", "pairs", "gap_parts", "adapters", "runs"),
-)
+GAP: tuple[Style, ...] = tuple(style for style in STYLES if style not in ("gap", "conditions", "original_study"))
 NOTHING = {
     "curves": "no runs here differ in n_real, alpha or n_synthetic alone",
     "saved": "no strategy here beside a real_only with two numbers of real images (configs/sweeps/n_real.yaml has them)",

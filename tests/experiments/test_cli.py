@@ -315,7 +315,8 @@ def test_a_real_kill_of_a_real_process(quick: list[str], tmp_path: Path) -> None
 
 
 @pytest.mark.slow
-def test_bench(cli: Cli, tmp_path: Path) -> None:
+def test_bench(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("experiments.commands.bench.TRAINING_CASES", (("test_resnet", 64), ("test_resnet", 32)))
     out = tmp_path / "bench.json"
     answer = cli("bench", "--seconds=0.01", "--cases=training", f"--out={out}")
     assert answer.code == 0, answer.err

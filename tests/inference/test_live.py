@@ -24,7 +24,7 @@ from domaingap.inference.outputs import JsonLines
 from domaingap.inference.tracker import Tracker
 from tests.inference.clips import drawn, shot, swaying, write_clip
 from tests.inference.live import Camera, Command, ask, lines_of, listening, picture, state, stop, until
-from tests.inference.runs import finished
+from tests.inference.runs import two_finished
 
 Start = Callable[..., Command]
 
@@ -32,11 +32,7 @@ Start = Callable[..., Command]
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory, data_root: Path, prepared_dir: Path) -> tuple[Path, Path]:
     """Two finished runs, of two strategies."""
-    folder = tmp_path_factory.mktemp("live")
-    return (
-        finished("real_only", data_root=data_root, prepared_dir=prepared_dir, folder=folder / "real"),
-        finished("synthetic_only", data_root=data_root, prepared_dir=prepared_dir, folder=folder / "synthetic"),
-    )
+    return two_finished(data_root, prepared_dir, tmp_path_factory.mktemp("live"))
 
 
 @pytest.fixture(scope="module")

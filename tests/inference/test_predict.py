@@ -23,6 +23,7 @@ from PIL import Image
 from domaingap.data.readers.text import parse_points, read_lines
 from tests.experiments.test_cli import fails
 from tests.inference.clips import crossing, drawn, nme, photographs, shot, swaying, write_clip
+from tests.inference.runs import finished
 
 ROOT = Path(__file__).parents[2]
 
@@ -30,38 +31,15 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory, data_root: Path, prepared_dir: Path) -> Path:
     """A finished run; it knows little more than the mean face."""
-    return _trained(tmp_path_factory.mktemp("predict"), data_root, prepared_dir, "real_only")
+    return finished("real_only", data_root=data_root, prepared_dir=prepared_dir, folder=tmp_path_factory.mktemp("predict"))
 
 
 @pytest.fixture(scope="module")
 def adapted_run(tmp_path_factory: pytest.TempPathFactory, data_root: Path, prepared_dir: Path) -> Path:
     """One of label_adaptation."""
-    return _trained(tmp_path_factory.mktemp("adapted"), data_root, prepared_dir, "label_adaptation")
-
-
-def _trained(folder: Path, data_root: Path, prepared_dir: Path, recipe: str, *more: str) -> Path:
-    from experiments.__main__ import main
-
-    options = [
-        f"--data_root={data_root}",
-        f"--prepared_dir={prepared_dir}",
-        f"--runs_dir={folder}",
-        "--real.n_val=6",
-        "--crop.size=32",
-        "--crop.box=landmarks",
-        "--model.backbone=test_resnet",
-        "--fit.steps=4",
-        "--fit.val_every=2",
-        "--fit.batch_size=4",
-        "--fit.precision=32",
-        "--wandb.mode=off",
-        *more,
-    ]
-    with pytest.raises(SystemExit) as exit:
-        main(["run", recipe, *options])
-    assert not exit.value.code
-    (result,) = folder.glob("*/result.json")
-    return result.parent
+    return finished(
+        "label_adaptation", data_root=data_root, prepared_dir=prepared_dir, folder=tmp_path_factory.mktemp("adapted")
+    )
 
 
 @pytest.fixture
@@ -169,7 +147,8 @@ def test_a_network_that_tells_its_uncertainty(
 ) -> None:
     from domaingap.models.regressor import copy_with_factor, load_network
 
-    run = _trained(tmp_path / "runs", data_root, prepared_dir, "real_only", "--model.loss=gaussian_nll")
+    loss, where = "--model.loss=gaussian_nll", {"data_root": data_root, "prepared_dir": prepared_dir}
+    run = finished("real_only", loss, folder=tmp_path / "runs", **where)
     assert cli("predict", photo, "--run", run).code == 0
     (face,) = lines_of(here / "photo_points.jsonl")[0]["faces"]
     sigma, size = np.array(face["sigma"]), np.sqrt(np.prod(np.ptp(np.array(face["landmarks"]), axis=0)))

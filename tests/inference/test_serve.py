@@ -25,7 +25,7 @@ from domaingap.inference.sources import Frame
 from tests.browser import DESK, NARROWEST, PHONE, Opened
 from tests.inference.clips import drawn, shot, swaying, write_clip
 from tests.inference.live import ADDRESS, ask, lines_of, listening, picture, state, stop, until
-from tests.inference.runs import finished
+from tests.inference.runs import two_finished
 
 ROOT = Path(__file__).parents[2]
 
@@ -191,11 +191,7 @@ def test_large_frames_are_reduced() -> None:
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory, data_root: Path, prepared_dir: Path) -> tuple[Path, Path]:
-    folder = tmp_path_factory.mktemp("serve")
-    return (
-        finished("real_only", data_root=data_root, prepared_dir=prepared_dir, folder=folder / "real"),
-        finished("synthetic_only", data_root=data_root, prepared_dir=prepared_dir, folder=folder / "synthetic"),
-    )
+    return two_finished(data_root, prepared_dir, tmp_path_factory.mktemp("serve"))
 
 
 @pytest.fixture(scope="module")

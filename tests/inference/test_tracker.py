@@ -212,7 +212,7 @@ def test_what_flickers_does_not_cost_a_search_a_frame() -> None:
     tracker = Tracker(knowing)  # type: ignore[arg-type]
     for i, frame in enumerate(frames):
         knowing.truth = frame.truth | {"no face": still.points * 0.25 + [400.0, 20.0]}
-        faces = tracker(frame.pixels, i / fps)
+        faces = tracker(frame.pixels, i / FPS)
         assert 1 in {face.track for face in faces}, "who is there isn't lost for it"
     assert tracker.tally.detections <= 120 / (2 * TrackerConfig().hurry) + 2
 

@@ -135,9 +135,9 @@ from tests.slurm.fakes import FakeOrder
 from tests.slurm.fakes import launcher
 folder = Path(sys.argv[1])
 slurm = launcher(folder)
-slurm.start([FakeOrder(key, folder, "stop when told", 60) for key in sys.argv[2:]])
-print("started", flush=True)
 try:
+    slurm.start([FakeOrder(key, folder, "stop when told", 60) for key in sys.argv[2:]])
+    print("started", flush=True)
     time.sleep(60)
 except BaseException:
     slurm.stop()
