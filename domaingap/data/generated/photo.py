@@ -41,7 +41,7 @@ Array = NDArray[Any]
 # Logarithms of skin's colour per unit of its pigments (population.skin_colour).
 _MELANIN = np.log(np.array([0.075, 0.036, 0.022]) / np.array([0.72, 0.50, 0.40]))
 _BLOOD = np.log(np.array([1.0, 0.78, 0.80]))
-_OWN_SPREAD, _NAMED_SPREAD, _LIMIT = 0.95, 0.5, 2.2
+_OWN_SPREAD, _NAMED_SPREAD, _LIMIT = 1.15, 0.7, 2.4
 _BROWN = np.array([0.05, 0.022, 0.010])
 _SHARP_EYES = 100.0  # pixels between the eyes' outer corners from which colour maps are used in full size
 
@@ -221,10 +221,10 @@ def expression(d: Draws) -> dict[str, float]:
             strength["grin"] = d.uniform(0.0, 0.8)
         strength["brows_down"] = d.uniform(0, 0.8) if d.chance(0.4) else 0.0
         cheeks = 0.7 * d.rng.random()
-    strength["squint"] = 0.6 * cheeks
+    strength["squint"] = 0.6 * cheeks + max(0.0, d.normal(0.15, 0.3))
     for name, share, most in (
         ("brows_up", 0.3, 1.0), ("inner_brows_up", 0.15, 0.9), ("brows_down", 0.25, 0.9), ("sad_eyes", 0.08, 0.7),
-        ("eyes_wide", 0.22, 0.9), ("brow_right_up", 0.08, 0.9), ("brow_left_up", 0.08, 0.9), ("nostrils", 0.15, 0.8),
+        ("eyes_wide", 0.10, 0.9), ("brow_right_up", 0.08, 0.9), ("brow_left_up", 0.08, 0.9), ("nostrils", 0.15, 0.8),
         ("nose_wrinkle", 0.10, 0.5), ("chin_up", 0.12, 0.6),
     ):  # fmt: skip
         if d.chance(share):

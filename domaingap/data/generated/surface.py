@@ -79,6 +79,25 @@ class Places:
         return self.triangles[candidates[rows, best]], found / found.sum(1, keepdims=True)
 
 
+def closest(points: Array, vertices: Array, triangles: Array, candidates: int = 64) -> tuple[Array, Array]:
+    """Triangles' corners [N, 3] and weights [N, 3] of the places of a surface closest to points [N, 3]."""
+    vertices = vertices.astype(float)
+    tree = cKDTree(vertices[triangles].mean(1))
+    found = triangles[tree.query(points, k=min(candidates, len(triangles)))[1]]
+    a = vertices[found[..., 0]]
+    ab, ac, ap = vertices[found[..., 1]] - a, vertices[found[..., 2]] - a, points[:, None] - a
+    d00, d01, d11 = (ab * ab).sum(-1), (ab * ac).sum(-1), (ac * ac).sum(-1)
+    d20, d21 = (ap * ab).sum(-1), (ap * ac).sum(-1)
+    det = np.maximum(d00 * d11 - d01 * d01, 1e-12)
+    v, w = (d11 * d20 - d01 * d21) / det, (d00 * d21 - d01 * d20) / det
+    weights = np.clip(np.stack([1 - v - w, v, w], -1), 0, 1)
+    weights /= weights.sum(-1, keepdims=True)
+    there = (vertices[found] * weights[..., None]).sum(-2)
+    best = np.argmin(((there - points[:, None]) ** 2).sum(-1), axis=1)
+    rows = np.arange(len(points))
+    return found[rows, best], weights[rows, best]
+
+
 def interpolated(field: Array, corners: Array, weights: Array) -> Array:
     """A field [..., V, D] at places of the surface, [..., N, D]."""
     return np.asarray((field[..., corners, :] * weights[..., None]).sum(-2), np.float32)

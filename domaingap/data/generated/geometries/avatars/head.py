@@ -37,6 +37,7 @@ _CORNER_Z = 73.2  # mm that put the outer eye corners at 75, as on the built-in 
 _HAIR_AT = np.array([0, 38, 68, 86, 98, 110, 124, 140, 240], float)
 _HAIR_LINE = np.array([56, 56, 45, 28, 10, -4, -22, -50, -66], float)  # height over side of a low hairline, mm
 _BALD = 3.0  # mm of hair on the scalp, on average, under which a person counts as bald
+_OPENED = 0.5  # share of the release's movement that opens eyes wide, for its neutral heads
 
 # Our names of movements: the release's targets with weights. R is the person's right, at the image's left.
 MOVEMENTS: dict[str, dict[str, float]] = {
@@ -60,7 +61,7 @@ MOVEMENTS: dict[str, dict[str, float]] = {
     "blink_right": {"ReyeClose": 1},
     "blink_left": {"LeyeClose": 1},
     "eyes_wide": {"ReyeOpen": 1, "LeyeOpen": 1},
-    "squint": {"Rsquint": 0.6, "Lsquint": 0.6, "RlowLid": 0.4, "LlowLid": 0.4},
+    "squint": {"Rsquint": 0.3, "Lsquint": 0.3, "RlowLid": 0.3, "LlowLid": 0.3},
     "brows_up": {"RRbrowUp": 1, "RbrowUp": 1, "LbrowUp": 1, "LLbrowUp": 1},
     "brow_right_up": {"RRbrowUp": 1, "RbrowUp": 1},
     "brow_left_up": {"LbrowUp": 1, "LLbrowUp": 1},
@@ -81,7 +82,9 @@ MOVEMENTS: dict[str, dict[str, float]] = {
 def avatar_head(avatars: Avatars, content: str) -> FaceGeometry:
     """The geometry; its last identities are the people's, in the avatars' order: their brows, then their hair."""
     shift = np.array([0.0, 0.0, _CORNER_Z], np.float32)
-    people = avatars.people + shift
+    # Their eyes are half as open as people's in photographs.
+    opened = sum((avatars.targets[name] for name in ("ReyeOpen", "LeyeOpen") if name in avatars.targets), np.float32(0))
+    people = avatars.people + shift + np.float32(_OPENED) * opened
     places = Places(avatars.uv[avatars.part == 0], _of_part(avatars, 0))
     triangles = np.concatenate(
         [_of_part(avatars, 0), seen_teeth(avatars.people.mean(0), _teeth(avatars), avatars.part == 2)]

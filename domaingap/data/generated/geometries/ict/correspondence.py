@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import RBFInterpolator
-from scipy.spatial import cKDTree
 
 from domaingap.data.generated.geometry import FaceGeometry
 from domaingap.data.generated.mesh import ATLAS, SEG
-from domaingap.data.generated.surface import interpolated, outside
+from domaingap.data.generated.surface import closest, interpolated, outside
 
 Array = NDArray[Any]
 
@@ -25,7 +24,7 @@ class Transfer:
         vertices: [V, 3] of the head, in the frame that all heads share.
         triangles: [T, 3] of its skin.
         skin: vertices of its face's outside.
-        marks: [68] vertices that are landmarks.
+        marks: [68, 3] places of the landmarks, of the brows where brows are to be drawn.
         avatars: their head.
 
     Attributes:
@@ -73,7 +72,7 @@ class Transfer:
     def _aligned(self, vertices: Array) -> Array:
         """Vertices moved so that their landmarks lie on the avatars', and skull and neck where theirs are."""
         mesh = self._avatars.mesh
-        source = [vertices[self._marks]]
+        source = [self._marks]
         target = [mesh.vertices[self._avatars.landmarks[:68]]]
         for towards in ((0, 1, 0), (0, 0.5, -1), (0, 0, -1), (1, 0.6, -0.3), (-1, 0.6, -0.3), (0, 0.8, 0.5)):
             way = np.array(towards) / np.linalg.norm(towards)
@@ -87,21 +86,7 @@ class Transfer:
 
     def _closest(self, points: Array) -> tuple[Array, Array]:
         """Triangles' corners [N, 3] of the avatars and weights [N, 3] of the places closest to points [N, 3]."""
-        vertices = self._avatars.mesh.vertices.astype(float)
-        tree = cKDTree(vertices[self._theirs].mean(1))
-        candidates = self._theirs[tree.query(points, k=min(64, len(self._theirs)))[1]]
-        a = vertices[candidates[..., 0]]
-        ab, ac, ap = vertices[candidates[..., 1]] - a, vertices[candidates[..., 2]] - a, points[:, None] - a
-        d00, d01, d11 = (ab * ab).sum(-1), (ab * ac).sum(-1), (ac * ac).sum(-1)
-        d20, d21 = (ap * ab).sum(-1), (ap * ac).sum(-1)
-        det = np.maximum(d00 * d11 - d01 * d01, 1e-12)
-        v, w = (d11 * d20 - d01 * d21) / det, (d00 * d21 - d01 * d20) / det
-        weights = np.clip(np.stack([1 - v - w, v, w], -1), 0, 1)
-        weights /= weights.sum(-1, keepdims=True)
-        there = (vertices[candidates] * weights[..., None]).sum(-2)
-        best = np.argmin(((there - points[:, None]) ** 2).sum(-1), axis=1)
-        rows = np.arange(len(points))
-        return candidates[rows, best], weights[rows, best]
+        return closest(points, self._avatars.mesh.vertices, self._theirs)
 
     def people(self, where: Array, n_ball: int) -> Array:
         """The avatars' brows and hair [2 N, V', 3]: of vertices, doubled ones too, two eyeballs, landmarks, brow edges.

@@ -10,21 +10,30 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import RBFInterpolator
 
-from domaingap.data.generated.geometries.avatars.landmarks import PEOPLE
 from domaingap.data.generated.geometries.builtin import parametric_head
 from domaingap.data.generated.geometries.builtin.template import JAW, SIDE
 from domaingap.data.generated.geometries.ict.correspondence import Transfer
-from domaingap.data.generated.geometries.ict.landmarks import GUMS, LANDMARKS, MOUTH, SCLERAS, SKIN, TEETH
+from domaingap.data.generated.geometries.ict.landmarks import (
+    BROWS,
+    FACING,
+    GUMS,
+    LANDMARKS,
+    MOUTH,
+    PEOPLE,
+    SCLERAS,
+    SKIN,
+    TEETH,
+)
 from domaingap.data.generated.geometries.ict.reader import FaceKit, facekit_content, facekit_files, read_facekit
 from domaingap.data.generated.geometries.named import child_of, named_fields
-from domaingap.data.generated.geometry import FaceGeometry
+from domaingap.data.generated.geometry import FaceGeometry, rotation
 from domaingap.data.generated.materials import Materials
 from domaingap.data.generated.mesh import ATLAS, SEG, Mesh
 from domaingap.data.generated.mesh import MOUTH as MOUTH_MATERIAL
 from domaingap.data.generated.mesh import SKIN as SKIN_MATERIAL
 from domaingap.data.generated.mesh import TEETH as TEETH_MATERIAL
 from domaingap.data.generated.surface import (
-    Places,
+    closest,
     contours,
     eyeball_at,
     in_polygon,
@@ -125,7 +134,8 @@ def ict_head(model: FaceKit, avatars: FaceGeometry | None, content: str) -> Face
     """The geometry; with the avatars' its skin is on their atlas, and its last identities are their brows and hair."""
     corners = model.neutral[LANDMARKS[[36, 45]]].mean(0)
     shift = np.array([0.0, 0.0, 75.0], np.float32)
-    whole = (model.neutral - corners) * MM + shift
+    turn = rotation(0.0, np.radians(FACING), 0.0).astype(np.float32).T
+    whole = (model.neutral - corners) @ turn * MM + shift
     faces = model.faces
     triangles = np.concatenate([faces[:, [0, 1, 2]], faces[faces[:, 2] != faces[:, 3]][:, [0, 2, 3]]])
 
@@ -144,7 +154,15 @@ def ict_head(model: FaceKit, avatars: FaceGeometry | None, content: str) -> Face
     shell = triangles[part == 0]
     skin = np.flatnonzero(outside(base, shell) & (kept < SKIN[1]))
 
-    transfer = Transfer(base, shell, skin, marks, avatars) if avatars is not None else None
+    surface = shell[np.isin(shell, skin).all(1)]
+    # The landmarks, of the brows where brows are drawn, and where people put them.
+    drawn = np.stack([marks, marks, marks], -1), np.full((68, 3), 1 / 3)
+    if avatars is not None:
+        for whole_face, of_brows in zip(drawn, _on_surface(base[marks] + BROWS, base, surface), strict=True):
+            whole_face[17:27] = of_brows[17:27]
+    at_drawn = interpolated(base, *drawn)
+    people_at = _on_surface(base[marks] + PEOPLE, base, surface)
+    transfer = Transfer(base, shell, skin, at_drawn, avatars) if avatars is not None else None
     doubled = transfer.doubled if transfer is not None else np.empty(0, np.int64)
     if transfer is not None:
         triangles = np.concatenate([transfer.triangles, triangles[part > 0]]).astype(np.int32)
@@ -158,27 +176,20 @@ def ict_head(model: FaceKit, avatars: FaceGeometry | None, content: str) -> Face
         balls.append(eyeball_at(sign, centre, radius))
     radius = float(np.mean([np.linalg.norm(ball.vertices[0] - c) for ball, c in zip(balls, centres, strict=True)]))
     n_ball = len(balls[0].vertices)
-    # Where people put the points: at the avatars' places in the atlas; without it, at the landmarks.
-    at = np.stack([marks, marks, marks], -1), np.full((68, 3), 1 / 3)
-    if transfer is not None:
-        at = Places(transfer.atlas, transfer.triangles).at(PEOPLE)
     n_all = n_mesh + 2 * n_ball + 146
 
     def field(moved: Array) -> Array:
         """The release's displacements [V, 3] as those of all our vertices, in mm."""
-        moved = moved * MM
+        moved = moved @ turn * MM
         eyes = [np.repeat(moved[start:end].mean(0)[None], n_ball, axis=0) for start, end in SCLERAS]
-        edges = moved[kept][marks[17:27]]
-        ours = moved[kept][where]
-        return np.concatenate([ours, *eyes, moved[kept][marks], edges, interpolated(ours, *at)]).astype(np.float32)
+        points, set_by_people = interpolated(moved[kept], *drawn), interpolated(moved[kept], *people_at)
+        return np.concatenate([moved[kept][where], *eyes, points, points[17:27], set_by_people]).astype(np.float32)
 
-    upper = base[marks[17:27]] + [0.0, _BROW_EDGE, -0.8]
+    upper = at_drawn[17:27] + [0.0, _BROW_EDGE, -0.8]
     if avatars is not None:
-        upper = (
-            base[marks[17:27]] + avatars.mesh.vertices[avatars.brow_edges] - avatars.mesh.vertices[avatars.landmarks[17:27]]
-        )
-    set_by_people = interpolated(base[where], *at)
-    neutral = np.concatenate([base[where], *(ball.vertices for ball in balls), base[marks], upper, set_by_people])
+        upper = at_drawn[17:27] + avatars.mesh.vertices[avatars.brow_edges] - avatars.mesh.vertices[avatars.landmarks[17:27]]
+    set_by_people = interpolated(base, *people_at)
+    neutral = np.concatenate([base[where], *(ball.vertices for ball in balls), at_drawn, upper, set_by_people])
     neutral = neutral.astype(np.float32)
     start = n_mesh + 2 * n_ball
     landmarks = np.concatenate([start + np.arange(68), [n_mesh, n_mesh + n_ball]]).astype(np.int32)
@@ -256,6 +267,15 @@ def ict_head(model: FaceKit, avatars: FaceGeometry | None, content: str) -> Face
         own=len(model.identity),
         content=content,
     )  # fmt: skip
+
+
+def _on_surface(points: Array, vertices: Array, triangles: Array) -> tuple[Array, Array]:
+    """Triangles' corners and weights [68, 3] of the places closest to points [68, 3]: jaw points in space, others as seen
+    from in front, where they are read off."""
+    flat = np.array([1.0, 1.0, 0.3])
+    in_space, in_front = closest(points, vertices, triangles), closest(points * flat, vertices * flat, triangles)
+    jaw = (np.arange(68) < 17)[:, None]
+    return np.where(jaw, in_space[0], in_front[0]), np.where(jaw, in_space[1], in_front[1])
 
 
 def _sphere(points: Array) -> tuple[Array, float]:
