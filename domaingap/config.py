@@ -16,7 +16,7 @@ from domaingap.sources import source
 
 Selection = Literal["real_val", "budget", "source_val"]
 Precision = Literal["32", "bf16"]
-Geometry = Literal["built-in", "avatars", "ict"]
+Geometry = Literal["built-in", "avatars", "ict", "both"]
 FACE_PARTS = ("albedo", "light", "hair", "expressions", "identity", "things", "camera")
 """What heads with colour maps can be made without."""
 
@@ -101,19 +101,72 @@ class AugmentConfig(Checked):
 
 
 @dataclass(frozen=True)
+class PopulationConfig(Checked):
+    """Who stands before the camera and how, of heads with colour maps. Means and standard deviations are in degrees.
+
+    Args:
+        yaw: standard deviation of the head's turn to a side.
+        pitch: standard deviation of its nod.
+        pitch_mean: above 0 people look up on average.
+        roll: standard deviation of its tilt.
+        turned: share of people who are turned 1.8 times as far.
+        into_camera: share of people who look into the camera.
+        identity: spread of the model's own identities; 1 is that of the people whom it was made of.
+        features: spread of jaws, noses, eyes, brows and cheeks beside them.
+        grins: share of people who laugh with their teeth.
+        smiles: share who smile.
+        talks: share who talk.
+        grimaces: share who shout, pucker, frown and the like; the rest is calm.
+        nearest: mm from the camera to the head; distances are drawn evenly in their logarithm.
+        farthest: likewise.
+    """
+
+    section = "synthetic.generated.population"
+
+    yaw: float = limited(17.0, 0, 45)
+    pitch: float = limited(8.5, 0, 30)
+    pitch_mean: float = limited(0.0, -30, 30)
+    roll: float = limited(9.0, 0, 45)
+    turned: float = limited(0.15, 0, 1)
+    into_camera: float = limited(0.65, 0, 1)
+    identity: float = limited(1.15, 0, 2)
+    features: float = limited(0.7, 0, 2)
+    grins: float = limited(0.34, 0, 1)
+    smiles: float = limited(0.21, 0, 1)
+    talks: float = limited(0.14, 0, 1)
+    grimaces: float = limited(0.06, 0, 1)
+    nearest: float = limited(520.0, 300, 20_000)
+    farthest: float = limited(3000.0, 300, 20_000)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if (of_all := self.grins + self.smiles + self.talks + self.grimaces) > 1 + 1e-9:
+            raise SettingError(
+                f"{self.section}.grins", f"with smiles, talks and grimaces is {of_all:g}; together they are at most 1"
+            )
+        if self.nearest > self.farthest:
+            raise SettingError(f"{self.section}.nearest", f"is {self.nearest:g}, beyond farthest, {self.farthest:g}")
+
+
+POPULATION = PopulationConfig()
+"""As the 300 validation photographs of 300-W show people."""
+
+
+@dataclass(frozen=True)
 class GeneratedConfig(Checked):
     """Generated faces of the synthetic domain.
 
     Args:
         n: faces; those of a smaller number are the first of a larger one.
         seed: of the whole set.
-        geometry: whose heads: the built-in one, VALID's avatars, or ICT-FaceKit's.
-        model: folder of the avatars or of ICT-FaceKit.
+        geometry: whose heads: the built-in one, VALID's avatars, ICT-FaceKit's, or these two in turn.
+        model: folder of the avatars or of ICT-FaceKit (both: of ICT-FaceKit).
         albedo: folder of the avatars whose colour maps ICT-FaceKit's heads get.
         light: folder of HDRIs; light is drawn without.
         labels: points as renderings have them (3D points projected), or where people set them (without their noise).
         without: what heads with colour maps are to lack, comma-separated, for ablations: albedo (flat skin), light (one lamp
             for all), hair, expressions, identity, things (glasses, hats, what stands in front), camera.
+        population: who is drawn, of heads with colour maps.
         heads_dir: where compact copies of models are kept.
     """
 
@@ -127,6 +180,7 @@ class GeneratedConfig(Checked):
     light: Path | None = field(default=None, metadata=BY_CONTENT | LATER)
     labels: Literal["rendered", "people"] = field(default="rendered", metadata=LATER)
     without: str = field(default="", metadata=LATER)
+    population: PopulationConfig = field(default=POPULATION, metadata=LATER)
     heads_dir: Path = field(default=Path("prepared"), metadata=PLACE)
 
     def __post_init__(self) -> None:
@@ -137,6 +191,11 @@ class GeneratedConfig(Checked):
             raise SettingError(
                 "synthetic.generated.model",
                 "is a model's folder: give it with --synthetic.generated.geometry avatars or ict",
+            )
+        if self.geometry == "built-in" and self.population != POPULATION:
+            raise SettingError(
+                "synthetic.generated.population",
+                "is of heads with colour maps: give --synthetic.generated.geometry avatars or ict",
             )
 
 

@@ -480,11 +480,11 @@ def build_parser() -> argparse.ArgumentParser:
         generate.add_argument(f"--{gap}", type=SHARE, metavar="0..1", help=f"of the target domain: {what} (1)")
     generate.add_argument(
         "--geometry",
-        choices=("built-in", "avatars", "ict"),
+        choices=("built-in", "avatars", "ict", "both"),
         default="built-in",
-        help="whose heads: our own, VALID's avatars, ICT-FaceKit's (built-in)",
+        help="whose heads: our own, VALID's avatars, ICT-FaceKit's, or these two in turn (built-in)",
     )
-    generate.add_argument("--model", type=expand, help="folder of the avatars or of ICT-FaceKit")
+    generate.add_argument("--model", type=expand, help="folder of the avatars or of ICT-FaceKit (both: of the latter)")
     generate.add_argument("--albedo", type=expand, help="folder of the avatars whose skin ICT-FaceKit's heads get")
     generate.add_argument("--light", type=expand, help="folder of HDRIs: light and backgrounds; drawn without")
     generate.add_argument(
@@ -500,6 +500,10 @@ def build_parser() -> argparse.ArgumentParser:
     generate.add_argument(
         "--without", default="", metavar="PARTS", help="what heads with colour maps are to lack: albedo, light, hair, "
         "expressions, identity, things, camera; comma-separated",
+    )  # fmt: skip
+    generate.add_argument(
+        "--population", type=expand, metavar="FILE.yaml", help="who is drawn, of heads with colour maps: yaw, pitch, grins, "
+        "smiles, identity, nearest and others, as under synthetic.generated.population in recipes",
     )  # fmt: skip
     generate.add_argument(
         "--prepared_dir", type=expand, default=Path("prepared"), help="where compact copies of models are kept (prepared)"

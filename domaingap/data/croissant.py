@@ -87,10 +87,11 @@ def croissant(generator: FaceGenerator, specification: Mapping[str, Any], writte
     what = ", ".join(
         [f"{n} {domain} faces with exact labels", f"{size} px", f"seed {seed}", *(f"{k} {v:g}" for k, v in gaps)]
     )
-    options = " ".join([*(f"--{k} {v:g}" for k, v in gaps), *(f"--{k} {v}" for k, v in generator.options().items())])
-    if "geometry" in generator.options():
+    given = {k: "FILE" if isinstance(v, dict) else v for k, v in generator.options().items()}
+    options = " ".join([*(f"--{k} {v:g}" for k, v in gaps), *(f"--{k} {v}" for k, v in given.items())])
+    if "geometry" in given:
         what, options = (
-            f"{what}, heads: {generator.geometry.name}",
+            f"{what}, heads: {generator.heads()}",
             f"{options} --model FOLDER and the same --albedo, --light",
         )
     command = f"domaingap data generate --domain {domain} --n {n} --seed {seed} --size {size} {options}".rstrip()

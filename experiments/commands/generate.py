@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from domaingap.config import FACE_PARTS, parts_named
-from domaingap.errors import UserError
+from domaingap.config import FACE_PARTS, POPULATION, Geometry, PopulationConfig, parts_named
+from domaingap.errors import SettingError, UserError
 from domaingap.paths import check_file, check_folder
+from domaingap.settings_files import settings_in, text_file
 from domaingap.study.tables import terminal
 
 if TYPE_CHECKING:
@@ -18,6 +20,7 @@ GAPS = ("label_gap", "appearance_gap", "population_gap")
 MODELS = {
     "avatars": "VALID's avatars (data fetch valid_avatars)",
     "ict": "ICT-FaceKit (data fetch ict_facekit)",
+    "both": "ICT-FaceKit (data fetch ict_facekit)",
 }
 DENSE = 320
 """Dense points, unless another number is asked for: as many as one tells a face's shape by."""
@@ -37,7 +40,7 @@ def generate(
     preview: Path | None,
     plain: bool,
     workers: int | None,
-    geometry: str = "built-in",
+    geometry: Geometry = "built-in",
     model: Path | None = None,
     albedo: Path | None = None,
     light: Path | None = None,
@@ -46,6 +49,7 @@ def generate(
     landmarks: str = "68",
     points: int | None = None,
     prepared_dir: Path = Path("prepared"),
+    population: Path | None = None,
 ) -> int:
     """Write faces to a folder in FaceSynthetics' layout, a sheet of the first ones, or both.
 
@@ -61,8 +65,8 @@ def generate(
         preview: the sheet's PNG.
         plain: draw no landmarks into it.
         workers: processes; all cores by default.
-        geometry: built-in, avatars or ict.
-        model: folder of the avatars or of ICT-FaceKit.
+        geometry: built-in, avatars, ict, or both: ICT-FaceKit's heads and the avatars' in turn.
+        model: folder of the avatars or of ICT-FaceKit (both: of the latter).
         albedo: folder of the avatars whose colour maps ICT-FaceKit's heads get.
         light: folder of HDRIs.
         labels: rendered, or people, of the synthetic domain.
@@ -70,6 +74,7 @@ def generate(
         points: how many dense ones; 320 by default.
         without: what heads with colour maps are to lack, comma-separated.
         prepared_dir: where compact copies of models are kept.
+        population: YAML file of who is drawn, of heads with colour maps (config.PopulationConfig's names).
     """
     if out is None and preview is None:
         raise UserError("nothing to write; give --out FOLDER for files, --preview FILE.png for a sheet, or both")
@@ -90,29 +95,27 @@ def generate(
     if geometry == "built-in":
         for name, folder in (("model", model), ("albedo", albedo), ("light", light)):
             if folder is not None:
-                raise UserError(f"--{name} goes with --geometry avatars or ict; the built-in head takes no files")
+                raise UserError(f"--{name} goes with --geometry avatars, ict or both; the built-in head takes no files")
+        if population is not None:
+            raise UserError("--population goes with --geometry avatars or ict; the built-in head's is domaingap's own")
     elif model is None:
         raise UserError(f"--geometry {geometry} needs --model, the folder of {MODELS[geometry]}")
+    people = read_population(population) if population is not None else POPULATION
     if out is not None:
         check_folder(out, "--out")
     if preview is not None:
         check_file(preview, "--preview")
-    from domaingap.data.generated import Dials, FaceGenerator
+    from domaingap.data.generated import Dials
+    from domaingap.data.generated.sets import generator_of
     from domaingap.data.render import write_faces
 
     dials = Dials(**{name: 1.0 if value is None else value for name, value in gaps.items()} if domain == "target" else {})
-    head = None
-    if geometry in ("avatars", "ict"):
-        from domaingap.data.generated.heads import load_head
-
-        folders = (None if folder is None else str(folder) for folder in (albedo, light))
-        head = load_head(geometry, str(model), *folders, str(prepared_dir))
-        terminal().print("terms: " + "; ".join(sorted(map(str, head.terms()))), markup=False)
-    generator = FaceGenerator(
-        "target" if domain == "target" else "synthetic", seed, dials, head=head,
-        labels="people" if labels == "people" else "rendered", without=parts,
-        dense=(points or DENSE) if landmarks == "dense" else 0,
+    generator = generator_of(
+        domain, seed, geometry, model, albedo, light, prepared_dir, dials=dials, labels=labels, without=parts,
+        dense=(points or DENSE) if landmarks == "dense" else 0, population=people,
     )  # fmt: skip
+    if geometry != "built-in":
+        terminal().print("terms: " + "; ".join(sorted(map(str, generator.terms()))), markup=False)
     if out is not None:
         began = time.monotonic()
         written = write_faces(generator, number, size, out, workers)
@@ -127,6 +130,25 @@ def generate(
         _write_sheet(generator, shown, size, preview, plain)
         terminal().print(f"{shown} {domain} faces: {preview}")
     return 0
+
+
+def read_population(path: Path) -> PopulationConfig:
+    """Who is drawn, from a YAML file of PopulationConfig's names; what it doesn't name is as by default.
+
+    Raises:
+        UserError: with file and line: a name or a value that isn't one.
+    """
+    what = "--population a YAML file such as 'yaw: 25'"
+    found = settings_in(text_file(path, what), str(path), what)
+    names = [item.name for item in fields(PopulationConfig)]
+    for key, line in found.lines.items():
+        if key not in names:
+            raise UserError(f"{path}:{line}: unknown name {key}; known: {', '.join(names)}")
+    try:
+        return PopulationConfig(**found.content)
+    except SettingError as error:
+        name = error.key.rpartition(".")[2]
+        raise UserError(f"{path}:{found.lines.get(name, 1)}: {name} {error.problem}") from error
 
 
 def _write_sheet(generator: FaceGenerator, n: int, size: int, path: Path, plain: bool) -> None:

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from domaingap.config import CropConfig
+from domaingap.config import POPULATION, CropConfig, PopulationConfig
 from domaingap.data.boxes import landmark_box
 from domaingap.data.crops import crop_transform
 from domaingap.data.generated import accessories, raster
@@ -55,7 +55,7 @@ _BOX_WIDTH, _BOX_HEIGHT, _BOX_X, _BOX_Y = (0.957, 0.058), (1.258, 0.10), (0.0, 0
 VERSION = 1
 """Of what is drawn: raised when the same settings draw other faces, or the same faces with other labels or boxes. The test
 that holds it against a probe of drawn faces (tests/data/generated/probe.py) fails where one changes without the other."""
-PHOTO_VERSION = 2
+PHOTO_VERSION = 3
 """Likewise, of what heads with pictures have beside it."""
 CAMERA = 0.5
 """Strength of the camera (appearance.photograph) that takes heads with pictures in the synthetic domain."""
@@ -146,6 +146,7 @@ class FaceGenerator:
         head: a geometry with pictures for skin, in its place.
         dense: how many points of the whole face come with each, evenly spread over its skin; none by default.
         without: what a head with colour maps is to lack (config.FACE_PARTS).
+        population: who is drawn, of a head with colour maps.
         labels: of the synthetic domain: as renderings have them, or where people set them, without their noise.
     """
 
@@ -159,13 +160,18 @@ class FaceGenerator:
         labels: Literal["rendered", "people"] = "rendered",
         without: tuple[str, ...] = (),
         dense: int = 0,
+        population: PopulationConfig = POPULATION,
     ) -> None:
         if domain == "synthetic" and dials != Dials():
             raise UserError("label_gap, appearance_gap and population_gap belong to the target domain")
         self.domain, self.seed, self.dials = domain, seed, dials
-        if without and (head is None or head.materials is None):
+        coloured = head is not None and head.materials is not None
+        if without and not coloured:
             raise UserError(f"without {', '.join(without)}: only heads with colour maps can be made without parts")
+        if population != POPULATION and not coloured:
+            raise UserError("a population is of heads with colour maps; --geometry ict needs --albedo for them")
         self.head, self.labels, self.without, self.dense = head, labels, without, dense
+        self.population = population
         self.geometry = head.geometry if head is not None else geometry if geometry is not None else parametric_head()
 
     @property
@@ -192,14 +198,20 @@ class FaceGenerator:
             geometry = "built-in" if self.geometry is parametric_head() else self.geometry.key()
         what = [VERSION, geometry, self.domain, self.seed, asdict(self.dials)]
         what += [self.labels] if self.labels != "rendered" else []
+        what += [asdict(self.population)] if self.population != POPULATION else []
         return content_key([*what, *self.without])
 
-    def options(self) -> dict[str, str]:
+    def options(self) -> dict[str, Any]:
         """How its faces differ from those of the built-in head with rendered labels, in the command line's words."""
         found: dict[str, str] = {"geometry": self.head.made_of[0]} if self.head is not None else {}
         found |= {"labels": self.labels} if self.labels != "rendered" else {}
         found |= {"landmarks": "dense", "points": str(self.dense)} if self.dense else {}
+        found |= {"population": asdict(self.population)} if self.population != POPULATION else {}
         return found | ({"without": ",".join(self.without)} if self.without else {})
+
+    def heads(self) -> str:
+        """Whose heads, in words."""
+        return self.geometry.name
 
     def terms(self) -> frozenset[Terms]:
         """Under what terms the faces may be used: none but this program's, or those of the mesh that they are made with."""
@@ -228,7 +240,7 @@ class FaceGenerator:
         face = draw_face(rng, self.geometry, self.dials.appearance_gap, self.dials.population_gap)
         if self.materials is not None:
             own = np.random.default_rng([self.seed, self.domain == "target", index, 15])
-            draw_photo(face, own, self.geometry, self.materials, self.without)
+            draw_photo(face, own, self.geometry, self.materials, self.without, self.population)
         return face
 
     def _scene(self, face: FaceParameters) -> _Scene:

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from domaingap.config import POPULATION, PopulationConfig
 from domaingap.data.generated import light
 from domaingap.data.generated.accessories import BALD, SCARF, hair_line
 from domaingap.data.generated.geometries.builtin.template import EYE_R
@@ -34,14 +35,14 @@ from domaingap.data.generated.photo_shader import (
     Q_WIG_G,
     Q_WIG_R,
 )
-from domaingap.data.generated.population import Draws, FaceParameters
+from domaingap.data.generated.population import DISTANCES, POSE, Draws, FaceParameters
 
 Array = NDArray[Any]
 
 # Logarithms of skin's colour per unit of its pigments (population.skin_colour).
 _MELANIN = np.log(np.array([0.075, 0.036, 0.022]) / np.array([0.72, 0.50, 0.40]))
 _BLOOD = np.log(np.array([1.0, 0.78, 0.80]))
-_OWN_SPREAD, _NAMED_SPREAD, _LIMIT = 1.15, 0.7, 2.4
+_LIMIT = 2.4  # standard deviations of an identity
 _BROWN = np.array([0.05, 0.022, 0.010])
 _SHARP_EYES = 100.0  # pixels between the eyes' outer corners from which colour maps are used in full size
 
@@ -52,6 +53,7 @@ def draw_photo(
     geometry: FaceGeometry,
     materials: Materials,
     without: tuple[str, ...] = (),
+    population: PopulationConfig = POPULATION,
 ) -> None:
     """What a head with pictures has beside what all heads have; changes ``face``. ``without`` is config.FACE_PARTS'."""
     d, look = Draws(rng), face.look
@@ -67,7 +69,7 @@ def draw_photo(
     # Shape: the mesh's own components, the named ones of the built-in head, brows and hair of the textures' people.
     identity = np.zeros(len(geometry.identity), np.float32)
     free = len(identity) - 2 * geometry.people
-    spread = np.where(np.arange(free) < geometry.own, _OWN_SPREAD, _NAMED_SPREAD)
+    spread = np.where(np.arange(free) < geometry.own, population.identity, population.features)
     identity[:free] = np.clip(rng.standard_normal(free), -_LIMIT, _LIMIT) * spread
     brows, hair = identity[free : free + geometry.people], identity[free + geometry.people :]
     if geometry.people == n:
@@ -103,10 +105,9 @@ def draw_photo(
         look[name] = gray + (look[name] - gray) * left * d.rng.random()
     if d.chance(0.7):
         look["frame"] = look["frame"] * 0.15
-    face.expression = {k: v for k, v in expression(d).items() if k in geometry.expression}
-    if d.chance(0.15):
-        face.pose = (float(np.clip(1.8 * face.pose[0], -60, 60)), *face.pose[1:])
-    if d.chance(0.65):  # into the camera
+    face.expression = {k: v for k, v in expression(d, population).items() if k in geometry.expression}
+    _stand(face, population, d.chance(population.turned))
+    if d.chance(population.into_camera):
         yaw, pitch = np.radians(face.pose[:2])
         share = d.uniform(0.6, 1.0)
         face.gaze = (
@@ -119,6 +120,19 @@ def draw_photo(
     look["lens"] = np.minimum(look["lens"], 0.03)
     _draw_light(d, look, materials)
     _take_away(face, without, free)
+
+
+def _stand(face: FaceParameters, population: PopulationConfig, turned: bool) -> None:
+    """Pose and distance, drawn for all heads alike, as this population has them."""
+    means, spreads = (0.0, population.pitch_mean, 0.0), (population.yaw, population.pitch, population.roll)
+    yaw, pitch, roll = (
+        mean + (angle - drawn) * spread / of_draw
+        for angle, mean, spread, ((drawn, of_draw), _) in zip(face.pose, means, spreads, POSE.values(), strict=True)
+    )
+    face.pose = (float(np.clip(1.8 * yaw, -60, 60)) if turned else yaw, pitch, roll)
+    near, far = np.log(DISTANCES)
+    share = (np.log(face.distance) - near) / (far - near)
+    face.distance = float(population.nearest * (population.farthest / population.nearest) ** share)
 
 
 def _take_away(face: FaceParameters, without: tuple[str, ...], free: int) -> None:
@@ -184,31 +198,33 @@ def _draw_light(d: Draws, look: dict[str, Any], materials: Materials) -> None:
     look["lens_blur"] = d.uniform(0.001, 0.016)
 
 
-def expression(d: Draws) -> dict[str, float]:
+def expression(d: Draws, population: PopulationConfig) -> dict[str, float]:
     """Movements in combinations that photographs show: half of all people smile, most of those with their teeth.
 
     Names that a geometry doesn't have are for the caller to leave out.
     """
     kind = d.rng.random()
+    laugh, smile = population.grins, population.grins + population.smiles
+    calm = 1 - population.talks - population.grimaces
     strength: dict[str, float] = {}
-    if kind < 0.34:
+    if kind < laugh:
         strength["grin"] = d.uniform(0.35, 1.15)
         strength["upper_lip_up"] = d.uniform(0.0, 0.45)
         strength["lower_lip_down"] = d.uniform(-0.2, 0.55)
         strength["jaw_open"] = 0.5 * d.rng.random() ** 2.5
         strength["smile"] = d.uniform(0.0, 0.3)
         cheeks = strength["grin"] * d.rng.random()
-    elif kind < 0.55:
+    elif kind < smile:
         strength["smile"] = d.uniform(0.3, 1.25)
         strength["lips_in"] = d.uniform(-0.1, 0.3)
         cheeks = 0.8 * strength["smile"] * d.rng.random()
-    elif kind < 0.80:
+    elif kind < calm:
         strength["smile"] = d.uniform(-0.15, 0.3)
         strength["jaw_open"] = d.uniform(0.0, 0.15) if d.chance(0.3) else 0.0
         strength["frown"] = max(0.0, d.normal(-0.1, 0.3))
         strength["lips_in"] = max(0.0, d.normal(-0.2, 0.4))
         cheeks = 0.0
-    elif kind < 0.94:
+    elif kind < 1 - population.grimaces:
         said = ("say_a", "say_o", "say_e", "say_u", "say_f", "say_s", "say_sh", "say_t")
         strength[said[int(d.rng.integers(len(said)))]] = d.uniform(0.3, 1.0)
         strength["smile"] = d.uniform(-0.1, 0.5)

@@ -19,6 +19,9 @@ LIMIT = 2.5
 POSE = {"yaw": ((0, 17), (0, 17)), "pitch": ((0, 8.5), (-2, 9)), "roll": ((0, 9), (0, 11))}
 """Mean and standard deviation in degrees with the population dial at 0 and at 1; drawn in this order."""
 
+DISTANCES = (520.0, 3000.0)
+"""mm from the camera to the middle of the head, nearest and farthest; drawn evenly in their logarithm."""
+
 
 class Draws:
     """Seeded draws as Python numbers; dials blend their ranges (:func:`blend`)."""
@@ -92,7 +95,7 @@ def draw_face(rng: np.random.Generator, geometry: FaceGeometry, appearance: floa
     yaw, pitch, roll = (
         d.normal(*(blend(population, *at) for at in zip(*parameters, strict=True))) for parameters in POSE.values()
     )
-    distance = float(np.exp(d.uniform(np.log(520), np.log(3000))))
+    distance = float(np.exp(d.uniform(*np.log(DISTANCES))))
     face_share = d.uniform(0.20, 0.30)
     centre = (0.5 + d.normal(0, 0.03), 0.44 + d.normal(0, 0.03))
     face = FaceParameters(identity, expression, gaze, (yaw, pitch, roll), distance, face_share, centre)

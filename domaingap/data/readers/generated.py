@@ -110,16 +110,19 @@ class GeneratedFaces(GeneratedReader):
 
     @classmethod
     def of(cls, config: GeneratedConfig) -> Self:
-        from domaingap.data.generated import FaceGenerator
+        from domaingap.data.generated.sets import generator_of
 
-        head = None
-        if config.geometry != "built-in":
-            from domaingap.data.generated.heads import load_head
-
-            folders = (None if path is None else str(path) for path in (config.albedo, config.light))
-            head = load_head(config.geometry, str(config.model), *folders, str(config.heads_dir))
-        generator = FaceGenerator(
-            "synthetic", config.seed, head=head, labels=config.labels, without=parts_named(config.without)
+        generator = generator_of(
+            "synthetic",
+            config.seed,
+            config.geometry,
+            config.model,
+            config.albedo,
+            config.light,
+            config.heads_dir,
+            labels=config.labels,
+            without=parts_named(config.without),
+            population=config.population,
         )
         return cls(generator, {"all": range(config.n)})
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import sys
 
 import numpy as np
 import pytest
 
+from domaingap.config import POPULATION, PopulationConfig
 from domaingap.data.generated.geometries.avatars.glb import Glb
 from domaingap.data.generated.geometries.avatars.reader import avatar_files, read_avatars
 from domaingap.data.generated.geometries.ict.reader import facekit_content, facekit_files, read_facekit
 from domaingap.errors import UserError
+from domaingap.landmarks import IBUG68
 from tests.data.generated.models import write_facekit, write_glb, write_obj
 from tests.experiments.test_cli import fails
 
@@ -141,10 +144,27 @@ def test_incomplete_and_damaged_facekits_are_named_in_one_line(tmp_path):
         (["--points", "20"], "--points goes with --landmarks dense"),
         (["--without", "light"], "without light: only heads with colour maps"),
         (["--without", "hats"], "--without names hats; there are albedo, light, hair"),
+        (["--population", "p.yaml"], "--population goes with --geometry avatars or ict"),
     ],
 )
 def test_command_line_says_what_goes_with_what(cli, tmp_path, arguments, fragment):
     fails(cli("data", "generate", f"--preview={tmp_path / 'a.png'}", f"--prepared_dir={tmp_path}", *arguments), fragment)
+
+
+@pytest.mark.parametrize(
+    ("text", "fragment"),
+    [
+        ("yaw: 25\nbeards: 0.5\n", "p.yaml:2: unknown name beards; known: yaw, pitch, "),
+        ("\nyaw: wide\n", "p.yaml:2: yaw is wide"),
+        ("grins: 0.7\nsmiles: 0.5\n", "p.yaml:1: grins with smiles, talks and grimaces is 1.4; together they are at most 1"),
+        ("nearest: 4000\n", "p.yaml:1: nearest is 4000, beyond farthest, 3000"),
+    ],
+)
+def test_a_population_that_cannot_be_is_named_with_its_line(cli, tmp_path, text, fragment):
+    (tmp_path / "p.yaml").write_text(text)
+    answer = cli("data", "generate", "--geometry", "ict", "--model", tmp_path, f"--population={tmp_path / 'p.yaml'}",
+                 f"--preview={tmp_path / 'a.png'}")  # fmt: skip
+    fails(answer, fragment)
 
 
 # With the samples.
@@ -202,6 +222,11 @@ def test_heads_of_the_samples(heads):
             # Brows' outer ends lie further out, and every point stays on its side.
             assert set_by_people[17, 0] < points[17, 0] - 1 and set_by_people[26, 0] > points[26, 0] + 1
             assert (np.sign(set_by_people[[17, 21, 36, 39, 48]][:, 0]) == -1).all()
+            # Both halves alike: none has come to the mouth's inside or to another surface.
+            assert np.abs(set_by_people - set_by_people[IBUG68.flip_permutation] * [-1, 1, 1]).max() < 2.5
+            assert np.abs(apart - apart[IBUG68.flip_permutation]).max() < 1.5
+            # Brows are drawn where people have them: over the eyes, not on the forehead.
+            assert (points[18:21, 1] > 14).all() and (points[18:21, 1] < 23).all()
         left = geometry.shape(zero, {"jaw_side": 1.0})[geometry.landmarks]
         assert left[8, 0] > points[8, 0] + 2
 
@@ -236,6 +261,56 @@ def test_parts_are_left_out_and_all_else_stays(heads):
         same = [np.array_equal(whole.photograph(i, 48).image, less.photograph(i, 48).image) for i in range(8)]
         assert not all(same), part
     assert len(keys) == 8
+
+
+@pytest.mark.slow
+def test_both_heads_in_turn(heads, cli, tmp_path, sample_data):
+    from domaingap.data.generated import FaceGenerator
+    from domaingap.data.generated.sets import generator_of
+
+    avatars = sample_data / "valid_avatars"
+    both = generator_of("synthetic", 3, "both", sample_data / "ict_facekit", avatars, sample_data / "hdris", heads["kept"])
+    for i in range(4):
+        alone = FaceGenerator("synthetic", 3, head=heads["avatars" if i % 2 else "ict"])
+        np.testing.assert_array_equal(both.photograph(i, 48).image, alone.photograph(i, 48).image)
+        assert both.key() != alone.key() and both.parameters(i).pose == alone.parameters(i).pose
+    assert len(pickle.dumps(both)) < 10_000
+    again = pickle.loads(pickle.dumps(both))
+    np.testing.assert_array_equal(both.photograph(1, 48).image, again.photograph(1, 48).image)
+    given = ["--geometry", "both", "--model", sample_data / "ict_facekit", f"--prepared_dir={heads['kept']}"]
+    fails(cli("data", "generate", *given, f"--preview={tmp_path / 'a.png'}"), "--geometry both needs --albedo")
+    dense = cli("data", "generate", *given, "--albedo", avatars, "--landmarks=dense", f"--preview={tmp_path / 'a.png'}")
+    fails(dense, "--landmarks dense goes with one geometry")
+    out = tmp_path / "faces"
+    assert (
+        cli("data", "generate", *given, "--albedo", avatars, "--n=2", "--size=48", f"--out={out}", "--workers=1").code == 0
+    )
+    assert '"geometry": "both"' in (out / "generated.json").read_text()
+    assert "ICT-FaceKit, VALID avatars" in (out / "croissant.json").read_text()
+
+
+@pytest.mark.slow
+def test_a_population_is_drawn_as_it_says(heads, cli, tmp_path, sample_data):
+    from domaingap.data.generated import FaceGenerator
+
+    wide = PopulationConfig(yaw=34, pitch=0, pitch_mean=-5, turned=0, grins=1, smiles=0, talks=0, grimaces=0, nearest=900,
+                            farthest=900)  # fmt: skip
+    usual, other = (FaceGenerator("synthetic", 3, head=heads["ict"], population=of) for of in (POPULATION, wide))
+    assert usual.key() == FaceGenerator("synthetic", 3, head=heads["ict"]).key() != other.key()
+    drawn = [other.parameters(i) for i in range(300)]
+    assert np.std([face.pose[0] for face in drawn]) == pytest.approx(34, rel=0.15)
+    assert {round(face.pose[1], 6) for face in drawn} == {-5.0} and {round(face.distance, 3) for face in drawn} == {900.0}
+    assert all(face.expression["grin"] >= 0.35 for face in drawn)
+    assert 0.25 < np.mean([usual.parameters(i).expression.get("grin", 0) >= 0.35 for i in range(300)]) < 0.45
+    # From a file, and kept with the faces.
+    (tmp_path / "p.yaml").write_text("yaw: 34\nnearest: 900\nfarthest: 900\n")
+    out = tmp_path / "faces"
+    given = ["--geometry", "ict", "--model", sample_data / "ict_facekit", "--albedo", sample_data / "valid_avatars"]
+    answer = cli("data", "generate", *given, f"--population={tmp_path / 'p.yaml'}", "--n=1", "--size=48", f"--out={out}",
+                 "--workers=1", f"--prepared_dir={heads['kept']}")  # fmt: skip
+    assert answer.code == 0
+    kept = json.loads((out / "generated.json").read_text())["population"]
+    assert kept["yaw"] == 34 and kept["pitch"] == 8.5 and kept["nearest"] == 900
 
 
 @pytest.mark.slow
