@@ -282,9 +282,8 @@ def test_both_heads_in_turn(heads, cli, tmp_path, sample_data):
     dense = cli("data", "generate", *given, "--albedo", avatars, "--landmarks=dense", f"--preview={tmp_path / 'a.png'}")
     fails(dense, "--landmarks dense goes with one geometry")
     out = tmp_path / "faces"
-    assert (
-        cli("data", "generate", *given, "--albedo", avatars, "--n=2", "--size=48", f"--out={out}", "--workers=1").code == 0
-    )
+    answer = cli("data", "generate", *given, "--albedo", avatars, "--n=2", "--size=48", f"--out={out}", "--workers=1")
+    assert answer.code == 0
     assert '"geometry": "both"' in (out / "generated.json").read_text()
     assert "ICT-FaceKit, VALID avatars" in (out / "croissant.json").read_text()
 
