@@ -25,7 +25,7 @@ from domaingap.store import Store
 Array = NDArray[Any]
 HeadKind = Literal["avatars", "ict"]
 
-VERSION = 9
+VERSION = 10
 """Of how files become a head: raised where the same files would become another one."""
 POLY_HAVEN = Terms("Poly Haven HDRIs", "CC0", False, url="https://polyhaven.com/license", citation="Poly Haven")
 

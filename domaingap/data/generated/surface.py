@@ -108,7 +108,7 @@ def template(vertices: Array) -> Array:
     return np.stack([np.arctan2(vertices[:, 0], vertices[:, 2]) * SIDE, vertices[:, 1]], -1).astype(np.float32)
 
 
-def contours(uv: Array, landmarks: Array, vertices: Array, skin: Array, steps: int = 14) -> tuple[Array, ...]:
+def contours(uv: Array, landmarks: Array, vertices: Array, skin: Array, steps: int = 20) -> tuple[Array, ...]:
     """Paths of vertices from each jaw point inwards along which the visible outline is looked for, as on the built-in head.
 
     Args:

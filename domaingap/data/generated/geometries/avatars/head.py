@@ -8,7 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from domaingap.data.generated.geometries.avatars.brows import brow_points
-from domaingap.data.generated.geometries.avatars.landmarks import BROW_EDGES, BROW_SHIFT, LANDMARKS, PEOPLE
+from domaingap.data.generated.geometries.avatars.landmarks import (
+    BROW_EDGES,
+    BROW_SHIFT,
+    JAW_BACK,
+    LANDMARKS,
+    PEOPLE,
+)
 from domaingap.data.generated.geometries.avatars.reader import Avatars
 from domaingap.data.generated.geometries.builtin.template import JAW, SIDE
 from domaingap.data.generated.geometries.named import child_of, named_fields
@@ -17,6 +23,7 @@ from domaingap.data.generated.materials import Materials, WigMesh, halved
 from domaingap.data.generated.mesh import ATLAS, SEG, Mesh
 from domaingap.data.generated.surface import (
     Places,
+    closest,
     contours,
     eyeball_at,
     in_polygon,
@@ -99,8 +106,9 @@ def avatar_head(avatars: Avatars, content: str) -> FaceGeometry:
     # After the mesh: two eyeballs, then a vertex for each landmark and brow edge, which no triangle has.
     balls = [eyeball_at(sign, avatars.eyes.mean(0)[k] + shift, avatars.eye_radius) for k, sign in enumerate((-1, 1))]
     n_ball = len(balls[0].vertices)
-    points = np.concatenate([LANDMARKS, BROW_EDGES, PEOPLE])
-    corners, weights = places.at(points)
+    corners, weights = places.at(np.concatenate([LANDMARKS, BROW_EDGES, PEOPLE]))
+    _set_jaw_back(corners, weights, base, _of_part(avatars, 0))
+    points = interpolated(avatars.uv, corners, weights)
 
     def whole(field: Array, eyes: Array) -> Array:
         """Of the mesh's displacements [V, 3] and the eyes' [2, 3]: those of all vertices."""
@@ -172,6 +180,14 @@ def avatar_head(avatars: Avatars, content: str) -> FaceGeometry:
         content=content,
         has_body=True,
     )  # fmt: skip
+
+
+def _set_jaw_back(corners: Array, weights: Array, vertices: Array, triangles: Array) -> None:
+    """Moves people's jaw points, the first of the last 68, back along the head's sides, in place."""
+    shell = triangles[outside(vertices, triangles)[triangles].all(1)]
+    jaw = slice(len(corners) - 68, len(corners) - 68 + 17)
+    moved = interpolated(vertices, corners[jaw], weights[jaw]) - np.array([0.0, 0.0, 1.0]) * JAW_BACK[:, None]
+    corners[jaw], weights[jaw] = closest(moved, vertices, shell)
 
 
 def _teeth(avatars: Avatars) -> Array:
