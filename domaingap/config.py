@@ -127,7 +127,7 @@ class PopulationConfig(Checked):
     pitch: float = limited(8.5, 0, 30)
     pitch_mean: float = limited(0.0, -30, 30)
     roll: float = limited(9.0, 0, 45)
-    turned: float = limited(0.15, 0, 1)
+    turned: float = limited(0.22, 0, 1)
     into_camera: float = limited(0.65, 0, 1)
     identity: float = limited(1.15, 0, 2)
     features: float = limited(0.7, 0, 2)

@@ -55,7 +55,7 @@ _BOX_WIDTH, _BOX_HEIGHT, _BOX_X, _BOX_Y = (0.957, 0.058), (1.258, 0.10), (0.0, 0
 VERSION = 1
 """Of what is drawn: raised when the same settings draw other faces, or the same faces with other labels or boxes. The test
 that holds it against a probe of drawn faces (tests/data/generated/probe.py) fails where one changes without the other."""
-PHOTO_VERSION = 3
+PHOTO_VERSION = 4
 """Likewise, of what heads with pictures have beside it."""
 CAMERA = 0.5
 """Strength of the camera (appearance.photograph) that takes heads with pictures in the synthetic domain."""
@@ -379,7 +379,7 @@ class FaceGenerator:
             ids, on_view, mesh.vertices, normals, mesh.triangles, mesh.material, mesh.segment, mesh.uv, atlas,
             mesh.attributes, numbers, skin_numbers(look, materials), for_shader(look["soft"]), first, second, wig_colours,
             hairline(look), LINEAR,
-            noise_bank(), shadow, to_shadow, face.distance, behind, lens_near, near, segments,
+            noise_bank(), skin_atlas(), shadow, to_shadow, face.distance, behind, lens_near, near, segments,
         )  # fmt: skip
         picture = develop_photo(raster.halve(colours), look["meter"] + look["exposure"], look["film"])
         if "camera" not in self.without:

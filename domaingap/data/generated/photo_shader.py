@@ -13,6 +13,9 @@ import numpy as np
 from domaingap.data.generated.compiled import compiled
 from domaingap.data.generated.mesh import ATLAS, CLOTH, EYE, GLASSES, HAIR, HAT, MOUTH, SEG, TEETH, WIG
 from domaingap.data.generated.shader import (
+    ATLAS_LEFT,
+    ATLAS_SCALE,
+    ATLAS_TOP,
     P_FRAME,
     P_GLOSS,
     P_HAIR,
@@ -29,6 +32,8 @@ from domaingap.data.generated.shader import (
     P_OCCLUDER,
     P_PUPIL_R,
     P_SPECULAR,
+    _bearded,
+    _blemished,
     _cloth,
     _hair,
     _inlined,
@@ -48,6 +53,7 @@ from domaingap.data.generated.shader import (
 
 _S_GLASSES, _S_CLOTHING, _S_MOUTH, _S_HAIR = SEG["glasses"], SEG["clothing"], SEG["mouth_interior"], SEG["hair"]
 _S_EARS = (SEG["right_ear"], SEG["left_ear"])
+_LOWER = 3.5  # mm by which scanned heads' mouths lie below the built-in head's
 HAIRLINE = 240
 """How far to both sides a hairline is given, in the template's mm."""
 _S_LIPS = (SEG["top_lip"], SEG["bottom_lip"])
@@ -120,7 +126,7 @@ def _eyeball(u: float, v: float, side: float, p: Any, q: Any, bank: Any) -> Any:
 def shade_photo(
     ids: Any, points: Any, vertices: Any, normals: Any, triangles: Any, material: Any, segment: Any, uv: Any, atlas: Any,
     attributes: Any, p: Any, q: Any, sh: Any, first: Any, second: Any, wig: Any, hairline: Any, linear: Any, bank: Any,
-    shadow: Any, to_shadow: Any, eye_z: float, background: Any, lens_near: Any, near: Any, segments: Any,
+    marks: Any, shadow: Any, to_shadow: Any, eye_z: float, background: Any, lens_near: Any, near: Any, segments: Any,
 ) -> Any:  # fmt: skip
     """Linear RGB [H, W, 3] of a rasterised scene; fills ``segments`` [H, W] with FaceSynthetics' classes.
 
@@ -131,6 +137,7 @@ def shade_photo(
         hairline: [2 * HAIRLINE + 1] height of the hairline over the template's side from -HAIRLINE mm on, for hair that
             grows on the skin as the built-in head's does (q's Q_HAIR says whether).
         linear: [256] linear light of 8-bit sRGB.
+        marks: where on the template beards and wrinkles are (appearance.skin_atlas).
     """
     height, width = ids.shape
     out = np.empty((height, width, 3), dtype=np.float32)
@@ -189,6 +196,18 @@ def shade_photo(
                     c *= (1 + skin * (q[Q_GAIN_B] - 1)) * blotch * tone / red
                     wrap, wrap_red = 0.12 * skin, 0.16 * skin
                     specular, gloss, rim = p[P_SPECULAR] * (0.4 + 0.6 * skin), p[P_GLOSS], 0.05
+                    # Beards, wrinkles and freckles, where the built-in head has them; scanned mouths lie a little lower.
+                    row = int((ATLAS_TOP - v - _LOWER * _smoothstep(-30.0, -60.0, v)) * ATLAS_SCALE)
+                    column = int((u - ATLAS_LEFT) * ATLAS_SCALE)
+                    ears = seg == _S_EARS[0] or seg == _S_EARS[1]
+                    if skin > 0.9 and not ears and 0 <= row < marks.shape[0] and 0 <= column < marks.shape[1]:
+                        here = marks[row, column]
+                        n0 = _noise(bank, 0, u * 1.1 + p[P_NOISE_X], v * 1.1)
+                        n1 = _noise(bank, 1, u * 3.1 - p[P_NOISE_X], v * 3.1)
+                        lip = 1.0 if seg == _S_LIPS[0] or seg == _S_LIPS[1] else 0.0
+                        (r, g, c), specular, seg = _bearded(
+                            _blemished((r, g, c), u, v, here, p, bank), specular, seg, u, v, n0, n1, lip, here, p, bank
+                        )
                     if q[Q_HAIR] > 0 and -HAIRLINE < u < HAIRLINE:
                         strand = _noise(bank, 2, u * p[P_HAIR_FINE] + p[P_NOISE_X], v * 0.9)
                         rough = 4.0 * _noise(bank, 1, u * 3.0 - p[P_NOISE_X], v * 1.2) + 3.0 * strand
