@@ -82,6 +82,26 @@ SHARE = within(float, Limits(0, 1))
 SECONDS = within(float, Limits(above=0, most=86400))
 
 
+def _heads(parser: argparse.ArgumentParser) -> None:
+    """Whose heads generated faces have."""
+    parser.add_argument(
+        "--geometry",
+        choices=("built-in", "avatars", "ict", "both"),
+        default="built-in",
+        help="whose heads: our own, VALID's avatars, ICT-FaceKit's, or these two in turn (built-in)",
+    )
+    parser.add_argument("--model", type=expand, help="folder of the avatars or of ICT-FaceKit (both: of the latter)")
+    parser.add_argument("--albedo", type=expand, help="folder of the avatars whose skin ICT-FaceKit's heads get")
+    parser.add_argument("--light", type=expand, help="folder of HDRIs: light and backgrounds; drawn without")
+    parser.add_argument(
+        "--population", type=expand, metavar="FILE.yaml", help="who is drawn, of heads with colour maps: yaw, pitch, grins, "
+        "smiles, identity, nearest and others, as under synthetic.generated.population in recipes",
+    )  # fmt: skip
+    parser.add_argument(
+        "--prepared_dir", type=expand, default=Path("prepared"), help="where compact copies of models are kept (prepared)"
+    )
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The commands, each with a help of its own."""
     formatter = argparse.RawDescriptionHelpFormatter
@@ -478,15 +498,7 @@ def build_parser() -> argparse.ArgumentParser:
         ("population_gap", "other identities, expressions and poses"),
     ):
         generate.add_argument(f"--{gap}", type=SHARE, metavar="0..1", help=f"of the target domain: {what} (1)")
-    generate.add_argument(
-        "--geometry",
-        choices=("built-in", "avatars", "ict", "both"),
-        default="built-in",
-        help="whose heads: our own, VALID's avatars, ICT-FaceKit's, or these two in turn (built-in)",
-    )
-    generate.add_argument("--model", type=expand, help="folder of the avatars or of ICT-FaceKit (both: of the latter)")
-    generate.add_argument("--albedo", type=expand, help="folder of the avatars whose skin ICT-FaceKit's heads get")
-    generate.add_argument("--light", type=expand, help="folder of HDRIs: light and backgrounds; drawn without")
+    _heads(generate)
     generate.add_argument(
         "--labels",
         choices=("rendered", "people"),
@@ -501,15 +513,11 @@ def build_parser() -> argparse.ArgumentParser:
         "--without", default="", metavar="PARTS", help="what heads with colour maps are to lack: albedo, light, hair, "
         "expressions, identity, things, camera; comma-separated",
     )  # fmt: skip
-    generate.add_argument(
-        "--population", type=expand, metavar="FILE.yaml", help="who is drawn, of heads with colour maps: yaw, pitch, grins, "
-        "smiles, identity, nearest and others, as under synthetic.generated.population in recipes",
-    )  # fmt: skip
-    generate.add_argument(
-        "--prepared_dir", type=expand, default=Path("prepared"), help="where compact copies of models are kept (prepared)"
-    )
     generate.add_argument("--preview", type=expand, metavar="FILE.png", help="a sheet of the first faces with their labels")
     generate.add_argument("--plain", action="store_true", help="no labels on the sheet")
+    generate.add_argument(
+        "--beside", type=expand, metavar="DATA_ROOT", help="photographs of its 300w/ on the sheet's other half"
+    )
     generate.add_argument("--workers", type=PROCESSES, help="processes (all cores)")
     judge = add(
         "judge", "experiments.commands.judge:judge", "Ask a face detector about generated faces and about photographs.",
@@ -519,6 +527,7 @@ def build_parser() -> argparse.ArgumentParser:
     judge.add_argument("--n", type=NUMBER, default=300, help="generated faces of each domain (300)")
     judge.add_argument("--size", type=PICTURE_SIDE, default=256, help="side of the generated pictures in pixels (256)")
     judge.add_argument("--seed", type=SEED, default=0, help="of the generated faces (0)")
+    _heads(judge)
     judge.add_argument("--out", type=expand, help="write the figures to this JSON file")
     judge.add_argument("--workers", type=PROCESSES, help="processes (all cores)")
     doctor = add(

@@ -82,7 +82,7 @@ class Download:
 
 @dataclass(frozen=True)
 class ByHand:
-    """A data set that its owners hand out themselves, after a form or an agreement."""
+    """A data set that this program doesn't fetch: its owners hand it out themselves, after a form or an agreement."""
 
     name: str
     title: str
@@ -91,6 +91,7 @@ class ByHand:
     layout: str
     licence: Licence
     citation: str
+    why: str = "isn't handed out openly"
 
 
 def _face_synthetics(n: int, size: int, unpacked: int, content: str | None = None) -> Download:
@@ -188,6 +189,11 @@ def by_hand() -> dict[str, ByHand]:
             "300vw", "300-VW", "https://ibug.doc.ic.ac.uk/resources/300-VW/",
             "300vw", "NNN/vid.avi and NNN/annot/000001.pts", Licence("research only", True, verified=False),
             "Shen et al., The first facial landmark tracking in-the-wild challenge, ICCV workshops 2015",
+        ),
+        ByHand(
+            "hdris", "Poly Haven's HDRIs: light for generated faces", "https://polyhaven.com/hdris",
+            "hdris", "*.hdr, 1k is enough, a dozen places or more", Licence("CC0", False, "https://polyhaven.com/license"),
+            "Poly Haven", "is a choice of single pictures, free for all",
         ),
     ]  # fmt: skip
     return {one.name: one for one in found}

@@ -23,11 +23,12 @@ def fetch(name: str | None, data_root: Path, url: str | None) -> int:
     if name is None:
         _list(data_root)
         return 0
+    name = name.replace("-", "_")
     if (asked := known.by_hand().get(name)) is not None:
         for line in (asked.title, f"  licence: {asked.licence}", f"  citation: {asked.citation}"):
             out.print(line, markup=False)
         where = f"into {data_root / asked.folder}: {asked.layout}"
-        raise UserError(f"{name} isn't handed out openly; follow {asked.page}, and put it {where}")
+        raise UserError(f"{name} {asked.why}; follow {asked.page}, and put it {where}")
     if (what := known.downloads().get(name)) is None:
         if sizes := [other for other in known.downloads() if other.startswith(f"{name}_")]:
             raise UserError(f"{name} comes in {len(sizes)} sizes; give one: {', '.join(sizes)}")

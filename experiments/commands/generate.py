@@ -7,7 +7,12 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from domaingap.config import FACE_PARTS, POPULATION, Geometry, PopulationConfig, parts_named
+import numpy as np
+from numpy.typing import NDArray
+
+from domaingap.config import FACE_PARTS, POPULATION, CropConfig, Geometry, PopulationConfig, parts_named
+from domaingap.data.boxes import box_from_landmarks
+from domaingap.data.crops import apply_transform, crop_transform, cut_crop
 from domaingap.errors import SettingError, UserError
 from domaingap.paths import check_file, check_folder
 from domaingap.settings_files import settings_in, text_file
@@ -24,6 +29,7 @@ MODELS = {
 }
 DENSE = 320
 """Dense points, unless another number is asked for: as many as one tells a face's shape by."""
+_HALF = 5  # faces in a row of a sheet's half, where photographs are beside them
 SHEET, LARGEST_SHEET = 24, 600
 """Faces of a preview, unless another number is asked for, and at most."""
 
@@ -50,6 +56,7 @@ def generate(
     points: int | None = None,
     prepared_dir: Path = Path("prepared"),
     population: Path | None = None,
+    beside: Path | None = None,
 ) -> int:
     """Write faces to a folder in FaceSynthetics' layout, a sheet of the first ones, or both.
 
@@ -75,6 +82,7 @@ def generate(
         without: what heads with colour maps are to lack, comma-separated.
         prepared_dir: where compact copies of models are kept.
         population: YAML file of who is drawn, of heads with colour maps (config.PopulationConfig's names).
+        beside: folder of data sets whose 300-W photographs stand on the other half of the sheet.
     """
     if out is None and preview is None:
         raise UserError("nothing to write; give --out FOLDER for files, --preview FILE.png for a sheet, or both")
@@ -92,15 +100,9 @@ def generate(
     parts = parts_named(without)
     if unknown := sorted(set(parts) - set(FACE_PARTS)):
         raise UserError(f"--without names {unknown[0]}; there are {', '.join(FACE_PARTS)}")
-    if geometry == "built-in":
-        for name, folder in (("model", model), ("albedo", albedo), ("light", light)):
-            if folder is not None:
-                raise UserError(f"--{name} goes with --geometry avatars, ict or both; the built-in head takes no files")
-        if population is not None:
-            raise UserError("--population goes with --geometry avatars or ict; the built-in head's is domaingap's own")
-    elif model is None:
-        raise UserError(f"--geometry {geometry} needs --model, the folder of {MODELS[geometry]}")
-    people = read_population(population) if population is not None else POPULATION
+    people = check_heads(geometry, model, albedo, light, population)
+    if beside is not None and preview is None:
+        raise UserError("--beside goes with --preview FILE.png")
     if out is not None:
         check_folder(out, "--out")
     if preview is not None:
@@ -127,9 +129,22 @@ def generate(
         terminal().print(f"{written.total} {domain} faces, {how}{speed}: {out}")
     if preview is not None:
         shown = min(number, SHEET) if out is not None else number
-        _write_sheet(generator, shown, size, preview, plain)
-        terminal().print(f"{shown} {domain} faces: {preview}")
+        _write_sheet(generator, shown, size, preview, plain, beside)
+        terminal().print(f"{shown} {domain} faces{' beside as many photographs' if beside is not None else ''}: {preview}")
     return 0
+
+
+def check_heads(
+    geometry: Geometry, model: Path | None, albedo: Path | None, light: Path | None, population: Path | None
+) -> PopulationConfig:
+    """Who is drawn; UserError where options of heads don't go together."""
+    if geometry == "built-in":
+        for name, path in (("model", model), ("albedo", albedo), ("light", light), ("population", population)):
+            if path is not None:
+                raise UserError(f"--{name} goes with --geometry avatars, ict or both; the built-in head takes no files")
+    elif model is None:
+        raise UserError(f"--geometry {geometry} needs --model, the folder of {MODELS[geometry]}")
+    return read_population(population) if population is not None else POPULATION
 
 
 def read_population(path: Path) -> PopulationConfig:
@@ -151,14 +166,43 @@ def read_population(path: Path) -> PopulationConfig:
         raise UserError(f"{path}:{found.lines.get(name, 1)}: {name} {error.problem}") from error
 
 
-def _write_sheet(generator: FaceGenerator, n: int, size: int, path: Path, plain: bool) -> None:
-
+def _write_sheet(generator: FaceGenerator, n: int, size: int, path: Path, plain: bool, beside: Path | None) -> None:
     from domaingap.landmarks import to_ibug68
     from domaingap.pictures import GREEN, draw_face, save_picture, sheet
     from domaingap.progress import track
 
-    tiles = []
-    for face in track((generator.photograph(i, size) for i in range(n)), n, f"drawing {path.name}"):
-        points = [] if plain else [(to_ibug68(face.landmarks), GREEN)]
-        tiles.append(draw_face(face.image, points, side=192))
-    save_picture(path, sheet(tiles, 6), "--preview")
+    def drawn(image: NDArray[np.uint8], points: NDArray[np.float64]) -> NDArray[np.uint8]:
+        return draw_face(image, [] if plain else [(points, GREEN)], side=192)
+
+    theirs = [drawn(*face) for face in _photographs(beside, n)] if beside is not None else []
+    faces = track((generator.photograph(i, size) for i in range(n)), n, f"drawing {path.name}")
+    pairs = ((face.image, to_ibug68(face.landmarks)) for face in faces)
+    ours = [drawn(*(_face_alone(*pair) if theirs else pair)) for pair in pairs]
+    if not theirs:
+        save_picture(path, sheet(ours, 6), "--preview")
+        return
+    tiles: list[NDArray[np.uint8]] = []
+    for start in range(0, n, _HALF):
+        for group in (theirs, ours):
+            part = group[start : start + _HALF]
+            tiles += part + [np.zeros_like(ours[0])] * (_HALF - len(part))
+    save_picture(path, sheet(tiles, 2 * _HALF), "--preview")
+
+
+def _photographs(data_root: Path, n: int) -> list[tuple[NDArray[np.uint8], NDArray[np.float64]]]:
+    """Faces of 300-W's training photographs and their points, evenly chosen."""
+    from domaingap.data.readers import open_reader
+    from domaingap.data.sample import read_rgb
+
+    reader = open_reader("300w", data_root)
+    records = [record for part in reader.source.train_parts if part in reader.parts() for record in reader.records(part)]
+    chosen = [records[int(i)] for i in np.linspace(0, len(records) - 1, min(n, len(records))).round()]
+    samples = [reader.read(record) for record in chosen]
+    return [_face_alone(read_rgb(sample.image_path), sample.landmarks) for sample in samples]
+
+
+def _face_alone(image: NDArray[np.uint8], points: NDArray[np.float64]) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+    """A face cut out by its points [68, 2], so that photographs and renderings show it equally large."""
+    crop = CropConfig(size=192, channels="rgb", scale=1.6)
+    transform = crop_transform(box_from_landmarks(points), crop)
+    return cut_crop(image, transform, crop, 0), apply_transform(transform, points)

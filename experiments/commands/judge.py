@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.table import Table
 
+from domaingap.config import Geometry
 from domaingap.data.boxes import DETECTOR, FaceDetector, landmark_box
 from domaingap.data.generated import Dials, FaceGenerator
+from domaingap.data.generated.sets import generator_of
 from domaingap.data.readers import open_reader
 from domaingap.data.sample import read_rgb
 from domaingap.errors import DataError, UserError, trouble
@@ -23,6 +25,7 @@ from domaingap.paths import check_file
 from domaingap.progress import track
 from domaingap.statistics import wilson_interval
 from domaingap.study.tables import terminal
+from experiments.commands.generate import check_heads
 
 PHOTOGRAPHS = ("300w", "helen")
 """The source, and what ``--real.parts`` calls the part of it, whose photographs generated faces are compared with."""
@@ -61,7 +64,20 @@ def box_offsets(box: NDArray[Any], points: NDArray[Any]) -> NDArray[np.float64]:
     return np.concatenate([own / size, centre / size])
 
 
-def judge(data_root: Path, n: int, size: int, seed: int, out: Path | None, workers: int | None) -> int:
+def judge(
+    data_root: Path,
+    n: int,
+    size: int,
+    seed: int,
+    out: Path | None,
+    workers: int | None,
+    geometry: Geometry = "built-in",
+    model: Path | None = None,
+    albedo: Path | None = None,
+    light: Path | None = None,
+    population: Path | None = None,
+    prepared_dir: Path = Path("prepared"),
+) -> int:
     """Run MTCNN on HELEN's photographs and on generated ones; print how many faces it finds, and where it puts boxes.
 
     Args:
@@ -71,19 +87,30 @@ def judge(data_root: Path, n: int, size: int, seed: int, out: Path | None, worke
         seed: of the generated faces.
         out: JSON file for the figures.
         workers: processes; all cores by default.
+        geometry: whose heads; with others than the built-in one it is the synthetic domain alone.
+        model: folder of the avatars or of ICT-FaceKit.
+        albedo: folder of the avatars whose colour maps ICT-FaceKit's heads get.
+        light: folder of HDRIs.
+        population: YAML file of who is drawn.
+        prepared_dir: where compact copies of models are kept.
     """
     if out is not None:
         check_file(out, "--out")
+    people = check_heads(geometry, model, albedo, light, population)
     source, choice = PHOTOGRAPHS
     reader = open_reader(source, data_root)
     parts = [part for part in reader.source.choice(choice) if part in reader.parts()]
     if not parts:
         raise DataError(reader.root / choice, "no such folder", advice=f"the faces are compared with {HELEN}'s photographs")
     photographs = [reader.read(record) for part in parts for record in reader.records(part)]
-    generators = {
-        "synthetic": FaceGenerator("synthetic", seed),
-        "target": FaceGenerator("target", seed, Dials(1.0, 1.0, 1.0)),
-    }
+    if geometry == "built-in":
+        generators = {
+            "synthetic": FaceGenerator("synthetic", seed),
+            "target": FaceGenerator("target", seed, Dials(1.0, 1.0, 1.0)),
+        }
+    else:
+        made = generator_of("synthetic", seed, geometry, model, albedo, light, prepared_dir, population=people)
+        generators = {made.heads(): made}
     jobs: dict[str, Sequence[_Photograph | _Generated]] = {
         HELEN: [_Photograph(sample.image_path, sample.landmarks) for sample in photographs]
     }

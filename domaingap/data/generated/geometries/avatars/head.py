@@ -89,7 +89,7 @@ MOVEMENTS: dict[str, dict[str, float]] = {
 def avatar_head(avatars: Avatars, content: str) -> FaceGeometry:
     """The geometry; its last identities are the people's, in the avatars' order: their brows, then their hair."""
     shift = np.array([0.0, 0.0, _CORNER_Z], np.float32)
-    # Their eyes are half as open as people's in photographs.
+    # The neutral heads' eyes are less open than people's in photographs.
     opened = sum((avatars.targets[name] for name in ("ReyeOpen", "LeyeOpen") if name in avatars.targets), np.float32(0))
     people = avatars.people + shift + np.float32(_OPENED) * opened
     places = Places(avatars.uv[avatars.part == 0], _of_part(avatars, 0))
