@@ -176,7 +176,7 @@ def _write_sheet(generator: FaceGenerator, n: int, size: int, path: Path, plain:
 
     theirs = [drawn(*face) for face in _photographs(beside, n)] if beside is not None else []
     faces = track((generator.photograph(i, size) for i in range(n)), n, f"drawing {path.name}")
-    pairs = ((face.image, to_ibug68(face.landmarks)) for face in faces)
+    pairs = ((face.image, np.asarray(to_ibug68(face.landmarks), np.float64)) for face in faces)
     ours = [drawn(*(_face_alone(*pair) if theirs else pair)) for pair in pairs]
     if not theirs:
         save_picture(path, sheet(ours, 6), "--preview")

@@ -203,7 +203,7 @@ class FaceGenerator:
 
     def options(self) -> dict[str, Any]:
         """How its faces differ from those of the built-in head with rendered labels, in the command line's words."""
-        found: dict[str, str] = {"geometry": self.head.made_of[0]} if self.head is not None else {}
+        found: dict[str, Any] = {"geometry": self.head.made_of[0]} if self.head is not None else {}
         found |= {"labels": self.labels} if self.labels != "rendered" else {}
         found |= {"landmarks": "dense", "points": str(self.dense)} if self.dense else {}
         found |= {"population": asdict(self.population)} if self.population != POPULATION else {}

@@ -58,6 +58,6 @@ the nose's tip is higher, mouths are narrower. Not all of the error: some of it 
 BROW_SHIFT = PEOPLE[17:27] - (LANDMARKS[17:27] + 0.6 * (BROW_EDGES - LANDMARKS[17:27]))
 """[10, 2]: from six tenths of the way between a brow's middle and its upper edge to where people put the point."""
 JAW_BACK = np.array([16.0, 18, 22, 20, 13, 10, 3, 0, 0, 0, 3, 10, 13, 20, 22, 18, 16])
-"""[17]: by how many mm people's jaw points lie further back than PEOPLE. In frontal photographs that can't be seen; where faces
-are turned by 15 to 45 degrees, points of the nearer side lay 5 to 14% of the eyes' distance further out, towards the ear,
-than a network trained on points at PEOPLE set them on the validation photographs."""
+"""[17]: by how many mm people's jaw points lie further back than PEOPLE. In frontal photographs that can't be seen. Where
+faces are turned by 15 to 45 degrees, points of the nearer side lay 5 to 14% of the eyes' distance further out, towards the
+ear, than a network trained on points at PEOPLE set them on the validation photographs."""
