@@ -375,6 +375,25 @@ def test_judge(cli: Cli, data_root: Path, tmp_path: Path, monkeypatch: pytest.Mo
     (tmp_path / "empty" / "300w" / "afw").mkdir(parents=True)
     fails(cli("data", "judge", f"--data_root={tmp_path / 'empty'}"), "helen", "no such folder")
     fails(cli(*judge, "--n=0"), "--n is 0")
+    fails(cli(*judge, "--geometry=ict"), "--geometry ict needs --model")
+    fails(cli(*judge, "--light=somewhere"), "--light goes with --geometry")
+
+
+def test_a_sheet_with_photographs_beside(cli: Cli, data_root: Path, tmp_path: Path) -> None:
+    sheet = tmp_path / "sheet.png"
+    draw = ["data", "generate", "--n=7", "--size=64", "--plain"]
+    answer = cli(*draw, f"--preview={sheet}", f"--beside={data_root}")
+    assert answer.code == 0 and "7 synthetic faces beside as many photographs" in answer.out
+    tiles = np.asarray(Image.open(sheet)).reshape(2, 192, 10, 192, 3).swapaxes(1, 2)
+    # Five a row on both halves; the second row has two of each, and all are different.
+    shown = [tiles[row, column] for row, columns in ((0, range(10)), (1, (0, 1, 5, 6))) for column in columns]
+    assert all(tile.std() > 0 for tile in shown) and len({tile.tobytes() for tile in shown}) == 14
+    assert not tiles[1, 2:5].any() and not tiles[1, 7:].any()
+    alone = tmp_path / "alone.png"
+    assert cli(*draw, f"--preview={alone}").code == 0
+    assert Image.open(alone).size == (6 * 192, 2 * 192)
+    fails(cli(*draw, f"--out={tmp_path / 'faces'}", f"--beside={data_root}"), "--beside goes with --preview")
+    fails(cli(*draw, f"--preview={sheet}", f"--beside={tmp_path / 'none'}"), "none")
 
 
 def test_offsets_by_hand() -> None:

@@ -144,7 +144,7 @@ def test_incomplete_and_damaged_facekits_are_named_in_one_line(tmp_path):
         (["--points", "20"], "--points goes with --landmarks dense"),
         (["--without", "light"], "without light: only heads with colour maps"),
         (["--without", "hats"], "--without names hats; there are albedo, light, hair"),
-        (["--population", "p.yaml"], "--population goes with --geometry avatars or ict"),
+        (["--population", "p.yaml"], "--population goes with --geometry avatars, ict or both"),
     ],
 )
 def test_command_line_says_what_goes_with_what(cli, tmp_path, arguments, fragment):
@@ -274,7 +274,7 @@ def test_both_heads_in_turn(heads, cli, tmp_path, sample_data):
         alone = FaceGenerator("synthetic", 3, head=heads["avatars" if i % 2 else "ict"])
         np.testing.assert_array_equal(both.photograph(i, 48).image, alone.photograph(i, 48).image)
         assert both.key() != alone.key() and both.parameters(i).pose == alone.parameters(i).pose
-    assert len(pickle.dumps(both)) < 10_000
+    assert len(pickle.dumps(both)) < 50_000  # the files' places, not their arrays
     again = pickle.loads(pickle.dumps(both))
     np.testing.assert_array_equal(both.photograph(1, 48).image, again.photograph(1, 48).image)
     given = ["--geometry", "both", "--model", sample_data / "ict_facekit", f"--prepared_dir={heads['kept']}"]
