@@ -518,7 +518,7 @@ def build_parser() -> argparse.ArgumentParser:
     generate.add_argument(
         "--beside", type=expand, metavar="DATA_ROOT", help="photographs of its 300w/ on the sheet's other half"
     )
-    generate.add_argument("--workers", type=PROCESSES, help="processes (all cores)")
+    generate.add_argument("--workers", "--jobs", type=PROCESSES, help="processes (all cores)")
     judge = add(
         "judge", "experiments.commands.judge:judge", "Ask a face detector about generated faces and about photographs.",
         "domaingap data judge --data_root data --n 300", data_commands,
@@ -570,6 +570,7 @@ def build_parser() -> argparse.ArgumentParser:
         "set that its owners hand out themselves it prints the page and the folder, and exits with 2",
     )  # fmt: skip
     fetch.add_argument("--data_root", type=expand, default=Path("data"), help="folder that holds the data sets (data)")
+    fetch.add_argument("--to", type=expand, metavar="FOLDER", help="the data set's own folder, where it isn't the usual one")
     fetch.add_argument(
         "--url", help="another address of the same archive, such as a mirror's; HTTPS_PROXY and HTTP_PROXY name a proxy"
     )

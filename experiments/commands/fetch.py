@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from domaingap.errors import UserError
 from domaingap.progress import amount
 
 
-def fetch(name: str | None, data_root: Path, url: str | None) -> int:
+def fetch(name: str | None, data_root: Path, url: str | None, to: Path | None = None) -> int:
     """Fetch a data set; without a name, list them all.
 
     Args:
         name: a download's, or that of a data set that its owners hand out themselves.
         data_root: folder that holds the data sets.
         url: another address of the same archive.
+        to: the data set's own folder; the usual one below the data root by default.
     """
     from domaingap.data import downloads as known
     from domaingap.study.tables import terminal
 
     out = terminal()
     if name is None:
+        if to is not None:
+            raise UserError("--to says where one data set goes; give its name before it")
         _list(data_root)
         return 0
     name = name.replace("-", "_")
@@ -35,6 +39,8 @@ def fetch(name: str | None, data_root: Path, url: str | None) -> int:
         raise UserError(
             f"nothing called {name!r} can be fetched; known: {', '.join([*known.downloads(), *known.by_hand()])}"
         )
+    if to is not None:
+        data_root, what = to.absolute().parent, replace(what, folder=to.name)
     size = amount(what.size) if what.size is not None else "of a size that isn't published"
     for line in (
         what.title,

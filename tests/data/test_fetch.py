@@ -650,6 +650,9 @@ def test_the_sample_is_verified(cli: Cli, sample_data: Path, server: Server, tmp
     assert open_reader("face_synthetics", tmp_path).count("all").partial is False
     other = cli("data", "fetch", "face_synthetics_1000", *options)
     assert other.code == 2 and "holds FaceSynthetics, 100 images, not FaceSynthetics, 1,000 images" in other.err
+    place = tmp_path / "elsewhere" / "faces"
+    moved = cli("data", "fetch", "face-synthetics-100", f"--to={place}", f"--url={server.url}")
+    assert moved.code == 0 and f"{place}" in moved.out and (place / names[0]).is_file(), moved.err
 
 
 def test_everything_is_listed_with_its_terms(cli: Cli) -> None:
@@ -675,6 +678,7 @@ def test_everything_is_listed_with_its_terms(cli: Cli) -> None:
         ("dgfaces", "datapoint_NNNNN/camera/"),
         ("synthface", "https://github.com/microsoft/SynthMoCap"),
         ("face_synthetics", "comes in 3 sizes; give one: face_synthetics_100, face_synthetics_1000"),
+        ("hdris", "hdris is a choice of single pictures, free for all; follow https://polyhaven.com/hdris"),
         ("nothing", "nothing called 'nothing' can be fetched; known: face_synthetics_100,"),
     ],
 )
