@@ -32,6 +32,13 @@ BY_CONTENT = {"determines": "by content"}
 """Marks a path whose file or folder determines figures by its content, wherever it lies."""
 LATER = {"later": True}
 """Marks a setting that earlier versions hadn't: at its default it changes no identity, so that their runs are found."""
+
+
+def earlier(value: Any) -> dict[str, Any]:
+    """Likewise where the default isn't what earlier versions did: at ``value``, which is, it changes no identity."""
+    return {"later": True, "earlier": value}
+
+
 LARGEST_SEED = 2**32 - 1
 """What every generator of random numbers takes."""
 MAX_FACES = 500_000
@@ -409,6 +416,28 @@ class AdapterConfig(Checked):
     folds: int = limited(5, 2, 1000)
     min_spread: float = limited(0.95, 0, 1)
 
+    @property
+    def difference(self) -> bool:
+        """Whether it learns the error on real faces less that on synthetic ones; for predictions it never does."""
+        return False
+
+
+@dataclass(frozen=True)
+class LabelsAdapterConfig(AdapterConfig):
+    """The label adapter, where it moves synthetic labels.
+
+    Args:
+        labels: what it learns. difference: the network's error on real faces less its error on held-out synthetic ones,
+            which is the label gap as far as the network errs alike on both. plain: the error on real faces, as an adapter
+            for predictions does, the network's own mean error included.
+    """
+
+    labels: Literal["difference", "plain"] = field(default="difference", metadata=earlier("plain"))
+
+    @property
+    def difference(self) -> bool:
+        return self.labels == "difference"
+
 
 def _longest(text: str) -> str | None:
     return f"has {len(text)} characters; W&B takes 1 to 128" if not 1 <= len(text.strip()) <= 128 else None
@@ -542,7 +571,7 @@ def determining(settings: Any, by_content: bool = True) -> dict[str, Any]:
         value, what = getattr(settings, item.name), item.metadata.get("determines")
         if what == "nothing" or (what == "by content" and not by_content):
             continue
-        if item.metadata.get("later") and value == item.default:
+        if item.metadata.get("later") and value == item.metadata.get("earlier", item.default):
             continue
         if item.name == "generated" and source(settings.source).folder is not None:
             continue

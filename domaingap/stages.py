@@ -16,12 +16,13 @@ from typing import Any, Literal
 
 import torch
 
-from domaingap.config import AdapterConfig, FitConfig, ModelConfig
+from domaingap.config import AdapterConfig, FitConfig, ModelConfig, determining
 from domaingap.data.datamodules import MixedDataModule, RealDataModule, SyntheticDataModule
 from domaingap.errors import UserError
 from domaingap.hashing import content_key, link
 from domaingap.models.adapter_choice import AdapterFamily
 from domaingap.models.adapter_diagnosis import diagnose, movement_warning, spread_warning
+from domaingap.models.adapter_difference import Repair, gap_and_error
 from domaingap.models.backbone import check_network
 from domaingap.models.label_adapter import LabelAdapter
 from domaingap.models.regressor import LandmarkRegressor, load_network, load_weights, read_checkpoint
@@ -36,6 +37,9 @@ NETWORK_FORMAT = 2
 
 ADAPTER_FORMAT = 3
 """Likewise for label adapters."""
+
+DIFFERENCE_FORMAT = 1
+"""Likewise for those that learn the difference of both domains' errors."""
 
 TrainModule = RealDataModule | SyntheticDataModule | MixedDataModule
 ValidationModule = RealDataModule | SyntheticDataModule
@@ -124,7 +128,8 @@ class Stage:
 
 @dataclass(frozen=True)
 class AdapterStage:
-    """Label adapters fitted on a network's predictions: one for predictions, one for labels."""
+    """Label adapters fitted on a network's predictions: one for predictions and one for labels, or one for labels alone that
+    has learned the difference of both domains' errors."""
 
     entry: Entry
 
@@ -309,21 +314,25 @@ class StageStore:
     ) -> AdapterStage:
         """Fit label adapters on a network's predictions of the real training faces, or find them fitted.
 
+        That for labels learns the network's error on these faces less its error on held-out synthetic ones, unless the
+        settings want it as for predictions; that for predictions is to undo the network's error, too.
+
         Args:
             network: the stage of a network trained on synthetic labels.
             picked_by: the selection rule that picks the network's checkpoint.
-            synthetic: whose training labels the adapter for labels must leave their variety.
+            synthetic: whose training labels the adapter for labels must leave their variety, and whose held-out faces show
+                the network's own error.
             real: whose training faces the pairs are from.
             config: what kinds, and how.
             selection: ``real_val`` chooses on the real validation faces, ``budget`` by cross-validation in the pairs.
             seed: of the MLP's weights and of the folds.
         """
-        train, val = real.plain_train_set(), real.val_set()
+        train, val, held_out = real.plain_train_set(), real.val_set(), synthetic.val_set()
         labels = synthetic.faces.landmarks[synthetic.train_positions]
         identity = {
             "format": ADAPTER_FORMAT,
             "network": [network.entry.key, network.pick(picked_by)],
-            "adapter": asdict(config),
+            "adapter": determining(config),
             "train": train.fingerprint(),
             "chosen_on": "validation" if selection == "real_val" else "cross-validation",
             # Under any rule: what the adapter does is shown on these.
@@ -331,6 +340,8 @@ class StageStore:
             "synthetic": synthetic.faces.fingerprint(synthetic.train_positions),
             "seed": seed,
         }
+        if config.difference:
+            identity |= {"difference": DIFFERENCE_FORMAT, "held_out": held_out.fingerprint()}
 
         def build(folder: Path, _: dict[str, Any] | None) -> dict[str, Any]:
             began = time.monotonic()
@@ -338,16 +349,24 @@ class StageStore:
             pairs = predict(model, train)
             # Those of the validation faces also show, under any rule, what the adapter does to faces it wasn't fitted on.
             unseen = predict(model, val)
-            chosen_on = (unseen.prediction, unseen.truth) if selection == "real_val" else None
-            family = AdapterFamily(pairs.prediction, pairs.truth, config, chosen_on, pairs.photographs, seed)
+            known = predict(model, held_out)
+            repair = Repair.fit(known.prediction, known.truth, config, known.photographs, seed)
+            parts = gap_and_error(repair, pairs.prediction, pairs.truth)
             uses: dict[Use, Any] = {"predictions": None, "labels": labels}
+            inputs, candidates, left, like = pairs.prediction, unseen.prediction, None, None
+            if config.difference:
+                del uses["predictions"]
+                inputs, candidates = (repair.adapter.adapt(p) for p in (inputs, candidates))
+                left, like = repair.scatter, pairs.truth
+            chosen_on = (candidates, unseen.truth) if selection == "real_val" else None
+            family = AdapterFamily(inputs, pairs.truth, config, chosen_on, pairs.photographs, seed, left)
             record: dict[str, Any] = {"n_pairs": family.n_pairs}
             seen = network.seen(picked_by) | train.seen() | (val.seen().picking() if selection == "real_val" else Seen())
             for use, keep in uses.items():
-                choice = family.choose(keep)
+                choice = family.choose(keep, like)
                 adapter = choice.adapter
                 adapter.save(folder / f"{use}.ckpt", seen)
-                diagnosis = diagnose(adapter, unseen.prediction, labels)
+                diagnosis = diagnose(adapter, unseen.prediction, labels, like)
                 record[use] = {
                     "kind": adapter.kind,
                     "strength": adapter.strength,
@@ -358,7 +377,9 @@ class StageStore:
                     "nme_by_kind": choice.scores,
                     **diagnosis,
                     "warning": spread_warning(diagnosis, use),
-                    "movement_warning": movement_warning(diagnosis, use),
+                    "movement_warning": movement_warning(diagnosis, use, config.difference, parts),
+                    "learned": "difference" if config.difference else "plain",
+                    "parts": asdict(parts),
                 }
             return {**record, "seen": seen.plain(), "seconds": round(time.monotonic() - began, 1)}
 

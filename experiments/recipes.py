@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from domaingap.config import determining
 from domaingap.study.recipe import Answer, Companion, Recipe, Steps, recipe
-from experiments.settings import FineTuned, Mixed, OnReal, OnSynthetic, WithAdapter
+from experiments.settings import FineTuned, Mixed, OnReal, OnSynthetic, WithAdapter, WithLabelsAdapter
 
 RECIPES: dict[str, Recipe] = {}
 """By name, in the order of tables."""
@@ -47,7 +47,7 @@ def label_adaptation(run: Steps, s: WithAdapter) -> Answer:
 
 
 @recipe(RECIPES)
-def data_adaptation(run: Steps, s: WithAdapter) -> Answer:
+def data_adaptation(run: Steps, s: WithLabelsAdapter) -> Answer:
     """A network trained on synthetic faces whose labels an adapter, fitted on n real faces, moved into their style."""
     teacher = run.train("synthetic", run.synthetic, on=BOTH)
     h = run.fit_adapter(teacher)

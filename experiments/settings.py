@@ -5,7 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, make_dataclass
 from typing import Any, Literal
 
-from domaingap.config import LARGEST_NUMBER, AdapterConfig, FineTuneConfig, RunSettings, Selection, SyntheticConfig
+from domaingap.config import (
+    LARGEST_NUMBER,
+    AdapterConfig,
+    FineTuneConfig,
+    LabelsAdapterConfig,
+    RunSettings,
+    Selection,
+    SyntheticConfig,
+)
 from domaingap.limits import limited
 
 ALL = ", or leave it out for all"
@@ -63,7 +71,18 @@ class WithAdapter(OnBoth):
 
 
 @dataclass(frozen=True)
-class Mixed(WithAdapter):
+class WithLabelsAdapter(WithAdapter):
+    """A label adapter that moves synthetic labels.
+
+    Args:
+        adapter: label adapter.
+    """
+
+    adapter: LabelsAdapterConfig = LabelsAdapterConfig()
+
+
+@dataclass(frozen=True)
+class Mixed(WithLabelsAdapter):
     """Both in every batch.
 
     Args:

@@ -203,11 +203,15 @@ def _curves(about: About) -> list[Any]:
 def _adapters(about: About) -> Part:
     words = (
         "How far label adapters move exact synthetic labels, in % of the outer eye corners' distance, and which share of "
-        "these labels' spread is left: below 0.95 an adapter has learned to undo the network's errors."
+        "these labels' spread is left: below 0.95 an adapter has learned to undo the network's errors. How much of the "
+        "distance between answers and annotations is label gap, and how much the network's own error."
     )
     panels = [
         _bars(about, "Spread that is left of exact labels", ["adapter/spread_ratio"]),
         _bars(about, "Movement of exact labels, %", [f"adapter/movement_labels_{r}" for r in ("all", *IBUG68.regions)]),
+        _bars(
+            about, "From answers to annotations: label gap and network's error, %", ["adapter/gap_all", "adapter/error_all"]
+        ),
         wr.MediaBrowser(title="What the adapter does to the mean face", media_keys=["adapter/mean_face"], num_columns=4),
     ]
     return Part("Label adapters", words, panels, "adapters")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from domaingap.config import AdapterConfig
 from domaingap.errors import UserError
+from domaingap.landmarks import IBUG68
 from domaingap.metrics import normalized_mean_error
-from domaingap.models.adapter_diagnosis import shape_kept, spread_ratio
+from domaingap.models.adapter_diagnosis import keeps_spread, spread_beside
 from domaingap.models.label_adapter import KINDS, Kind, LabelAdapter, checked
 from domaingap.shapes import frame_of, mean_shape_of, mirror
 
@@ -25,6 +26,25 @@ KEEPS_ON = 500
 """Exact labels on which every candidate's spread is checked; the chosen one's is on all."""
 LOOK_EVERY = 20
 """Epochs of the MLP between two looks at the faces that choose."""
+
+
+class Scatter(NamedTuple):
+    """How displacements differ from face to face: their variance [68, 2] in the frame, each face's averaged with its mirror
+    image's as fits do, and of how many faces it is."""
+
+    variance: Tensor
+    n: int
+
+    @classmethod
+    def of(cls, d: Tensor) -> Scatter:
+        """Of displacements [n, 68, 2]; a single face has none."""
+        both = (d + mirror(d)) / 2
+        return cls(both.var(dim=0) if len(d) > 1 else torch.zeros_like(d[0]), len(d))
+
+    def mean_with(self, other: Scatter) -> Tensor:
+        """Variance [68, 2] of the difference of both means. A single face is taken to scatter as the others do."""
+        own = self if self.n > 1 else other
+        return own.variance / self.n + other.variance / other.n
 
 
 @dataclass(frozen=True)
@@ -47,7 +67,11 @@ class Choice:
 
 
 class AdapterFamily:
-    """Every adapter that can be fitted on pairs, and the choice among them; see :meth:`LabelAdapter.fit`."""
+    """Every adapter that can be fitted on pairs, and the choice among them; see :meth:`LabelAdapter.fit`.
+
+    ``repaired`` is what a repair of the inputs left of their errors (:mod:`domaingap.models.adapter_difference`): given, a
+    shift is the mean displacement as far as it is beyond chance, region by region.
+    """
 
     def __init__(
         self,
@@ -57,20 +81,21 @@ class AdapterFamily:
         validation: tuple[NDArray[Any], NDArray[Any]] | None = None,
         groups: Sequence[Any] | NDArray[Any] | None = None,
         seed: int = 0,
+        repaired: Scatter | None = None,
     ) -> None:
         config = config or AdapterConfig()
-        self.config, self.seed = config, seed
+        self.config, self.seed, self.repaired = config, seed, repaired
         points, truth = checked(inputs, "inputs"), checked(targets, "targets")
         if len(points) != len(truth):
             raise UserError(f"adapter: {len(points)} inputs, but {len(truth)} targets; give a target for each")
         self.reference = mean_shape_of(points)
-        x, d = _pairs(points, truth, self.reference)
+        x, d = pairs(points, truth, self.reference)
         self.n_pairs = len(points)
         kinds = KINDS if config.kind == "auto" else (config.kind,)
         if validation is not None:
             chosen_inputs, chosen_targets = (checked(v, "validation") for v in validation)
             everyone = torch.ones(len(points), dtype=torch.bool)
-            checks = [(everyone, *_pairs(chosen_inputs, chosen_targets, self.reference))]
+            checks = [(everyone, *pairs(chosen_inputs, chosen_targets, self.reference))]
             self.chosen_on = "validation"
         else:
             checks = [(~held, x[held], d[held]) for held in _folds(groups, len(points), config.folds, seed)]
@@ -93,10 +118,12 @@ class AdapterFamily:
         self._fitted = fitted if validation is not None else {}
         self._data = (x, d)
 
-    def choose(self, labels: NDArray[Any] | None = None) -> Choice:
+    def choose(self, labels: NDArray[Any] | None = None, like: NDArray[Any] | None = None) -> Choice:
         """The adapter that does best on the faces that choose; for exact ``labels`` [n, 68, 2], of those that keep their
-        shape spread."""
+        shape spread, or take it towards that of labels ``like`` [m, 68, 2] in the convention to reach."""
         true_labels = checked(labels, "labels") if labels is not None else None
+        aim = spread_beside(labels, like) if labels is not None and like is not None else 1.0
+        share = self.config.min_spread
         # There are hundreds of candidates: of many labels some tell which keep the spread, and all confirm the best.
         some = true_labels[:: -(-len(true_labels) // KEEPS_ON)] if true_labels is not None else None
         candidates: list[tuple[float, tuple[Kind, float | None], float]] = []
@@ -105,7 +132,7 @@ class AdapterFamily:
             strengths: tuple[float, ...] = (1.0,)
             if some is not None and key[0] in ("linear", "mlp"):
                 adapter = self._final(key)
-                strengths = tuple(s for s in STRENGTHS if _keeps(adapter, s, some, self.config.min_spread))
+                strengths = tuple(s for s in STRENGTHS if _keeps(adapter, s, some, share, aim))
             for strength in strengths:
                 nme = self._nme(key, strength)
                 scores[key[0]] = min(nme, scores.get(key[0], np.inf))
@@ -117,13 +144,19 @@ class AdapterFamily:
             _, key, strength = candidate
             sampled = true_labels is not None and len(true_labels) > KEEPS_ON and key[0] in ("linear", "mlp")
             unseen = true_labels if sampled else None
-            if unseen is None or _keeps(self._final(key), strength, unseen, self.config.min_spread):
+            if unseen is None or _keeps(self._final(key), strength, unseen, share, aim):
                 best = candidate
                 break
         nme, key, strength = best
         adapter = self._final(key).at(strength)
         before = float(np.mean([v for x, d in self._after for v in _nme(torch.zeros_like(d), x, d)]))
         return Choice(adapter, nme, before, scores, self.chosen_on)
+
+    def scatter(self, adapter: LabelAdapter) -> Scatter:
+        """What a chosen adapter leaves of the displacements of the faces that choose."""
+        moved = self._moved[adapter.kind, adapter.setting]
+        left = [d - shift - adapter.strength * part for (shift, part), (_, d) in zip(moved, self._after, strict=True)]
+        return Scatter.of(torch.cat(left))
 
     def _nme(self, key: tuple[Kind, float | None], strength: float) -> float:
         """NME in % over the faces that choose."""
@@ -141,9 +174,12 @@ class AdapterFamily:
 
     def _fit_all(self, x: Tensor, d: Tensor, kinds: Sequence[Kind]) -> Iterator[LabelAdapter]:
         """Every candidate fitted on shapes x [n, 68, 2] and their displacements d, both in the frame."""
+        chance = Scatter.of(d).mean_with(self.repaired) if self.repaired is not None else None
         x, d = torch.cat([x, mirror(x)]), torch.cat([d, mirror(d)])
         mean, shift = x.mean(dim=0), d.mean(dim=0)
         off, left = x - mean, d - shift
+        if chance is not None:
+            shift = beyond_chance(shift, chance)
 
         def new(kind: Kind, setting: float | None = None) -> LabelAdapter:
             adapter = LabelAdapter(kind, 1.0, self.config.hidden, setting).double().eval()
@@ -170,6 +206,20 @@ class AdapterFamily:
                     adapter = new(kind, float(epoch))
                     _mlp_of(adapter).load_state_dict(weights)
                     yield adapter
+
+
+def beyond_chance(shift: Tensor, variance: Tensor) -> Tensor:
+    """A mean displacement [68, 2] without what chance, of variance [68, 2], would make of none: in each region
+    ``1 - variance / square`` of it, if that is above 0 (the Wiener filter, with the signal's power from the data, as James
+    and Stein's estimator has it). So labels that are right stay where they are, and few faces make no gap up.
+    """
+    kept = torch.zeros_like(shift)
+    for region in IBUG68.regions:
+        points = list(IBUG68.region_indices(region))
+        power, noise = float(shift[points].square().sum()), float(variance[points].sum())
+        if power > noise:
+            kept[points] = (1 - noise / power) * shift[points]
+    return kept
 
 
 def _mlp_of(adapter: LabelAdapter) -> nn.Module:
@@ -206,7 +256,7 @@ def _train(mlp: nn.Module, off: Tensor, left: Tensor, epochs: int) -> list[tuple
     return states
 
 
-def _pairs(points: Tensor, truth: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
+def pairs(points: Tensor, truth: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
     """Shapes in their own frames and the displacements to their targets, moved by the same similarities."""
     frame = frame_of(points, reference)
     x = frame.enter(points)
@@ -231,10 +281,6 @@ def _folds(groups: Any, n: int, folds: int, seed: int) -> list[Tensor]:
     return [torch.from_numpy(fold_of[group_of] == k) for k in range(min(folds, n_groups))]
 
 
-def _keeps(adapter: LabelAdapter, strength: float, labels: Tensor, share: float) -> bool:
-    """Whether labels keep their spread, and keep it as their own: not drawn together, not blown up, and not replaced by
-    other variety, as by an adapter fitted on the predictions of a network that hardly tells faces apart."""
-    if share == 0:
-        return True
-    scaled, points = adapter.at(strength), labels.numpy()
-    return shape_kept(scaled, points) >= share and share <= spread_ratio(scaled, points) <= 1 / share
+def _keeps(adapter: LabelAdapter, strength: float, labels: Tensor, share: float, aim: float) -> bool:
+    """Whether labels keep their spread or take that of their aim, see :func:`keeps_spread`; a share of 0 allows anything."""
+    return share == 0 or keeps_spread(adapter.at(strength), labels.numpy(), share, aim)

@@ -15,7 +15,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -28,6 +28,9 @@ from domaingap.hashing import digest, is_number, write_archive
 from domaingap.landmarks import IBUG68
 from domaingap.provenance import Seen
 from domaingap.shapes import frame_of, mirror
+
+if TYPE_CHECKING:
+    from domaingap.models.adapter_difference import Repair
 
 Points = NDArray[np.float64]
 Kind = Literal["identity", "shift", "linear", "mlp"]
@@ -79,6 +82,7 @@ class LabelAdapter(nn.Module):
         labels: NDArray[Any] | None = None,
         config: AdapterConfig | None = None,
         seed: int = 0,
+        repair: Repair | None = None,
     ) -> LabelAdapter:
         """Fit an adapter on pairs of landmarks of the same faces.
 
@@ -94,6 +98,9 @@ class LabelAdapter(nn.Module):
                 network's errors, which would damage labels.
             config: other settings; takes the place of ``kind``.
             seed: of the MLP's weights and of the folds.
+            repair: where the inputs are a network's predictions: what takes its own error away, learned on held-out faces
+                of its own domain (:mod:`domaingap.models.adapter_difference`). The adapter is then the difference between
+                the conventions, for labels; their spread may become that of the targets.
 
         Raises:
             UserError: too few pairs, arrays of other shapes, or an unknown kind.
@@ -101,8 +108,12 @@ class LabelAdapter(nn.Module):
         from domaingap.models.adapter_choice import AdapterFamily  # it is made of adapters
 
         settings = config or AdapterConfig(kind=kind)  # type: ignore[arg-type]
-        family = AdapterFamily(inputs, targets, settings, validation, groups, seed)
-        return family.choose(labels).adapter
+        if repair is None:
+            return AdapterFamily(inputs, targets, settings, validation, groups, seed).choose(labels).adapter
+        chosen_on = (repair.adapter.adapt(validation[0]), validation[1]) if validation is not None else None
+        repaired = repair.adapter.adapt(inputs)
+        family = AdapterFamily(repaired, targets, settings, chosen_on, groups, seed, repair.scatter)
+        return family.choose(labels, targets).adapter
 
     # Use
 

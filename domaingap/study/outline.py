@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from domaingap.config import FitConfig, RunSettings, determining
@@ -68,7 +68,7 @@ class Outline:
     def fit_adapter(self, network: OutlinedStage) -> Any:
         """An adapter as part of keys."""
         own = self._settings
-        adapter = ["adapter", network.key, asdict(own.adapter), self.real, own.selection]
+        adapter = ["adapter", network.key, determining(own.adapter), self.real, own.selection]
         self.parts.append(OutlinedAdapter(content_key(adapter)))
         return adapter
 

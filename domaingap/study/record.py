@@ -8,13 +8,14 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
 from domaingap.config import determining
 from domaingap.errors import UserError
 from domaingap.hashing import content_key, write_json
+from domaingap.models.gap_and_error import GapAndError
 from domaingap.progress import console
 
 SCHEMA = 1
@@ -106,7 +107,12 @@ class AdapterStageRecord:
 
 @dataclass(frozen=True)
 class AdapterRecord:
-    """The label adapter that a run used, and what it does; movements in % of the outer eye corners' distance."""
+    """The label adapter that a run used, and what it does; movements in % of the outer eye corners' distance.
+
+    ``nme_before`` and ``nme`` are on the faces that chose; where it learned the difference of both domains' errors, they are
+    of answers freed from the network's own error. Runs of earlier versions are as the last three's defaults say: plain,
+    without parts, and held to the labels' own spread.
+    """
 
     use: str
     kind: str
@@ -122,6 +128,9 @@ class AdapterRecord:
     shape_kept: float | None
     warning: str | None
     movement_warning: str | None
+    learned: Literal["plain", "difference"] = "plain"
+    parts: GapAndError | None = None
+    spread_aim: float = 1.0
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, get_args, get_type_hints
 
 from domaingap.config import AdapterConfig
+from domaingap.models.gap_and_error import APART
 from domaingap.provenance import licence_line
 from domaingap.statistics import least_sign_flip_p
 from domaingap.study.by_face import ByFace
@@ -100,6 +101,7 @@ def run_table(record: RunRecord) -> Table:
         notes.append(f"label adapter for {adapter.use}: {_adapter_line(adapter)}")
         notes += [f"warning: {adapter.warning}"] if adapter.warning else []
         notes += [f"caution: {adapter.movement_warning}"] if adapter.movement_warning else []
+        notes += _parts_lines(adapter)
     notes.append(licence_line(record.licences, record.non_commercial))
     pictures = ["val_faces.png"] * bool(record.config.get("pictures", True)) + ["adapter.png"] * bool(adapter)
     files = ", ".join(["result.json", "predictions.npz", *pictures, "checkpoints/"])
@@ -116,10 +118,30 @@ def _adapter_line(adapter: AdapterRecord) -> str:
     return (
         f"{adapter.kind}"
         + (f" ({', '.join(details)})" if details else "")
+        + (" of the difference between both domains' errors" if adapter.learned == "difference" else "")
         + f" by {adapter.chosen_on}, NME {adapter.nme_before:.2f} to {adapter.nme:.2f}; "
         + f"moves predictions {adapter.movement_predictions['all']:.2f}%, "
         + f"true synthetic labels {adapter.movement_labels['all']:.2f}%, of whose spread {spread} is left"
     )
+
+
+def _parts_lines(adapter: AdapterRecord) -> list[str]:
+    """The gap and the network's own error, over all and by region; and what repair alone gains."""
+    parts = adapter.parts
+    if parts is None:
+        return []
+    regions = list(parts.gap)[1:]
+
+    def by_region(values: Mapping[str, float]) -> str:
+        return f"{values['all']:.2f}% ({' '.join(f'{values[region]:.2f}' for region in regions)})"
+
+    apart = f"; scatter {parts.scatter_ratio:.2f} times that on synthetic faces" if parts.scatter_ratio is not None else ""
+    return [
+        f"answers to annotations on the mean {by_region(parts.together)}: label gap {by_region(parts.gap)}, by chance alone "
+        f"{by_region(parts.chance)}; the network's own error {by_region(parts.error)}{apart}; in brackets {', '.join(regions)}",
+        f"repair alone: NME {parts.nme_before:.2f} to {parts.nme_after:.2f} on {parts.n_synthetic} held-out synthetic faces, "
+        "whose labels are in the network's own convention",
+    ]
 
 
 def _partial(count: SetRecord) -> str:
@@ -361,15 +383,11 @@ def adapters_tables(records: Sequence[RunRecord], strategies: Strategies) -> lis
     def counted(counts: Counter[str]) -> str:
         return ", ".join(f"{kind} {count}" if len(counts) > 1 else kind for kind, count in counts.items())
 
-    def movements(means: dict[str, float]) -> str:
-        whole, *regions = (f"{value:.1f}" for value in means.values())
-        return f"{whole} ({' '.join(regions)})"
-
     columns = [
         Column("strategy"), Column("synthetic"), number_column("real images"), Column("for"), Column("kind", counted),
         number_column("strength", number(2)),
         number_column("NME % by kind", lambda v: " / ".join("-" if nme is None else format_metric("nme", nme) for nme in v)),
-        number_column("predictions move %", movements), number_column("labels move %", movements),
+        number_column("predictions move %", _movements), number_column("labels move %", _movements),
         number_column("spread", number(2)), number_column("own shape", number(2)),
         number_column("warned", lambda pair: f"{pair[0]} of {pair[1]}"),
     ]  # fmt: skip
@@ -382,9 +400,53 @@ def adapters_tables(records: Sequence[RunRecord], strategies: Strategies) -> lis
         "predictions on the validation faces, true labels of the synthetic training faces.",
         "spread: shape spread of these labels after over before, warned of outside 0.95 to 1.05; own shape: share of each "
         "label's own deviation from the mean that is left, warned of below 0.95. An adapter for predictions may undo the "
-        "network's errors; one for labels is chosen so that both are kept.",
+        "network's errors; one for labels is chosen so that both are kept, or brought to the annotations' own.",
+        "NME % by kind of an adapter that learned the difference of both domains' errors is of answers freed from the "
+        "network's own error.",
     ]
-    return [Table("Label adapters", columns, rows, notes)]
+    tables = [Table("Label adapters", columns, rows, notes)]
+    if split := [group for group in groups if any(run.adapter and run.adapter.parts for run in group.runs)]:
+        tables.append(_parts_table(split, names))
+    return tables
+
+
+def _parts_table(groups: Sequence[Group], names: Mapping[Group, str]) -> Table:
+    """What lies between a network's answers and the annotations, of groups with adapters whose parts are known."""
+    rows: list[list[Any]] = []
+    for group in groups:
+        own = [run.adapter for run in group.runs if run.adapter is not None]
+        parts = [adapter.parts for adapter in own if adapter.parts is not None]
+        rows.append(
+            [names[group], group.first.source, group.budget, own[0].use, own[0].learned,
+             *(_region_means([getattr(of, name) for of in parts]) for name in ("together", "gap", "chance", "error")),
+             _mean([of.scatter_ratio for of in parts]), _mean([of.nme_before for of in parts]),
+             _mean([of.nme_after for of in parts])]
+        )  # fmt: skip
+    regions = list(rows[0][5])[1:]
+    columns = [
+        Column("strategy"), Column("synthetic"), number_column("real images"), Column("for"), Column("learned"),
+        number_column("answers to annotations %", _movements), number_column("label gap %", _movements),
+        number_column("gap by chance %", _movements), number_column("network's error %", _movements),
+        number_column("scatter", number(2)), number_column("NME % on synthetic", metric("nme")),
+        number_column("after repair alone", metric("nme")),
+    ]  # fmt: skip
+    notes = [
+        "means over seeds; lengths in % of the outer eye corners' distance, of each point's mean displacement on the real "
+        f"training faces, of all points ({', '.join(regions)}). label gap and network's error are the two parts of answers to "
+        "annotations, as held-out synthetic faces tell them apart, where there is no label gap; as lengths they need not add "
+        "up. gap by chance: how long the gap would be if there were none.",
+        "learned: plain is all of answers to annotations, difference is the label gap alone. So of what an adapter for "
+        "predictions gains, the network's error is repair, which other data in the network's own convention would give as "
+        "well: after repair alone is the NME that such an adapter leaves on held-out synthetic faces.",
+        f"scatter: how far answers scatter about annotations over how far about exact synthetic labels, after both parts; "
+        f"above {APART} the network errs otherwise on real faces, and the parts aren't to be trusted.",
+    ]
+    return Table("Label gap and network's error", columns, rows, notes)
+
+
+def _movements(means: Mapping[str, float]) -> str:
+    whole, *regions = (f"{value:.1f}" for value in means.values())
+    return f"{whole} ({' '.join(regions)})"
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

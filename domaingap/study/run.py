@@ -31,6 +31,7 @@ from domaingap.predictions import Predictions, load_predictions, save_prediction
 from domaingap.progress import console, detail
 from domaingap.stages import (
     ADAPTER_FORMAT,
+    DIFFERENCE_FORMAT,
     NETWORK_FORMAT,
     VALIDATED_ON,
     AdapterStage,
@@ -135,11 +136,13 @@ class Run:
         first = self.synthetic if self.synthetic is not None else self.real
         fit = resolve(s.fit, len(first.train_positions), s.model.backbone).values() | {"epochs": s.fit.epochs}
         formats = {"parts": PARTS_FORMAT, "network": NETWORK_FORMAT}
+        if hasattr(s, "adapter"):
+            formats |= {"adapter": ADAPTER_FORMAT, **({"difference": DIFFERENCE_FORMAT} if s.adapter.difference else {})}
         return {
             **{key: value for key, value in determining(s, by_content=False).items() if key != "seed"},
             "init_from": None if s.model.init_from is None else file_digest(s.model.init_from),
             "fit": {key: value for key, value in fit.items() if key != "num_workers"},
-            "formats": {**formats, **({"adapter": ADAPTER_FORMAT} if hasattr(s, "adapter") else {})},
+            "formats": formats,
             "faces": {name: data.fingerprint for name, data in self.data.items()},
         }
 

@@ -217,6 +217,10 @@ def adapter_metrics(record: Mapping[str, Any]) -> dict[str, Any]:
     values: dict[str, Any] = {f"adapter/{key}": record[key] for key in ("kind", "strength", "spread_ratio", "shape_kept")}
     for name in ("movement_predictions", "movement_labels"):
         values |= {f"adapter/{name}_{region}": value for region, value in record[name].items()}
+    if (parts := record.get("parts")) is not None:
+        for name in ("together", "error", "gap", "chance"):
+            values |= {f"adapter/{name}_{region}": value for region, value in parts[name].items()}
+        values |= {f"adapter/{name}": parts[name] for name in ("scatter_ratio", "nme_before", "nme_after")}
     return values
 
 

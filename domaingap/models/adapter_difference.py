@@ -1,0 +1,123 @@
+"""What of the distance between a network's answers and the annotators' labels is the network's own error.
+
+On held-out faces of the network's own domain the exact labels are known in its own convention: there its error holds no
+label gap. A :class:`Repair` learns to take that error away. What is left between repaired answers on real faces and their
+annotations is the label gap, as far as the network errs alike in both domains (protocol, section 3)::
+
+    repair = Repair.fit(answers_on_synthetic, synthetic_labels)
+    gap = LabelAdapter.fit(answers_on_real, annotations, repair=repair, labels=synthetic_labels)
+
+Which argument the error has. ``repair`` is the mean of the exact label *given the answer*, E[s | f(x)], and the gap is
+fitted as a function of this mean. An exact label is then the argument plus a rest that the argument doesn't know of
+(Berkson's error; regression calibration, Carroll et al., Measurement Error in Nonlinear Models, chapter 4), so the slopes
+aren't diluted, though answers are noisy. With the bare answer as the argument they would be, by the share of noise in its
+variance. With the annotation as the argument the annotator's noise stands on both sides and turns into a slope of its own.
+And the error as a function of the exact label, E[f(x) | s], would have to be inverted at real faces, which makes a
+difference between the domains larger by 1 / (1 - shrinkage).
+
+No cross-fitting is needed: the repair is applied to real faces alone, the adapter to the labels of training faces, and
+neither was fitted on them. In each, what chooses has been held out (folds, or validation faces).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from domaingap.config import AdapterConfig
+from domaingap.landmarks import IBUG68
+from domaingap.metrics import normalizer_length
+from domaingap.models.adapter_choice import AdapterFamily, Scatter, pairs
+from domaingap.models.gap_and_error import GapAndError
+from domaingap.models.label_adapter import LabelAdapter, checked
+
+ENOUGH = 20
+"""Held-out faces below which a network's error is taken for the same whatever the face."""
+
+
+@dataclass(frozen=True)
+class Repair:
+    """What takes a network's answers to the exact labels of its own convention.
+
+    Attributes:
+        adapter: answers to exact labels, a ridge regression on the shape; of fewer than :data:`ENOUGH` faces a mean shift.
+        scatter: what it leaves of the error on faces that it wasn't fitted on.
+        before: NME in % of the answers on these faces.
+        after: likewise after it.
+    """
+
+    adapter: LabelAdapter
+    scatter: Scatter
+    before: float
+    after: float
+
+    @classmethod
+    def fit(
+        cls,
+        predictions: NDArray[Any],
+        labels: NDArray[Any],
+        config: AdapterConfig | None = None,
+        groups: Sequence[Any] | NDArray[Any] | None = None,
+        seed: int = 0,
+    ) -> Repair:
+        """Learn it on pairs, by cross-validation.
+
+        Args:
+            predictions: [N, 68, 2] the network's answers on faces that it wasn't trained on. That they picked its
+                checkpoint does no harm to speak of: there are a dozen checkpoints, and hundreds of such faces.
+            labels: [N, 68, 2] their exact labels, in the convention that it was trained on.
+            config: settings; ``kind`` is not looked at. An MLP knows nothing of shapes outside those that it saw, and real
+                faces may lie there; a ridge regression goes on as a straight line.
+            groups: [N] what belongs together in the cross-validation.
+            seed: of the folds.
+
+        Raises:
+            UserError: too few pairs, or arrays of other shapes.
+        """
+        kind: Any = "linear" if len(predictions) >= ENOUGH else "shift"
+        family = AdapterFamily(predictions, labels, replace(config or AdapterConfig(), kind=kind), None, groups, seed)
+        choice = family.choose()
+        return cls(choice.adapter, family.scatter(choice.adapter), choice.before, choice.nme)
+
+
+def gap_and_error(repair: Repair, predictions: NDArray[Any], annotations: NDArray[Any]) -> GapAndError:
+    """The parts, from answers [n, 68, 2] on real faces and their annotations [n, 68, 2]."""
+    reference = repair.adapter.reference
+    answers, truth = checked(predictions, "predictions"), checked(annotations, "annotations")
+    repaired = torch.from_numpy(repair.adapter.adapt(predictions))
+    x, together = pairs(answers, truth, reference)
+    _, error = pairs(answers, repaired, reference)
+    gap = together - error
+    unit = 100 / float(normalizer_length(x.mean(dim=0)))
+    rest = gap - gap.mean(dim=0)
+    own = float(rest.square().sum() / (len(x) - 1)) if len(x) > 1 else float("nan")
+    known = float(repair.scatter.variance.sum())
+    ratio = (own / known) ** 0.5 if known > 0 and np.isfinite(own) else None
+    # As vectors of two coordinates: the mean length of normal noise is sqrt(pi) / 2 of the root of their variances' sum.
+    variance = Scatter.of(gap).mean_with(repair.scatter)
+    noise = variance.sum(dim=-1).sqrt() * float(np.sqrt(np.pi) / 2)
+
+    def lengths(movement: Tensor) -> dict[str, float]:
+        return _by_region(torch.linalg.vector_norm(movement, dim=-1) * unit)
+
+    return GapAndError(
+        lengths(together.mean(dim=0)),
+        lengths(error.mean(dim=0)),
+        lengths(gap.mean(dim=0)),
+        _by_region(noise * unit),
+        ratio,
+        repair.scatter.n,
+        repair.before,
+        repair.after,
+    )
+
+
+def _by_region(values: Tensor) -> dict[str, float]:
+    """Means of values [68] by region."""
+    return {r: float(values[list(IBUG68.region_indices(r))].mean()) for r in ("all", *IBUG68.regions)}
