@@ -20,9 +20,9 @@ from domaingap.config import AdapterConfig, FitConfig, ModelConfig, determining
 from domaingap.data.datamodules import MixedDataModule, RealDataModule, SyntheticDataModule
 from domaingap.errors import UserError
 from domaingap.hashing import content_key, link
-from domaingap.models.adapter_choice import AdapterFamily
+from domaingap.models.adapter_choice import AdapterFamily, Choice
 from domaingap.models.adapter_diagnosis import diagnose, movement_warning, spread_warning
-from domaingap.models.adapter_difference import Repair, gap_and_error
+from domaingap.models.adapter_difference import Repair, choose_difference, gap_and_error
 from domaingap.models.backbone import check_network
 from domaingap.models.label_adapter import LabelAdapter
 from domaingap.models.regressor import LandmarkRegressor, load_network, load_weights, read_checkpoint
@@ -352,18 +352,18 @@ class StageStore:
             known = predict(model, held_out)
             repair = Repair.fit(known.prediction, known.truth, config, known.photographs, seed)
             parts = gap_and_error(repair, pairs.prediction, pairs.truth)
-            uses: dict[Use, Any] = {"predictions": None, "labels": labels}
-            inputs, candidates, left, like = pairs.prediction, unseen.prediction, None, None
+            chosen_on = (unseen.prediction, unseen.truth) if selection == "real_val" else None
+            given: Any = (pairs.prediction, pairs.truth)
+            how: Any = (config, chosen_on, pairs.photographs, seed)
+            choices: dict[Use, Choice]
             if config.difference:
-                del uses["predictions"]
-                inputs, candidates = (repair.adapter.adapt(p) for p in (inputs, candidates))
-                left, like = repair.scatter, pairs.truth
-            chosen_on = (candidates, unseen.truth) if selection == "real_val" else None
-            family = AdapterFamily(inputs, pairs.truth, config, chosen_on, pairs.photographs, seed, left)
-            record: dict[str, Any] = {"n_pairs": family.n_pairs}
+                choices, like = {"labels": choose_difference(repair, *given, labels, *how)}, pairs.truth
+            else:
+                family = AdapterFamily(*given, *how)
+                choices, like = {"predictions": family.choose(), "labels": family.choose(labels)}, None
+            record: dict[str, Any] = {"n_pairs": len(pairs.truth)}
             seen = network.seen(picked_by) | train.seen() | (val.seen().picking() if selection == "real_val" else Seen())
-            for use, keep in uses.items():
-                choice = family.choose(keep, like)
+            for use, choice in choices.items():
                 adapter = choice.adapter
                 adapter.save(folder / f"{use}.ckpt", seen)
                 diagnosis = diagnose(adapter, unseen.prediction, labels, like)

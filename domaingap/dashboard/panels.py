@@ -209,9 +209,7 @@ def _adapters(about: About) -> Part:
     panels = [
         _bars(about, "Spread that is left of exact labels", ["adapter/spread_ratio"]),
         _bars(about, "Movement of exact labels, %", [f"adapter/movement_labels_{r}" for r in ("all", *IBUG68.regions)]),
-        _bars(
-            about, "From answers to annotations: label gap and network's error, %", ["adapter/gap_all", "adapter/error_all"]
-        ),
+        _bars(about, "Label gap and the network's own error, %", ["adapter/gap_all", "adapter/error_all"]),
         wr.MediaBrowser(title="What the adapter does to the mean face", media_keys=["adapter/mean_face"], num_columns=4),
     ]
     return Part("Label adapters", words, panels, "adapters")

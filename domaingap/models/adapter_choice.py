@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -151,6 +151,19 @@ class AdapterFamily:
         adapter = self._final(key).at(strength)
         before = float(np.mean([v for x, d in self._after for v in _nme(torch.zeros_like(d), x, d)]))
         return Choice(adapter, nme, before, scores, self.chosen_on)
+
+    def at(self, choice: Choice, strength: float) -> Choice:
+        """A choice with another strength of its part that depends on the shape."""
+        adapter = choice.adapter.at(strength)
+        return replace(choice, adapter=adapter, nme=self._nme((adapter.kind, adapter.setting), strength))
+
+    def refitted(
+        self, adapter: LabelAdapter, inputs: NDArray[Any], targets: NDArray[Any], which: NDArray[np.bool_]
+    ) -> LabelAdapter:
+        """An adapter of a chosen one's make, fitted on some of the pairs: ``which`` [N] of inputs and targets [N, 68, 2]."""
+        x, d = pairs(checked(inputs[which], "inputs"), checked(targets[which], "targets"), self.reference)
+        made = {fitted.setting: fitted for fitted in self._fit_all(x, d, [adapter.kind])}
+        return made[adapter.setting].at(adapter.strength)
 
     def scatter(self, adapter: LabelAdapter) -> Scatter:
         """What a chosen adapter leaves of the displacements of the faces that choose."""

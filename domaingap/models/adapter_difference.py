@@ -15,8 +15,13 @@ variance. With the annotation as the argument the annotator's noise stands on bo
 And the error as a function of the exact label, E[f(x) | s], would have to be inverted at real faces, which makes a
 difference between the domains larger by 1 / (1 - shrinkage).
 
-No cross-fitting is needed: the repair is applied to real faces alone, the adapter to the labels of training faces, and
-neither was fitted on them. In each, what chooses has been held out (folds, or validation faces).
+Chance. Both fits are of so many faces. A mean displacement is cut down by what chance makes of none
+(:func:`domaingap.models.adapter_choice.beyond_chance`). The part that depends on the shape is fitted twice more, on one half
+of both domains' faces and on the other, and is kept as far as the two agree on the labels (:func:`agreement`). Validation
+faces can't tell this: to correct the repair's own chance errors helps repaired answers, and is wrong for labels.
+
+The two fits need no cross-fitting beside that. The repair is applied to real faces alone and the adapter to labels of
+synthetic training faces, and neither was fitted on them.
 """
 
 from __future__ import annotations
@@ -33,9 +38,10 @@ from torch import Tensor
 from domaingap.config import AdapterConfig
 from domaingap.landmarks import IBUG68
 from domaingap.metrics import normalizer_length
-from domaingap.models.adapter_choice import AdapterFamily, Scatter, pairs
+from domaingap.models.adapter_choice import KEEPS_ON, AdapterFamily, Choice, Scatter, pairs
 from domaingap.models.gap_and_error import GapAndError
 from domaingap.models.label_adapter import LabelAdapter, checked
+from domaingap.shapes import frame_of
 
 ENOUGH = 20
 """Held-out faces below which a network's error is taken for the same whatever the face."""
@@ -50,12 +56,14 @@ class Repair:
         scatter: what it leaves of the error on faces that it wasn't fitted on.
         before: NME in % of the answers on these faces.
         after: likewise after it.
+        halves: repairs of the same make, each learned on half of these faces.
     """
 
     adapter: LabelAdapter
     scatter: Scatter
     before: float
     after: float
+    halves: tuple[LabelAdapter, LabelAdapter]
 
     @classmethod
     def fit(
@@ -83,7 +91,73 @@ class Repair:
         kind: Any = "linear" if len(predictions) >= ENOUGH else "shift"
         family = AdapterFamily(predictions, labels, replace(config or AdapterConfig(), kind=kind), None, groups, seed)
         choice = family.choose()
-        return cls(choice.adapter, family.scatter(choice.adapter), choice.before, choice.nme)
+        halves = (family.refitted(choice.adapter, predictions, labels, of) for of in halved(groups, len(labels), seed))
+        return cls(choice.adapter, family.scatter(choice.adapter), choice.before, choice.nme, (next(halves), next(halves)))
+
+
+def choose_difference(
+    repair: Repair,
+    predictions: NDArray[Any],
+    annotations: NDArray[Any],
+    labels: NDArray[Any],
+    config: AdapterConfig | None = None,
+    validation: tuple[NDArray[Any], NDArray[Any]] | None = None,
+    groups: Sequence[Any] | NDArray[Any] | None = None,
+    seed: int = 0,
+) -> Choice:
+    """The adapter that moves exact labels into the annotators' convention and knows nothing of the network's error.
+
+    Args:
+        repair: of the network that answered.
+        predictions: [N, 68, 2] its answers on real faces.
+        annotations: [N, 68, 2] these faces' labels in the annotators' convention.
+        labels: [n, 68, 2] exact labels that the adapter is meant for. It may bring their shape spread to that of the
+            annotations.
+        config: settings.
+        validation: answers and annotations that choose; without them a cross-validation inside the pairs does.
+        groups: [N] what belongs together in the cross-validation.
+        seed: of the MLP's weights, the folds and the halves.
+
+    Raises:
+        UserError: too few pairs, or arrays of other shapes.
+    """
+    inputs = repair.adapter.adapt(checked(predictions, "predictions").numpy())
+    chosen_on = (repair.adapter.adapt(validation[0]), validation[1]) if validation is not None else None
+    family = AdapterFamily(inputs, annotations, config, chosen_on, groups, seed, repair.scatter)
+    choice = family.choose(labels, annotations)
+    if choice.adapter.kind not in ("linear", "mlp") or choice.adapter.strength == 0:
+        return choice
+    both = halved(groups, len(predictions), seed)
+    if not all(half.any() for half in both):
+        return replace(choice, adapter=choice.adapter.at(0.0))
+    answers, truth = np.asarray(predictions), np.asarray(annotations)
+    one, other = (
+        family.refitted(choice.adapter, of.adapt(answers), truth, half) for of, half in zip(repair.halves, both, strict=True)
+    )
+    some = checked(labels, "labels")[:: -(-len(labels) // KEEPS_ON)]
+    inside = frame_of(some, family.reference).enter(some)
+    with torch.no_grad():
+        share = agreement(one.part(inside), other.part(inside))
+    return family.at(choice, choice.adapter.strength * share)
+
+
+def halved(groups: Sequence[Any] | NDArray[Any] | None, n: int, seed: int) -> list[NDArray[np.bool_]]:
+    """Two masks [n] of halves of the faces, whole groups together; of a single group the first has all."""
+    names = np.arange(n) if groups is None else np.asarray(groups)
+    _, group_of = np.unique(names, return_inverse=True)
+    first = np.random.default_rng(seed).permutation(int(group_of.max()) + 1) % 2 == 0
+    return [first[group_of], ~first[group_of]]
+
+
+def agreement(one: Tensor, other: Tensor) -> float:
+    """What share of a movement isn't chance, from the movements [n, 68, 2] that two halves of the faces give.
+
+    They have the signal in common: the mean of their product is its power S. The chance part of all faces has half the
+    variance of that of half of them, which is half the mean square of the two's difference: N, a quarter of it. The share
+    that leaves the least error is S / (S + N) (Wiener's).
+    """
+    signal, noise = float((one * other).mean()), float((one - other).square().mean()) / 4
+    return signal / (signal + noise) if signal > 0 else 0.0
 
 
 def gap_and_error(repair: Repair, predictions: NDArray[Any], annotations: NDArray[Any]) -> GapAndError:
@@ -95,12 +169,11 @@ def gap_and_error(repair: Repair, predictions: NDArray[Any], annotations: NDArra
     _, error = pairs(answers, repaired, reference)
     gap = together - error
     unit = 100 / float(normalizer_length(x.mean(dim=0)))
-    rest = gap - gap.mean(dim=0)
-    own = float(rest.square().sum() / (len(x) - 1)) if len(x) > 1 else float("nan")
-    known = float(repair.scatter.variance.sum())
-    ratio = (own / known) ** 0.5 if known > 0 and np.isfinite(own) else None
+    own = Scatter.of(gap)
+    known, found = float(repair.scatter.variance.sum()), float(own.variance.sum())
+    ratio = (found / known) ** 0.5 if known > 0 and own.n > 1 else None
     # As vectors of two coordinates: the mean length of normal noise is sqrt(pi) / 2 of the root of their variances' sum.
-    variance = Scatter.of(gap).mean_with(repair.scatter)
+    variance = own.mean_with(repair.scatter)
     noise = variance.sum(dim=-1).sqrt() * float(np.sqrt(np.pi) / 2)
 
     def lengths(movement: Tensor) -> dict[str, float]:

@@ -110,10 +110,11 @@ class LabelAdapter(nn.Module):
         settings = config or AdapterConfig(kind=kind)  # type: ignore[arg-type]
         if repair is None:
             return AdapterFamily(inputs, targets, settings, validation, groups, seed).choose(labels).adapter
-        chosen_on = (repair.adapter.adapt(validation[0]), validation[1]) if validation is not None else None
-        repaired = repair.adapter.adapt(inputs)
-        family = AdapterFamily(repaired, targets, settings, chosen_on, groups, seed, repair.scatter)
-        return family.choose(labels, targets).adapter
+        if labels is None:
+            raise UserError("adapter: with a repair it is for labels; give these as labels=")
+        from domaingap.models.adapter_difference import choose_difference
+
+        return choose_difference(repair, inputs, targets, labels, settings, validation, groups, seed).adapter
 
     # Use
 

@@ -212,8 +212,8 @@ def share_check(
 
 
 def movement_check(condition: str, moved: Mapping[int, float]) -> Check:
-    """Whether the adapter for labels leaves labels alone that are right already, with five of six seeds. That it warned where
-    it doesn't is no excuse: what it moves is wrong.
+    """Whether the adapter for labels leaves labels alone that are right already, with five of six seeds. A warning where it
+    doesn't is no excuse: the labels are wrong then.
 
     Args:
         condition: which gaps there are; none of labels.

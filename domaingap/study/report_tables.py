@@ -138,9 +138,9 @@ def _parts_lines(adapter: AdapterRecord) -> list[str]:
     apart = f"; scatter {parts.scatter_ratio:.2f} times that on synthetic faces" if parts.scatter_ratio is not None else ""
     return [
         f"answers to annotations on the mean {by_region(parts.together)}: label gap {by_region(parts.gap)}, by chance alone "
-        f"{by_region(parts.chance)}; the network's own error {by_region(parts.error)}{apart}; in brackets {', '.join(regions)}",
-        f"repair alone: NME {parts.nme_before:.2f} to {parts.nme_after:.2f} on {parts.n_synthetic} held-out synthetic faces, "
-        "whose labels are in the network's own convention",
+        f"{by_region(parts.chance)}; the network's own error {by_region(parts.error)}{apart} ({', '.join(regions)})",
+        f"repair alone: NME {parts.nme_before:.2f} to {parts.nme_after:.2f} on {parts.n_synthetic} held-out synthetic "
+        "faces, where there is no label gap",
     ]
 
 
@@ -432,9 +432,9 @@ def _parts_table(groups: Sequence[Group], names: Mapping[Group, str]) -> Table:
     ]  # fmt: skip
     notes = [
         "means over seeds; lengths in % of the outer eye corners' distance, of each point's mean displacement on the real "
-        f"training faces, of all points ({', '.join(regions)}). label gap and network's error are the two parts of answers to "
-        "annotations, as held-out synthetic faces tell them apart, where there is no label gap; as lengths they need not add "
-        "up. gap by chance: how long the gap would be if there were none.",
+        f"training faces, of all points ({', '.join(regions)}). label gap and network's error are the two parts of answers "
+        "to annotations, as held-out synthetic faces tell them apart, where there is no label gap; as lengths they need not "
+        "add up. gap by chance: how long the gap would be if there were none.",
         "learned: plain is all of answers to annotations, difference is the label gap alone. So of what an adapter for "
         "predictions gains, the network's error is repair, which other data in the network's own convention would give as "
         "well: after repair alone is the NME that such an adapter leaves on held-out synthetic faces.",
