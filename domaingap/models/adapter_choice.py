@@ -16,7 +16,7 @@ from domaingap.errors import UserError
 from domaingap.landmarks import IBUG68
 from domaingap.metrics import normalized_mean_error
 from domaingap.models.adapter_diagnosis import keeps_spread, spread_beside
-from domaingap.models.label_adapter import KINDS, Kind, LabelAdapter, checked
+from domaingap.models.label_adapter import KINDS, Kind, LabelAdapter, Points, checked
 from domaingap.shapes import frame_of, mean_shape_of, mirror
 
 RIDGE = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
@@ -118,11 +118,10 @@ class AdapterFamily:
         self._fitted = fitted if validation is not None else {}
         self._data = (x, d)
 
-    def choose(self, labels: NDArray[Any] | None = None, like: NDArray[Any] | None = None) -> Choice:
+    def choose(self, labels: NDArray[Any] | None = None) -> Choice:
         """The adapter that does best on the faces that choose; for exact ``labels`` [n, 68, 2], of those that keep their
-        shape spread, or take it towards that of labels ``like`` [m, 68, 2] in the convention to reach."""
+        shape spread."""
         true_labels = checked(labels, "labels") if labels is not None else None
-        aim = spread_beside(labels, like) if labels is not None and like is not None else 1.0
         share = self.config.min_spread
         # There are hundreds of candidates: of many labels some tell which keep the spread, and all confirm the best.
         some = true_labels[:: -(-len(true_labels) // KEEPS_ON)] if true_labels is not None else None
@@ -132,7 +131,7 @@ class AdapterFamily:
             strengths: tuple[float, ...] = (1.0,)
             if some is not None and key[0] in ("linear", "mlp"):
                 adapter = self._final(key)
-                strengths = tuple(s for s in STRENGTHS if _keeps(adapter, s, some, share, aim))
+                strengths = tuple(s for s in STRENGTHS if _keeps(adapter, s, some, share))
             for strength in strengths:
                 nme = self._nme(key, strength)
                 scores[key[0]] = min(nme, scores.get(key[0], np.inf))
@@ -144,7 +143,7 @@ class AdapterFamily:
             _, key, strength = candidate
             sampled = true_labels is not None and len(true_labels) > KEEPS_ON and key[0] in ("linear", "mlp")
             unseen = true_labels if sampled else None
-            if unseen is None or _keeps(self._final(key), strength, unseen, share, aim):
+            if unseen is None or _keeps(self._final(key), strength, unseen, share):
                 best = candidate
                 break
         nme, key, strength = best
@@ -152,18 +151,23 @@ class AdapterFamily:
         before = float(np.mean([v for x, d in self._after for v in _nme(torch.zeros_like(d), x, d)]))
         return Choice(adapter, nme, before, scores, self.chosen_on)
 
-    def at(self, choice: Choice, strength: float) -> Choice:
-        """A choice with another strength of its part that depends on the shape."""
-        adapter = choice.adapter.at(strength)
-        return replace(choice, adapter=adapter, nme=self._nme((adapter.kind, adapter.setting), strength))
+    def candidates(self, kind: Kind) -> list[LabelAdapter]:
+        """Every adapter of a kind at full strength, fitted on all pairs."""
+        return [self._final(key) for key in self._moved if key[0] == kind]
 
     def refitted(
-        self, adapter: LabelAdapter, inputs: NDArray[Any], targets: NDArray[Any], which: NDArray[np.bool_]
-    ) -> LabelAdapter:
-        """An adapter of a chosen one's make, fitted on some of the pairs: ``which`` [N] of inputs and targets [N, 68, 2]."""
+        self, kind: Kind, inputs: NDArray[Any], targets: NDArray[Any], which: NDArray[np.bool_]
+    ) -> dict[float | None, LabelAdapter]:
+        """Likewise by setting, fitted on some pairs: ``which`` [N] of inputs and targets [N, 68, 2]."""
         x, d = pairs(checked(inputs[which], "inputs"), checked(targets[which], "targets"), self.reference)
-        made = {fitted.setting: fitted for fitted in self._fit_all(x, d, [adapter.kind])}
-        return made[adapter.setting].at(adapter.strength)
+        return {fitted.setting: fitted for fitted in self._fit_all(x, d, [kind])}
+
+    def of_labels(self, choice: Choice, adapter: LabelAdapter, labels: Points, like: Points) -> Choice:
+        """A choice with another adapter of its kind, as strong as the spread of labels allows and at most as it is."""
+        aim, share = spread_beside(labels, like), self.config.min_spread
+        strengths = (adapter.strength, *(s for s in STRENGTHS if s < adapter.strength), 0.0)
+        kept = next(s for s in strengths if s == 0 or _keeps(adapter, s, checked(labels, "labels"), share, aim))
+        return replace(choice, adapter=adapter.at(kept), nme=self._nme((adapter.kind, adapter.setting), kept))
 
     def scatter(self, adapter: LabelAdapter) -> Scatter:
         """What a chosen adapter leaves of the displacements of the faces that choose."""
@@ -294,6 +298,6 @@ def _folds(groups: Any, n: int, folds: int, seed: int) -> list[Tensor]:
     return [torch.from_numpy(fold_of[group_of] == k) for k in range(min(folds, n_groups))]
 
 
-def _keeps(adapter: LabelAdapter, strength: float, labels: Tensor, share: float, aim: float) -> bool:
+def _keeps(adapter: LabelAdapter, strength: float, labels: Tensor, share: float, aim: float = 1.0) -> bool:
     """Whether labels keep their spread or take that of their aim, see :func:`keeps_spread`; a share of 0 allows anything."""
     return share == 0 or keeps_spread(adapter.at(strength), labels.numpy(), share, aim)

@@ -16,9 +16,10 @@ And the error as a function of the exact label, E[f(x) | s], would have to be in
 difference between the domains larger by 1 / (1 - shrinkage).
 
 Chance. Both fits are of so many faces. A mean displacement is cut down by what chance makes of none
-(:func:`domaingap.models.adapter_choice.beyond_chance`). The part that depends on the shape is fitted twice more, on one half
-of both domains' faces and on the other, and is kept as far as the two agree on the labels (:func:`agreement`). Validation
-faces can't tell this: to correct the repair's own chance errors helps repaired answers, and is wrong for labels.
+(:func:`domaingap.models.adapter_choice.beyond_chance`). The part that depends on the shape is fitted on halves of both
+domains' faces, too, and is kept as far as two halves agree on the labels (:func:`agreement`). Validation faces can't tell
+this: to correct the repair's own chance errors helps repaired answers, and is wrong for labels. So they choose the kind, and
+the halves its ridge penalty or its number of epochs, and its strength.
 
 The two fits need no cross-fitting beside that. The repair is applied to real faces alone and the adapter to labels of
 synthetic training faces, and neither was fitted on them.
@@ -47,6 +48,13 @@ ENOUGH = 20
 """Held-out faces below which a network's error is taken for the same whatever the face."""
 
 
+DOUBT = 0.35
+"""Signal, as a share of the noise's power, that halves show by chance: its standard deviation is the root of 2 / d for movements
+of d independent directions, and faces vary in about 16."""
+SPLITS, MLP_SPLITS = 6, 2
+"""How often the faces are halved; training an MLP takes long."""
+
+
 @dataclass(frozen=True)
 class Repair:
     """What takes a network's answers to the exact labels of its own convention.
@@ -56,14 +64,14 @@ class Repair:
         scatter: what it leaves of the error on faces that it wasn't fitted on.
         before: NME in % of the answers on these faces.
         after: likewise after it.
-        halves: repairs of the same make, each learned on half of these faces.
+        halves: pairs of repairs of the same make, each learned on one half of these faces.
     """
 
     adapter: LabelAdapter
     scatter: Scatter
     before: float
     after: float
-    halves: tuple[LabelAdapter, LabelAdapter]
+    halves: tuple[tuple[LabelAdapter, LabelAdapter], ...]
 
     @classmethod
     def fit(
@@ -91,8 +99,15 @@ class Repair:
         kind: Any = "linear" if len(predictions) >= ENOUGH else "shift"
         family = AdapterFamily(predictions, labels, replace(config or AdapterConfig(), kind=kind), None, groups, seed)
         choice = family.choose()
-        halves = (family.refitted(choice.adapter, predictions, labels, of) for of in halved(groups, len(labels), seed))
-        return cls(choice.adapter, family.scatter(choice.adapter), choice.before, choice.nme, (next(halves), next(halves)))
+        own = choice.adapter
+
+        def half(which: NDArray[np.bool_]) -> LabelAdapter:
+            # Of a single group's faces one half has none.
+            return family.refitted(own.kind, predictions, labels, which)[own.setting] if which.any() else own
+
+        splits = [halved(groups, len(labels), seed + i) for i in range(SPLITS)]
+        halves = tuple((half(one), half(other)) for one, other in splits)
+        return cls(own, family.scatter(own), choice.before, choice.nme, halves)
 
 
 def choose_difference(
@@ -124,21 +139,31 @@ def choose_difference(
     inputs = repair.adapter.adapt(checked(predictions, "predictions").numpy())
     chosen_on = (repair.adapter.adapt(validation[0]), validation[1]) if validation is not None else None
     family = AdapterFamily(inputs, annotations, config, chosen_on, groups, seed, repair.scatter)
-    choice = family.choose(labels, annotations)
-    if choice.adapter.kind not in ("linear", "mlp") or choice.adapter.strength == 0:
+    choice = family.choose()
+    kind = choice.adapter.kind
+    if kind not in ("linear", "mlp"):
         return choice
-    both = halved(groups, len(predictions), seed)
-    if not all(half.any() for half in both):
-        return replace(choice, adapter=choice.adapter.at(0.0))
     answers, truth = np.asarray(predictions), np.asarray(annotations)
-    one, other = (
-        family.refitted(choice.adapter, of.adapt(answers), truth, half) for of, half in zip(repair.halves, both, strict=True)
-    )
     some = checked(labels, "labels")[:: -(-len(labels) // KEEPS_ON)]
     inside = frame_of(some, family.reference).enter(some)
-    with torch.no_grad():
-        share = agreement(one.part(inside), other.part(inside))
-    return family.at(choice, choice.adapter.strength * share)
+    agreed: dict[float | None, list[tuple[float, float]]] = {}
+    for i, repairs in enumerate(repair.halves[: MLP_SPLITS if kind == "mlp" else SPLITS]):
+        halves = halved(groups, len(answers), seed + i)
+        if not all(half.any() for half in halves):
+            continue
+        one, other = (
+            family.refitted(kind, of.adapt(answers), truth, half) for of, half in zip(repairs, halves, strict=True)
+        )
+        with torch.no_grad():
+            for setting in one:
+                agreed.setdefault(setting, []).append(agreement(one[setting].part(inside), other[setting].part(inside)))
+    best, gain = choice.adapter.at(0.0), 0.0
+    for candidate in family.candidates(kind):
+        signal, noise = np.mean(agreed.get(candidate.setting, [(0.0, 0.0)]), axis=0).tolist()
+        signal -= DOUBT * noise
+        if signal > 0 and signal**2 / (signal + noise) > gain:
+            best, gain = candidate.at(signal / (signal + noise)), signal**2 / (signal + noise)
+    return family.of_labels(choice, best, np.asarray(labels), truth)
 
 
 def halved(groups: Sequence[Any] | NDArray[Any] | None, n: int, seed: int) -> list[NDArray[np.bool_]]:
@@ -149,15 +174,15 @@ def halved(groups: Sequence[Any] | NDArray[Any] | None, n: int, seed: int) -> li
     return [first[group_of], ~first[group_of]]
 
 
-def agreement(one: Tensor, other: Tensor) -> float:
-    """What share of a movement isn't chance, from the movements [n, 68, 2] that two halves of the faces give.
+def agreement(one: Tensor, other: Tensor) -> tuple[float, float]:
+    """How much of a movement is no chance and how much is, from the movements [n, 68, 2] that two halves of the faces give.
 
-    They have the signal in common: the mean of their product is its power S. The chance part of all faces has half the
-    variance of that of half of them, which is half the mean square of the two's difference: N, a quarter of it. The share
-    that leaves the least error is S / (S + N) (Wiener's).
+    Returns:
+        Mean squares: S of the signal, which the two have in common, as the mean of their product; N of the chance part of a
+        fit on all faces: half the variance of one on half of them, which is half the mean square of the two's difference.
+        The share S / (S + N) of the movement leaves the least error, and takes S² / (S + N) of it away (Wiener).
     """
-    signal, noise = float((one * other).mean()), float((one - other).square().mean()) / 4
-    return signal / (signal + noise) if signal > 0 else 0.0
+    return float((one * other).mean()), float((one - other).square().mean()) / 4
 
 
 def gap_and_error(repair: Repair, predictions: NDArray[Any], annotations: NDArray[Any]) -> GapAndError:
