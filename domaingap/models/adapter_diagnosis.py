@@ -39,13 +39,17 @@ def shape_kept(adapter: LabelAdapter, points: NDArray[Any]) -> float:
     return float(1 + (before * change).sum() / before.square().sum()) if len(points) > 1 else float("nan")
 
 
+FEW = 20
+"""Faces of which a spread is too little known to hold another to it."""
+
+
 def spread_beside(labels: NDArray[Any], others: NDArray[Any]) -> float:
     """Shape spread of other labels [m, 68, 2], such as annotations, over that of labels [n, 68, 2], as far as it is known:
-    two standard errors nearer to 1. Of fewer than two faces 1.
+    two standard errors nearer to 1. Of fewer than :data:`FEW` faces 1, as their standard error isn't known either.
 
     It is of other people, too: where these differ more in shape or pose than the labels' people, so does it.
     """
-    if min(len(labels), len(others)) < 2:
+    if min(len(labels), len(others)) < FEW:
         return 1.0
     reference = mean_shape_of(checked(labels, "labels"))
     logs, errors = [], []

@@ -49,8 +49,8 @@ ENOUGH = 20
 
 
 DOUBT = 0.35
-"""Signal, as a share of the noise's power, that halves show by chance: its standard deviation is the root of 2 / d for movements
-of d independent directions, and faces vary in about 16."""
+"""Signal, as a share of the noise's power, that halves show by chance: its standard deviation is the root of 2 / d for
+movements in d independent directions, and faces vary in about 16."""
 SPLITS, MLP_SPLITS = 6, 2
 """How often the faces are halved; training an MLP takes long."""
 
