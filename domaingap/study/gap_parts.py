@@ -50,6 +50,10 @@ class Diagnosis:
         moves_labels: what it would do to exact synthetic labels.
         spread_ratio: shape spread of these labels after over before; None where it isn't known.
         warnings: how many runs were warned of.
+        label_gap: how long the label gap is on the mean, as held-out synthetic faces tell it from the network's error; None
+            where a run doesn't know, as of earlier versions.
+        own_error: likewise the network's own error.
+        repair: what an adapter takes away of the NME on held-out synthetic faces, where there is no label gap.
     """
 
     kinds: dict[str, int]
@@ -60,6 +64,9 @@ class Diagnosis:
     moves_labels: dict[str, float]
     spread_ratio: float | None
     warnings: int
+    label_gap: float | None = None
+    own_error: float | None = None
+    repair: float | None = None
 
     @property
     def by_shift(self) -> float | None:
@@ -227,6 +234,8 @@ def diagnosis(runs: Sequence[RunRecord]) -> Diagnosis | None:
     def by_name(given: Sequence[Mapping[str, float]]) -> dict[str, float]:
         return {name: mean([of[name] for of in given]) for name in given[0] if all(name in of for of in given)}
 
+    parts = [adapter.parts for adapter in adapters if adapter.parts is not None]
+    told = len(parts) == len(adapters)
     spread = [adapter.spread_ratio for adapter in adapters if adapter.spread_ratio is not None]
     return Diagnosis(
         kinds=dict(Counter(adapter.kind for adapter in adapters)),
@@ -237,6 +246,9 @@ def diagnosis(runs: Sequence[RunRecord]) -> Diagnosis | None:
         moves_labels=by_name([adapter.movement_labels for adapter in adapters]),
         spread_ratio=mean(spread) if spread else None,
         warnings=sum(adapter.warning is not None for adapter in adapters),
+        label_gap=mean([of.gap["all"] for of in parts]) if told else None,
+        own_error=mean([of.error["all"] for of in parts]) if told else None,
+        repair=mean([of.nme_before - of.nme_after for of in parts]) if told else None,
     )
 
 

@@ -67,6 +67,9 @@ def _beside_table(found: Sequence[GapParts]) -> Table:
     def moved(of: Diagnosis) -> str:
         return f"{of.moves_predictions['all']:.1f} / {of.moves_labels['all']:.1f}"
 
+    def apart(of: Diagnosis) -> str:
+        return "-" if of.label_gap is None else f"{of.label_gap:.1f} / {of.own_error:.1f}"
+
     def distance(name: str, digits: int) -> Column:
         def text(of: Distance) -> str:
             (mean, low, high), null = getattr(of, name), getattr(of, f"{name}_null")
@@ -84,13 +87,17 @@ def _beside_table(found: Sequence[GapParts]) -> Table:
 
     dialled = any(parts.dials for parts in found)
     rows: list[list[Any]] = [
-        [name, parts.n_real, parts.selection, *[parts.diagnosis] * 4, parts.distance, parts.distance,
+        [name, parts.n_real, parts.selection, *[parts.diagnosis] * 6, parts.distance, parts.distance,
          parts.distance.p if parts.distance else None, *([parts.dials] if dialled else [])]
         for name, parts in zip(_names(found), found, strict=True)
     ]  # fmt: skip
     columns = [
         Column("faces"), number_column("real images"), Column("picked by"), Column("adapter", kinds),
         Column("gain", gain, right=True, raw={"all": lambda of: of.nme_before - of.nme, "shift": lambda of: of.by_shift}),
+        Column("repair alone", lambda of: "-" if of.repair is None else f"{of.repair:.2f}", right=True,
+               raw={"points": lambda of: of.repair}),
+        Column("label gap / network's error %", apart, right=True,
+               raw={"gap": lambda of: of.label_gap, "error": lambda of: of.own_error}),
         Column("moves % predictions / labels", moved, right=True,
                raw={"predictions": lambda of: of.moves_predictions["all"], "labels": lambda of: of.moves_labels["all"]}),
         Column("spread", lambda of: "-" if of.spread_ratio is None else f"{of.spread_ratio:.2f}", right=True,
@@ -102,6 +109,9 @@ def _beside_table(found: Sequence[GapParts]) -> Table:
         "gain: what the adapter takes away of the NME of the predictions that chose it; shift: what one shift of each "
         "point, the same for every face, takes away of it: that is systematic, as a label gap is. The rest depends on the "
         "face, and is repair of the network's errors as well.",
+        "repair alone: what such an adapter takes away of the NME on held-out synthetic faces, where there is no label gap: "
+        "about so much of the gain is repair. label gap / network's error: the two parts of the mean displacement from "
+        "answers to annotations, as these faces tell them apart.",
         f"moves: mean distance in % of the outer eye corners' distance over all {IBUG68.n_points} points, of predictions on "
         "real faces and of exact synthetic labels. spread: shape spread of these labels after over before.",
     ]

@@ -101,9 +101,9 @@ def test_a_short_study(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     content = json.loads((folder / "laboratory.json").read_text())
     assert content["short"] and list(content["conditions"]) == ["label_gap 1", "appearance_gap 1", "all dials 0"]
     assert [len(condition["runs"]) for condition in content["conditions"].values()] == [6, 12, 14]
-    # The gap, its share and three adapters; the gap, gain, two movements, fine_tuning twice; five strategies.
+    # The gap, its share and three adapters; the gap, gain, two movements, fine_tuning twice; five strategies, a movement.
     found = [check["condition"] for check in content["checks"]]
-    assert [found.count(name) for name in content["conditions"]] == [5, 6, 5]
+    assert [found.count(name) for name in content["conditions"]] == [5, 6, 6]
     assert {check["verdict"] for check in content["checks"]} <= {"passed", "MISSED", "reported"}
     for check in content["checks"]:
         assert check["verdict"] in answer.out

@@ -149,13 +149,16 @@ def test_synthetic_network_and_adapter_are_made_once_for_all(cli: Cli, quick: li
     for recipe in ("label_adaptation", "data_adaptation", "mixing"):
         answer = cli("run", recipe, *options)
         assert "synthetic: trained before" in answer.err
-        assert ("label adapter: fitted before on 9 real faces" in answer.err) == (recipe != "label_adaptation")
+        # That for labels is another one than that for predictions.
+        assert ("label adapter: fitted before on 9 real faces" in answer.err) == (recipe == "mixing")
+    plain = cli("run", "data_adaptation", *options, "--adapter.labels=plain")
+    assert "label adapter: fitted before on 9 real faces" in plain.err, "label_adaptation's, as earlier versions did it"
     # The limits of mixing are trainings that are in the store already.
     assert "mixed: trained before" in cli("run", "mixing", *options, "--alpha=1").err
     cli("run", "real_only", *quick, "--n_real=9")
     assert "mixed: trained before" in cli("run", "mixing", *options, "--alpha=0").err
     adapters = [path for path in (tmp_path / "runs" / "stages").iterdir() if (path / "labels.ckpt").is_file()]
-    assert len(adapters) == 1
+    assert len(adapters) == 2
     assert "label adapter: fitted before" not in cli("run", "mixing", *options, "--n_real=8").err
 
 
@@ -170,8 +173,20 @@ def test_adapter_is_diagnosed_in_every_run_that_has_one(cli: Cli, quick: list[st
         for name in ("movement_predictions", "movement_labels"):
             assert set(record[name]) == {"all", "jaw", "brows", "nose", "eyes", "mouth"}
             assert all(np.isfinite(value) for value in record[name].values())
-        kept = 0.95 <= record["spread_ratio"] <= 1 / 0.95 and record["shape_kept"] >= 0.95
+        low, high = 0.95 * min(1, record["spread_aim"]), max(1, record["spread_aim"]) / 0.95
+        kept = low <= record["spread_ratio"] <= high and record["shape_kept"] >= low
         assert (record["warning"] is None) == kept and (kept or use == "predictions")
+        assert record["learned"] == ("plain" if use == "predictions" else "difference")
+        for part in ("together", "error", "gap", "chance"):
+            assert set(record["parts"][part]) == set(record["movement_labels"])
+            assert all(np.isfinite(value) for value in record["parts"][part].values())
+            assert f"{record['parts'][part]['all']:.2f}% (" in answer.out
+        assert record["parts"]["n_synthetic"] == result_of(tmp_path, recipe)["n_synthetic_selection"]
+        assert f"repair alone: NME {record['parts']['nme_before']:.2f} to {record['parts']['nme_after']:.2f}" in answer.out
+        if use == "labels" and record["movement_labels"]["all"] >= 0.5:
+            assert f"{record['parts']['gap']['all']:.1f}% is label gap" in record["movement_warning"]
+        else:
+            assert record["movement_warning"] is None
         assert f"label adapter for {use}: linear" in answer.out and "adapter.png" in answer.out
         assert ("warning: " in answer.out) == (not kept)
         folder = run_of(tmp_path, recipe)

@@ -16,9 +16,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from domaingap.models.gap_and_error import GapAndError
+from domaingap.study.record import read_record
 from tests.conftest import MEAN_FACE, Answer
 from tests.experiments.test_cli import fails
-from tests.study.records import adapter_record, run_record, seeds, write, write_predictions
+from tests.study.records import REGIONS, adapter_record, run_record, seeds, write, write_predictions
 
 Cli = Callable[..., Answer]
 FIGURES = {
@@ -151,6 +153,34 @@ def test_adapters_table(cli: Cli, tmp_path: Path) -> None:
     assert row["NME % by kind"] == "8.00 / 7.80 / 7.50 / -"
     assert row["labels move %"] == "2.5 (2.5 2.5 2.5 2.5 2.5)" and row["predictions move %"].startswith("1.0 (")
     assert (row["spread"], row["own shape"], row["warned"]) == ("0.95", "0.98", "1 of 2")
+
+
+def test_table_of_gap_and_error(cli: Cli, tmp_path: Path) -> None:
+    """A second table, of the runs that know; the run's own lines say it, too."""
+    own = dict(zip(REGIONS, (1.0, 2.0, 3.0, 4.0, 5.0, 6.0), strict=True))
+    for seed in range(2):
+        error = {region: value + seed for region, value in own.items()}
+        parts = GapAndError(own, error, own, dict.fromkeys(REGIONS, 0.25), 1.5 if seed else None, 300, 6.0, 5.0 + seed / 2)
+        adapter = adapter_record("labels", learned="difference", parts=parts, spread_aim=0.9)
+        write(tmp_path, [run_record("data_adaptation", seed, adapter=adapter)])
+    write(tmp_path, [run_record("label_adaptation")])
+    answer = cli("report", tmp_path, "--style", "adapters", "--format", "csv")
+    assert answer.code == 0, answer.err
+    first, second = answer.out.strip().split("\n\n")
+    assert len(first.splitlines()) == 3 and "label gap" not in first
+    (row,) = csv.DictReader(io.StringIO(second))
+    assert (row["strategy"], row["learned"], row["scatter"]) == ("data_adaptation", "difference", "1.50")
+    assert row["label gap %"] == "1.0 (2.0 3.0 4.0 5.0 6.0)" and row["network's error %"] == "1.5 (2.5 3.5 4.5 5.5 6.5)"
+    assert (row["NME % on synthetic"], row["after repair alone"]) == ("6.00", "5.25")
+    assert "the network errs otherwise on real faces" in cli("report", tmp_path, "--style", "adapters").out
+    # Results of earlier versions have none of it.
+    (old,) = tmp_path.glob("label_adaptation*/result.json")
+    content = json.loads(old.read_text())
+    for name in ("learned", "parts", "spread_aim"):
+        del content["adapter"][name]
+    old.write_text(json.dumps(content))
+    found = read_record(old).adapter
+    assert found is not None and (found.learned, found.parts, found.spread_aim) == ("plain", None, 1.0)
 
 
 def test_other_faces_and_nothing_to_say(cli: Cli, tmp_path: Path) -> None:

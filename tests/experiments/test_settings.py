@@ -20,12 +20,14 @@ from domaingap.config import (
     FineTuneConfig,
     FitConfig,
     GeneratedConfig,
+    LabelsAdapterConfig,
     ModelConfig,
     RealConfig,
     RunSettings,
     SyntheticConfig,
     TargetConfig,
     WandbConfig,
+    determining,
 )
 from domaingap.data.datamodules import RealDataModule, SyntheticDataModule
 from domaingap.errors import UserError
@@ -92,6 +94,7 @@ WRONG_SETTINGS = [
     *option("adapter.hidden", 0),
     *option("adapter.min_spread", 1.2),
     *option("adapter.kind", "cubic", says="known: auto"),
+    *option("adapter.labels", "clean", says="difference"),
     *option("wandb.mode", "sometimes", says="known: auto, online, offline, off"),
     *option("wandb.project", "a/b", "a#b", "a?b", "a%b", "a:b", "a\\b", says="W&B takes none of / \\ # ? % :"),
     *option("wandb.entity", "a/b"),
@@ -249,6 +252,17 @@ def test_numbers_of_numpy_are_numbers() -> None:
     assert CropConfig(scale=np.float32(1.5)).scale == 1.5
     with pytest.raises(UserError, match="--seed is 1"):
         RunSettings(seed=10**400)
+
+
+def test_what_an_adapter_for_labels_learns_changes_no_other_identity() -> None:
+    """Earlier versions' runs are found: label_adaptation's as it is, the others' where they are asked for as they were."""
+    earlier = dataclasses.asdict(AdapterConfig())
+    assert "labels" not in earlier
+    for adapter in (AdapterConfig(), LabelsAdapterConfig(labels="plain"), RECIPES["label_adaptation"].settings().adapter):
+        assert determining(adapter) == earlier and not adapter.difference
+    for recipe in ("data_adaptation", "mixing"):
+        adapter = RECIPES[recipe].settings().adapter
+        assert determining(adapter) == {**earlier, "labels": "difference"} and adapter.difference
 
 
 def test_every_number_among_the_settings_has_limits() -> None:

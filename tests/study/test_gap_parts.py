@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from domaingap.models.gap_and_error import GapAndError
 from domaingap.study.gap_parts import diagnosis, dials, gap_parts
 from domaingap.study.gap_tables import gap_parts_tables
 from domaingap.study.record import DomainDistance, RunRecord, read_record
@@ -110,6 +111,12 @@ def test_diagnoses_are_means_over_runs() -> None:
     assert found is not None and found.kinds == {"linear": 1, "mlp": 1} and found.warnings == 1
     assert (found.nme, found.spread_ratio, found.moves_predictions["all"]) == (7.25, 0.97, 1.0)
     assert diagnosis([*runs, run_record("real_only")]) is None
+    assert (found.label_gap, found.own_error, found.repair) == (None, None, None), "of an earlier version"
+    means = dict.fromkeys(("all", "jaw"), 1.0)
+    parts = [GapAndError(means, {"all": error}, {"all": 1.5}, means, 1.0, 300, 6.0, after)
+             for error, after in ((2.0, 5.0), (3.0, 5.5))]  # fmt: skip
+    told = diagnosis([replace(r, adapter=replace(of, parts=p)) for r, of, p in zip(runs, kinds, parts, strict=True)])
+    assert told is not None and (told.label_gap, told.own_error, told.repair) == (1.5, 2.5, 0.75)
 
 
 def test_dials_of_generated_faces() -> None:

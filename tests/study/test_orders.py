@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from domaingap.config import LabelsAdapterConfig
 from domaingap.study.orders import Order, orders_of
 from domaingap.study.plan import Planned, alongside
 from experiments.recipes import RECIPES
@@ -41,10 +42,19 @@ def test_a_network_and_an_adapter_of_the_same_runs_are_one_order() -> None:
 
 
 def test_an_adapter_of_some_runs_comes_after_the_network_of_all() -> None:
+    """That for predictions is another one than that for labels, unless these are adapted as predictions are."""
+    plain = LabelsAdapterConfig(labels="plain")
     runs = run("synthetic_only"), run("label_adaptation"), run("mixing"), run("data_adaptation")
+    network, *orders = ordered(*runs)
+    assert network.upto == 1 and [order.upto for order in orders] == [None, None, 2, None, None]
+    bare, alone, adapter, *rest = orders
+    assert [bare.key, alone.key] == [r.key for r in runs[:2]] and alone.needs == adapter.needs == {network.key}
+    assert all(order.needs == {network.key, adapter.key} for order in rest)
+    of_labels = (run(recipe, adapter=plain) for recipe in ("mixing", "data_adaptation"))
+    runs = run("synthetic_only"), run("label_adaptation"), *of_labels
     network, bare, adapter, *rest = ordered(*runs)
     assert (network.upto, adapter.upto) == (1, 2) and adapter.needs == {network.key} and bare.key == runs[0].key
-    assert all(order.needs == {network.key, adapter.key} for order in rest)
+    assert len(rest) == 3 and all(order.needs == {network.key, adapter.key} for order in rest)
 
 
 def test_mixing_at_0_shares_its_network_with_real_only() -> None:
