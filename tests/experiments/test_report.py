@@ -166,9 +166,11 @@ def test_table_of_gap_and_error(cli: Cli, tmp_path: Path) -> None:
     write(tmp_path, [run_record("label_adaptation")])
     answer = cli("report", tmp_path, "--style", "adapters", "--format", "csv")
     assert answer.code == 0, answer.err
-    first, second = answer.out.strip().split("\n\n")
-    assert len(first.splitlines()) == 3 and "label gap" not in first
-    (row,) = csv.DictReader(io.StringIO(second))
+    lines = answer.out.splitlines()
+    # A header and two rows of the adapters, then those of what lies between answers and annotations.
+    assert [line.endswith(("Label adapters", "table")) for line in lines] == [True, True, True, True, False]
+    (row,) = csv.DictReader(io.StringIO("\n".join(lines[3:])))
+    assert row["table"] == "Label gap and network's error"
     assert (row["strategy"], row["learned"], row["scatter"]) == ("data_adaptation", "difference", "1.50")
     assert row["label gap %"] == "1.0 (2.0 3.0 4.0 5.0 6.0)" and row["network's error %"] == "1.5 (2.5 3.5 4.5 5.5 6.5)"
     assert (row["NME % on synthetic"], row["after repair alone"]) == ("6.00", "5.25")

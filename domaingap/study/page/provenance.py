@@ -272,11 +272,11 @@ def missing(records: Sequence[RunRecord], passed_over: Sequence[str] = ()) -> Ta
 
 
 def _settings(record: RunRecord) -> dict[str, Any]:
-    """A run's settings as they were resolved, without those of :data:`PLACES`. What an adapter for labels learns wasn't to be
-    chosen in earlier versions: then the command must say what it did."""
+    """A run's settings as they were resolved, without those of :data:`PLACES`. In earlier versions an adapter for labels had
+    no choice of what to learn: now the command must say what it did."""
     config, adapter = record.config, record.adapter
     if adapter is not None and adapter.use == "labels" and isinstance(config.get("adapter"), Mapping):
-        config = {**config, "adapter": {**config["adapter"], "labels": adapter.learned}}
+        config = {**config, "adapter": {"labels": adapter.learned, **config["adapter"]}}
     return _without(config, frozenset(PLACES))
 
 
