@@ -353,13 +353,14 @@ class StageStore:
             repair = Repair.fit(known.prediction, known.truth, config, known.photographs, seed)
             parts = gap_and_error(repair, pairs.prediction, pairs.truth)
             chosen_on = (unseen.prediction, unseen.truth) if selection == "real_val" else None
-            given: Any = (pairs.prediction, pairs.truth)
-            how: Any = (config, chosen_on, pairs.photographs, seed)
             choices: dict[Use, Choice]
             if config.difference:
-                choices, like = {"labels": choose_difference(repair, *given, labels, *how)}, pairs.truth
+                choice = choose_difference(
+                    repair, pairs.prediction, pairs.truth, labels, config, chosen_on, pairs.photographs, seed
+                )
+                choices, like = {"labels": choice}, pairs.truth
             else:
-                family = AdapterFamily(*given, *how)
+                family = AdapterFamily(pairs.prediction, pairs.truth, config, chosen_on, pairs.photographs, seed)
                 choices, like = {"predictions": family.choose(), "labels": family.choose(labels)}, None
             record: dict[str, Any] = {"n_pairs": len(pairs.truth)}
             seen = network.seen(picked_by) | train.seen() | (val.seen().picking() if selection == "real_val" else Seen())
