@@ -142,8 +142,8 @@ class Pairs:
             "distance, squared, mean: share removed of the mean distance (interval over faces), of its mean square "
             "and of each point's mean displacement. Regions: NME % before and after.",
             "any kind: the one that does best on the faces that choose; for labels: the one among those that keep the "
-            "synthetic labels' spread. fitted on predictions: the runs' own; those for labels have learned the difference of "
-            "a network's errors on both domains' faces, unless the runs' settings say plain.",
+            "synthetic labels' spread. fitted on predictions: the runs' own; those for labels have learned the difference "
+            "of a network's errors on both domains' faces, unless the runs' settings say plain.",
         ]
         return Table(f"Held-out pairs of labels, {self.condition}", columns, rows, notes)
 
