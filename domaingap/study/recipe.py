@@ -33,7 +33,8 @@ class Steps(Protocol):
         """
 
     def fit_adapter(self, network: Any) -> Any:
-        """Label adapters fitted on a synthetic network's predictions of the real training faces."""
+        """Label adapters fitted on a synthetic network's predictions of the real training faces: one for predictions, or,
+        where the settings' adapter learns the difference of both domains' errors, one for labels."""
 
     def adapted(self, adapter: Any) -> Any:
         """The synthetic faces with labels moved by an adapter."""

@@ -539,15 +539,20 @@ def test_a_recipe_is_one_function(cli: Cli, quick: list[str], tmp_path: Path) ->
         recipes.RECIPES.update(before)
 
 
-@pytest.mark.parametrize("name", ["PARTS_FORMAT", "NETWORK_FORMAT", "ADAPTER_FORMAT"])
+@pytest.mark.parametrize(
+    ("name", "recipe", "counts"),
+    [("PARTS_FORMAT", "label_adaptation", True), ("NETWORK_FORMAT", "label_adaptation", True),
+     ("ADAPTER_FORMAT", "label_adaptation", True), ("DIFFERENCE_FORMAT", "label_adaptation", False),
+     ("DIFFERENCE_FORMAT", "data_adaptation", True)],
+)  # fmt: skip
 def test_formats_are_part_of_a_runs_key(
-    cli: Cli, quick: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+    cli: Cli, quick: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, recipe: str, counts: bool
 ) -> None:
     """What an older version made isn't taken for what this one would make."""
     from domaingap.study import run as module
 
     options = [*quick, "--adapter.kind=shift", "--score_test=false"]
-    assert cli("run", "label_adaptation", *options).code == 0
+    assert cli("run", recipe, *options).code == 0
     monkeypatch.setattr(module, name, getattr(module, name) + 1)
-    assert "finished before" not in cli("run", "label_adaptation", *options).err
-    assert len(list((tmp_path / "runs").glob("label_adaptation-*"))) == 2
+    assert ("finished before" in cli("run", recipe, *options).err) == (not counts)
+    assert len(list((tmp_path / "runs").glob(f"{recipe}-*"))) == 1 + counts
