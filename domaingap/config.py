@@ -17,6 +17,9 @@ from domaingap.sources import source
 Selection = Literal["real_val", "budget", "source_val"]
 Precision = Literal["32", "bf16"]
 Geometry = Literal["built-in", "avatars", "ict", "both"]
+PEOPLE_READ_FROM = 300
+"""Real faces whose annotations say where people put points on generated heads (``labels: people``): 300-W's validation
+photographs. They count as having been looked at, whatever picked the checkpoint."""
 FACE_PARTS = ("albedo", "light", "hair", "expressions", "identity", "things", "camera")
 """What heads with colour maps can be made without."""
 
