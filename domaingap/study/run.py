@@ -15,7 +15,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from domaingap.config import FitConfig, Precision, RealConfig, RunSettings, determining
+from domaingap.config import PEOPLE_READ_FROM, FitConfig, Precision, RealConfig, RunSettings, determining
 from domaingap.data.datamodules import MixedDataModule, RealDataModule, SyntheticDataModule
 from domaingap.data.faces import FaceDataset
 from domaingap.data.prepare import FORMAT as PARTS_FORMAT
@@ -321,7 +321,7 @@ class Run:
             seed=self.settings.seed,
             alpha=getattr(self.settings, "alpha", None),
             n_real_train=len(everything.real),
-            n_real_selection=len(everything.selected_on),
+            n_real_selection=max(len(everything.selected_on), self._labels_read_from()),
             selection=self.settings.selection,
             n_synthetic=len(self.synthetic.train_positions) if self.synthetic is not None else 0,
             n_synthetic_selection=len(self.synthetic.val_positions) if self.synthetic is not None else 0,
@@ -420,6 +420,12 @@ class Run:
         """Where boxes come from, at test and, where that differs, in the synthetic faces."""
         rules = [module.box_rule() for module in self.modules.values()]
         return rules[0] + (f"; synthetic faces: {rules[1]}" if rules[0] != rules[-1] else "")
+
+    def _labels_read_from(self) -> int:
+        """Real faces that labels of the synthetic domain stand on, which no stage has seen."""
+        if self.synthetic is None or self.settings.synthetic.source != "generated":
+            return 0
+        return PEOPLE_READ_FROM if self.settings.synthetic.generated.labels == "people" else 0
 
     def _start_record(self) -> StartRecord | None:
         if self.start is None:

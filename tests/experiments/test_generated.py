@@ -194,6 +194,19 @@ def test_all_recipes_and_the_report(cli: Cli, folders: list[str]) -> None:
     assert again["source_val"]["metrics"]["nme"] == pytest.approx(kept["source_val/nme"])
 
 
+@pytest.mark.parametrize(("labels", "looked_at"), [("rendered", 0), ("people", 300)])
+def test_labels_read_off_photographs_count_these(
+    cli: Cli, quick: list[str], tmp_path: Path, labels: str, looked_at: int
+) -> None:
+    options = ["--synthetic.source=generated", "--synthetic.generated.n=8", f"--synthetic.generated.labels={labels}"]
+    answer = cli("run", "synthetic_only", *quick, *options, "--selection=source_val")
+    assert answer.code == 0, answer.err
+    (found,) = (tmp_path / "runs").glob("*/result.json")
+    record = json.loads(found.read_text())
+    assert (record["n_real_train"], record["n_real_selection"]) == (0, looked_at)
+    assert f"trained on 0{' + 300' if looked_at else ''} real" in answer.out
+
+
 def test_generated_renderings_beside_real_photographs(cli: Cli, quick: list[str], tmp_path: Path) -> None:
     options = ["--synthetic.source=generated", "--synthetic.generated.n=20"]
     answer = cli("run", "synthetic_only", *quick, *options)
