@@ -42,7 +42,7 @@ from domaingap.metrics import normalizer_length
 from domaingap.models.adapter_choice import KEEPS_ON, AdapterFamily, Choice, Scatter, pairs
 from domaingap.models.gap_and_error import GapAndError
 from domaingap.models.label_adapter import LabelAdapter, checked
-from domaingap.shapes import frame_of
+from domaingap.shapes import frame_of, mirror
 
 ENOUGH = 20
 """Held-out faces below which a network's error is taken for the same whatever the face."""
@@ -201,13 +201,15 @@ def gap_and_error(repair: Repair, predictions: NDArray[Any], annotations: NDArra
     variance = own.mean_with(repair.scatter)
     noise = variance.sum(dim=-1).sqrt() * float(np.sqrt(np.pi) / 2)
 
-    def lengths(movement: Tensor) -> dict[str, float]:
-        return _by_region(torch.linalg.vector_norm(movement, dim=-1) * unit)
+    def lengths(movements: Tensor) -> dict[str, float]:
+        # Averaged with its mirror image, as fits do: what isn't the same left and right is chance.
+        mean = movements.mean(dim=0)
+        return _by_region(torch.linalg.vector_norm((mean + mirror(mean)) / 2, dim=-1) * unit)
 
     return GapAndError(
-        lengths(together.mean(dim=0)),
-        lengths(error.mean(dim=0)),
-        lengths(gap.mean(dim=0)),
+        lengths(together),
+        lengths(error),
+        lengths(gap),
         _by_region(noise * unit),
         ratio,
         repair.scatter.n,
