@@ -185,10 +185,8 @@ def test_what_is_known_of_them(data_root: Path, prepared_dir: Path) -> None:
 
 def test_mixed_with_real_faces_only_synthetic_ones_change(data_root: Path, prepared_dir: Path) -> None:
     looks = {kind: modules(data_root, prepared_dir, n_real=8, appearance=kind) for kind in ("none", "fourier")}
-    batches = {
-        kind: next(iter(train_loader(MixedDataModule(*of, alpha=0.5).train_set(), 12, 4, 3, 0)))
-        for kind, of in looks.items()
-    }
+    mixed = {kind: MixedDataModule(*of, alpha=0.5).train_set() for kind, of in looks.items()}
+    batches = {kind: next(iter(train_loader(of, 12, 4, 3, 0))) for kind, of in mixed.items()}
     plain, changed = batches["none"], batches["fourier"]
     domain = plain["domain"].bool()
     assert 0 < int(domain.sum()) < 12 and torch.equal(domain, changed["domain"].bool())
