@@ -168,6 +168,7 @@ class GeneratedConfig(Checked):
         model: folder of the avatars or of ICT-FaceKit (both: of ICT-FaceKit).
         albedo: folder of the avatars whose colour maps ICT-FaceKit's heads get.
         light: folder of HDRIs; light is drawn without.
+        backgrounds: folder of pictures that stand behind half of the faces.
         labels: points as renderings have them (3D points projected), or where people set them (without their noise).
         without: what heads with colour maps are to lack, comma-separated, for ablations: albedo (flat skin), light (one lamp
             for all), hair, expressions, identity, things (glasses, hats, what stands in front), camera.
@@ -183,6 +184,7 @@ class GeneratedConfig(Checked):
     model: Path | None = field(default=None, metadata=BY_CONTENT | LATER)
     albedo: Path | None = field(default=None, metadata=BY_CONTENT | LATER)
     light: Path | None = field(default=None, metadata=BY_CONTENT | LATER)
+    backgrounds: Path | None = field(default=None, metadata=BY_CONTENT | LATER)
     labels: Literal["rendered", "people"] = field(default="rendered", metadata=LATER)
     without: str = field(default="", metadata=LATER)
     population: PopulationConfig = field(default=POPULATION, metadata=LATER)

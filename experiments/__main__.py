@@ -94,6 +94,9 @@ def _heads(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--albedo", type=expand, help="folder of the avatars whose skin ICT-FaceKit's heads get")
     parser.add_argument("--light", type=expand, help="folder of HDRIs: light and backgrounds; drawn without")
     parser.add_argument(
+        "--backgrounds", type=expand, help="folder of pictures, without faces, that stand behind half of the faces"
+    )
+    parser.add_argument(
         "--population", type=expand, metavar="FILE.yaml", help="who is drawn, of heads with colour maps: yaw, pitch, grins, "
         "smiles, identity, nearest and others, as under synthetic.generated.population in recipes",
     )  # fmt: skip

@@ -57,6 +57,7 @@ def generate(
     prepared_dir: Path = Path("prepared"),
     population: Path | None = None,
     beside: Path | None = None,
+    backgrounds: Path | None = None,
 ) -> int:
     """Write faces to a folder in FaceSynthetics' layout, a sheet of the first ones, or both.
 
@@ -82,6 +83,7 @@ def generate(
         without: what heads with colour maps are to lack, comma-separated.
         prepared_dir: where compact copies of models are kept.
         population: YAML file of who is drawn, of heads with colour maps (config.PopulationConfig's names).
+        backgrounds: folder of pictures that stand behind half of the faces.
         beside: folder of data sets whose 300-W photographs stand on the other half of the sheet.
     """
     if out is None and preview is None:
@@ -100,7 +102,7 @@ def generate(
     parts = parts_named(without)
     if unknown := sorted(set(parts) - set(FACE_PARTS)):
         raise UserError(f"--without names {unknown[0]}; there are {', '.join(FACE_PARTS)}")
-    people = check_heads(geometry, model, albedo, light, population)
+    people = check_heads(geometry, model, albedo, light, population, backgrounds)
     if beside is not None and preview is None:
         raise UserError("--beside goes with --preview FILE.png")
     if out is not None:
@@ -113,7 +115,7 @@ def generate(
 
     dials = Dials(**{name: 1.0 if value is None else value for name, value in gaps.items()} if domain == "target" else {})
     generator = generator_of(
-        domain, seed, geometry, model, albedo, light, prepared_dir, dials=dials, labels=labels, without=parts,
+        domain, seed, geometry, model, albedo, light, prepared_dir, backgrounds, dials=dials, labels=labels, without=parts,
         dense=(points or DENSE) if landmarks == "dense" else 0, population=people,
     )  # fmt: skip
     if geometry != "built-in":
@@ -135,11 +137,17 @@ def generate(
 
 
 def check_heads(
-    geometry: Geometry, model: Path | None, albedo: Path | None, light: Path | None, population: Path | None
+    geometry: Geometry,
+    model: Path | None,
+    albedo: Path | None,
+    light: Path | None,
+    population: Path | None,
+    backgrounds: Path | None = None,
 ) -> PopulationConfig:
     """Who is drawn; UserError where options of heads don't go together."""
     if geometry == "built-in":
-        for name, path in (("model", model), ("albedo", albedo), ("light", light), ("population", population)):
+        given = {"model": model, "albedo": albedo, "light": light, "population": population, "backgrounds": backgrounds}
+        for name, path in given.items():
             if path is not None:
                 raise UserError(f"--{name} goes with --geometry avatars, ict or both; the built-in head takes no files")
     elif model is None:

@@ -77,6 +77,7 @@ def judge(
     light: Path | None = None,
     population: Path | None = None,
     prepared_dir: Path = Path("prepared"),
+    backgrounds: Path | None = None,
 ) -> int:
     """Run MTCNN on HELEN's photographs and on generated ones; print how many faces it finds, and where it puts boxes.
 
@@ -93,10 +94,11 @@ def judge(
         light: folder of HDRIs.
         population: YAML file of who is drawn.
         prepared_dir: where compact copies of models are kept.
+        backgrounds: folder of pictures that stand behind half of the faces.
     """
     if out is not None:
         check_file(out, "--out")
-    people = check_heads(geometry, model, albedo, light, population)
+    people = check_heads(geometry, model, albedo, light, population, backgrounds)
     source, choice = PHOTOGRAPHS
     reader = open_reader(source, data_root)
     parts = [part for part in reader.source.choice(choice) if part in reader.parts()]
@@ -109,7 +111,7 @@ def judge(
             "target": FaceGenerator("target", seed, Dials(1.0, 1.0, 1.0)),
         }
     else:
-        made = generator_of("synthetic", seed, geometry, model, albedo, light, prepared_dir, population=people)
+        made = generator_of("synthetic", seed, geometry, model, albedo, light, prepared_dir, backgrounds, population=people)
         generators = {made.heads(): made}
     jobs: dict[str, Sequence[_Photograph | _Generated]] = {
         HELEN: [_Photograph(sample.image_path, sample.landmarks) for sample in photographs]

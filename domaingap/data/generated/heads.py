@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cache
@@ -36,7 +37,7 @@ class Head:
 
     geometry: FaceGeometry
     materials: Materials | None
-    made_of: tuple[HeadKind, str, str | None, str | None, str]
+    made_of: tuple[HeadKind, str, str | None, str | None, str, str | None]
 
     def __reduce__(self) -> tuple[Any, ...]:
         return load_head, self.made_of
@@ -59,7 +60,9 @@ def terms_of(name: str) -> Terms:
 
 
 @cache
-def load_head(kind: HeadKind, model: str, albedo: str | None, light: str | None, prepared: str) -> Head:
+def load_head(
+    kind: HeadKind, model: str, albedo: str | None, light: str | None, prepared: str, backgrounds: str | None = None
+) -> Head:
     """The head of a folder of files.
 
     Args:
@@ -68,6 +71,7 @@ def load_head(kind: HeadKind, model: str, albedo: str | None, light: str | None,
         albedo: folder of the avatars whose colour maps it gets; the avatars' own by default.
         light: folder of HDRIs; drawn light by default.
         prepared: where compact copies are kept.
+        backgrounds: folder of pictures that stand behind half of the faces; light's own places by default.
 
     Raises:
         UserError: what is missing or damaged.
@@ -88,7 +92,23 @@ def load_head(kind: HeadKind, model: str, albedo: str | None, light: str | None,
         places = tuple(read_environments(Path(light)))
         content = content_key([materials.content, environments_content(Path(light))])
         materials = replace(materials, environments=places, content=content, terms=(*materials.terms, POLY_HAVEN))
-    return Head(geometry, materials, (kind, model, albedo, light, prepared))
+    if backgrounds is not None:
+        if materials is None:
+            raise UserError("--backgrounds goes with colour maps; give --albedo, the folder of the avatars, too")
+        pictures = background_files(Path(backgrounds))
+        content = content_key([materials.content, *(hashlib.sha256(path.read_bytes()).hexdigest() for path in pictures)])
+        materials = replace(materials, backgrounds=pictures, content=content)
+    return Head(geometry, materials, (kind, model, albedo, light, prepared, backgrounds))
+
+
+def background_files(folder: Path) -> tuple[Path, ...]:
+    """The JPEG and PNG pictures of a folder and below, by name; UserError where there are none."""
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; give --backgrounds a folder of .jpg or .png pictures")
+    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg", ".png") and path.is_file())
+    if not found:
+        raise UserError(f"{folder}: holds no .jpg or .png pictures; give --backgrounds a folder of them, without faces")
+    return tuple(found)
 
 
 def avatars_head(store: Store, folder: Path) -> tuple[FaceGeometry, Materials]:

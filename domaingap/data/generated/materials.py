@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -45,6 +46,7 @@ class Materials:
         bald: [N] whose scalp is bare.
         wigs: to wear.
         environments: light; none: light is drawn, and backgrounds too.
+        backgrounds: pictures' files that stand behind half of the faces.
         content: identity of the files that it was made of.
         terms: of those files.
     """
@@ -58,6 +60,7 @@ class Materials:
     content: str = ""
     terms: tuple[Terms, ...] = ()
     skin: Array = field(default_factory=lambda: np.empty((0, 3)))
+    backgrounds: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
         if not len(self.skin):

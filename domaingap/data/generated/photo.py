@@ -36,6 +36,7 @@ from domaingap.data.generated.photo_shader import (
     Q_WIG_R,
 )
 from domaingap.data.generated.population import DISTANCES, POSE, Draws, FaceParameters
+from domaingap.data.images import read_rgb
 
 Array = NDArray[Any]
 
@@ -119,6 +120,15 @@ def draw_photo(
     look["gloss"] = d.uniform(7, 22)
     look["lens"] = np.minimum(look["lens"], 0.03)
     _draw_light(d, look, materials)
+    # Last: where there are no such pictures, all else is drawn as ever.
+    look["behind"] = None
+    if materials.backgrounds and d.chance(0.5):
+        look["behind"] = (
+            int(rng.integers(len(materials.backgrounds))),
+            d.uniform(0.35, 1.0),
+            *rng.random(2).tolist(),
+            d.chance(0.5),
+        )
     _take_away(face, without, free)
 
 
@@ -312,12 +322,28 @@ def iris_scale(geometry: FaceGeometry) -> float:
 
 
 def scenery(look: dict[str, Any], materials: Materials, focal: float, size: int) -> Array | None:
-    """What lies behind the head [size, size, 3] in the light's own place; None where it isn't shown."""
+    """What lies behind the head [size, size, 3]: a picture, or the light's own place; None where neither is shown."""
+    if look["behind"] is not None:
+        return _picture_behind(look, materials, size)
     if look["environment"] is None or not look["scenery"]:
         return None
     place, azimuth, mirrored, pitch = look["environment"]
     picture = light.seen_background(materials.environments[place].picture, azimuth, mirrored, focal, pitch, size)
     behind = picture / (float(np.median(picture @ light.LUMA)) + 1e-6) * look["background_tone"] * 0.5
+    sigma = size * look["defocus"]
+    return cv2.GaussianBlur(behind, (0, 0), sigma) if sigma > 0.5 else np.ascontiguousarray(behind)
+
+
+def _picture_behind(look: dict[str, Any], materials: Materials, size: int) -> Array:
+    """A square part of a background picture as linear light, as bright as backgrounds are."""
+    number, share, down, right, mirrored = look["behind"]
+    picture = read_rgb(materials.backgrounds[number])
+    height, width = picture.shape[:2]
+    side = max(2, int(share * min(height, width)))
+    top, left = int(down * (height - side)), int(right * (width - side))
+    part = cv2.resize(picture[top : top + side, left : left + side], (size, size), interpolation=cv2.INTER_AREA)
+    behind = LINEAR[part[:, ::-1] if mirrored else part]
+    behind = behind / (float(np.median(behind @ light.LUMA)) + 0.02) * look["background_tone"] * 0.5
     sigma = size * look["defocus"]
     return cv2.GaussianBlur(behind, (0, 0), sigma) if sigma > 0.5 else np.ascontiguousarray(behind)
 

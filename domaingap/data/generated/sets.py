@@ -56,6 +56,7 @@ def generator_of(
     albedo: Path | None,
     light: Path | None,
     heads_dir: Path,
+    backgrounds: Path | None = None,
     **options: Any,
 ) -> FaceGenerator:
     """What makes a set of faces.
@@ -68,6 +69,7 @@ def generator_of(
         albedo: folder of the avatars whose colour maps ICT-FaceKit's heads get.
         light: folder of HDRIs.
         heads_dir: where compact copies of models are kept.
+        backgrounds: folder of pictures that stand behind half of the faces.
         options: FaceGenerator's.
 
     Raises:
@@ -75,15 +77,16 @@ def generator_of(
     """
     if geometry == "built-in":
         return FaceGenerator(domain, seed, **options)
-    skin, lamps = (None if folder is None else str(folder) for folder in (albedo, light))
+    skin, lamps, behind = (None if folder is None else str(folder) for folder in (albedo, light, backgrounds))
     if geometry != "both":
-        return FaceGenerator(domain, seed, head=load_head(geometry, str(model), skin, lamps, str(heads_dir)), **options)
+        head = load_head(geometry, str(model), skin, lamps, str(heads_dir), behind)
+        return FaceGenerator(domain, seed, head=head, **options)
     if skin is None:
         raise UserError("--geometry both needs --albedo, the folder of the avatars (data fetch valid_avatars)")
     if options.get("dense"):
         raise UserError("--landmarks dense goes with one geometry: its points are that one's vertices")
     heads = (
-        load_head("ict", str(model), skin, lamps, str(heads_dir)),
-        load_head("avatars", skin, None, lamps, str(heads_dir)),
+        load_head("ict", str(model), skin, lamps, str(heads_dir), behind),
+        load_head("avatars", skin, None, lamps, str(heads_dir), behind),
     )
     return FacesInTurn([FaceGenerator(domain, seed, head=head, **options) for head in heads])

@@ -120,6 +120,7 @@ class GeneratedFaces(GeneratedReader):
             config.albedo,
             config.light,
             config.heads_dir,
+            config.backgrounds,
             labels=config.labels,
             without=parts_named(config.without),
             population=config.population,

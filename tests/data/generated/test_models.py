@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from domaingap.config import POPULATION, PopulationConfig
 from domaingap.data.generated.geometries.avatars.glb import Glb
@@ -144,6 +145,7 @@ def test_incomplete_and_damaged_facekits_are_named_in_one_line(tmp_path):
         (["--points", "20"], "--points goes with --landmarks dense"),
         (["--without", "light"], "without light: only heads with colour maps"),
         (["--without", "hats"], "--without names hats; there are albedo, light, hair"),
+        (["--backgrounds", "somewhere"], "--backgrounds goes with --geometry"),
         (["--population", "p.yaml"], "--population goes with --geometry avatars, ict or both"),
     ],
 )
@@ -286,6 +288,38 @@ def test_both_heads_in_turn(heads, cli, tmp_path, sample_data):
     assert answer.code == 0
     assert '"geometry": "both"' in (out / "generated.json").read_text()
     assert "ICT-FaceKit, VALID avatars" in (out / "croissant.json").read_text()
+
+
+@pytest.mark.slow
+def test_pictures_stand_behind_half_of_the_faces(heads, cli, tmp_path, sample_data):
+    from domaingap.data.generated import FaceGenerator
+    from domaingap.data.generated.sets import generator_of
+
+    green = tmp_path / "pictures" / "deep"
+    green.mkdir(parents=True)
+    Image.new("RGB", (90, 60), (10, 200, 20)).save(green / "green.png")
+    places = [sample_data / "ict_facekit", sample_data / "valid_avatars", sample_data / "hdris", heads["kept"]]
+    generator = generator_of("synthetic", 3, "ict", *places, backgrounds=green.parent)
+    plain = FaceGenerator("synthetic", 3, head=heads["ict"])
+    assert generator.key() != plain.key()
+    behind, greenness = [], []
+    for i in range(24):
+        assert generator.parameters(i).pose == plain.parameters(i).pose  # all else stays
+        behind.append(generator.parameters(i).look["behind"] is not None)
+        # Above the shoulders at both sides, whatever the camera does to colours.
+        sides = generator.photograph(i, 64).image[:12, [*range(5), *range(59, 64)]].reshape(-1, 3).mean(0) + 8
+        greenness.append(sides[1] / max(sides[0], sides[2]))
+    shown = np.array(behind)
+    with_it, without = (float(np.median(np.array(greenness)[these])) for these in (shown, ~shown))
+    assert with_it > 1.5 and without < 1.2
+    assert 6 <= sum(behind) <= 18
+    again = pickle.loads(pickle.dumps(generator))
+    np.testing.assert_array_equal(again.photograph(1, 48).image, generator.photograph(1, 48).image)
+    given = ["--geometry", "ict", "--model", places[0], "--albedo", places[1], f"--preview={tmp_path / 'a.png'}",
+             f"--prepared_dir={heads['kept']}"]  # fmt: skip
+    (tmp_path / "empty").mkdir()
+    fails(cli("data", "generate", *given, "--backgrounds", tmp_path / "empty"), "holds no .jpg or .png pictures")
+    fails(cli("data", "generate", *given, "--backgrounds", tmp_path / "none"), "none: no such folder; give --backgrounds")
 
 
 @pytest.mark.slow
