@@ -521,7 +521,8 @@ def build_parser() -> argparse.ArgumentParser:
     generate.add_argument(
         "--beside", type=expand, metavar="DATA_ROOT", help="photographs of its 300w/ on the sheet's other half"
     )
-    generate.add_argument("--workers", "--jobs", type=PROCESSES, help="processes (all cores)")
+    generate.add_argument("--workers", type=PROCESSES, help="processes (all cores)")
+    generate.add_argument("--jobs", type=PROCESSES, dest="workers", help="the same as --workers")
     judge = add(
         "judge", "experiments.commands.judge:judge", "Ask a face detector about generated faces and about photographs.",
         "domaingap data judge --data_root data --n 300", data_commands,

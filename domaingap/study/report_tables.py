@@ -31,7 +31,7 @@ from domaingap.study.record import AdapterRecord, RunRecord, SetRecord, set_key
 from domaingap.study.tables import Column, Table, format_metric, interval_column, metric, number, number_column
 
 RULES = (
-    "columns: real images that anything was fitted on; (+ 300): further ones that picked checkpoint and adapter.",
+    "columns: real images that anything was fitted on; (+ 300): further ones that picked checkpoint, adapter, labels.",
     "steps: optimiser steps behind the answering network / of all stages of the run.",
 )
 

@@ -23,7 +23,6 @@ class Transfer:
     Args:
         vertices: [V, 3] of the head, in the frame that all heads share.
         triangles: [T, 3] of its skin.
-        skin: vertices of its face's outside.
         marks: [68, 3] places of the landmarks, of the brows where brows are to be drawn.
         avatars: their head.
 
@@ -34,7 +33,7 @@ class Transfer:
         hairy: [V] how far vertices are under hair.
     """
 
-    def __init__(self, vertices: Array, triangles: Array, skin: Array, marks: Array, avatars: FaceGeometry) -> None:
+    def __init__(self, vertices: Array, triangles: Array, marks: Array, avatars: FaceGeometry) -> None:
         self._avatars, self._marks, self._n = avatars, marks, len(vertices)
         mesh = avatars.mesh
         theirs = mesh.triangles[(mesh.material == ATLAS) & ~np.isin(mesh.segment, (SEG["mouth_interior"], SEG["clothing"]))]
@@ -67,7 +66,6 @@ class Transfer:
             self.atlas = np.concatenate([atlas, np.clip(own, 0, 1).reshape(-1, 2)]).astype(np.float32)
         else:
             self.doubled, self.atlas = np.empty(0, np.int64), atlas
-        del skin
 
     def _aligned(self, vertices: Array) -> Array:
         """Vertices moved so that their landmarks lie on the avatars', and skull and neck where theirs are."""

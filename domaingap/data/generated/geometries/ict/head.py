@@ -162,7 +162,7 @@ def ict_head(model: FaceKit, avatars: FaceGeometry | None, content: str) -> Face
             whole_face[17:27] = of_brows[17:27]
     at_drawn = interpolated(base, *drawn)
     people_at = _on_surface(base[marks] + PEOPLE, base, surface)
-    transfer = Transfer(base, shell, skin, at_drawn, avatars) if avatars is not None else None
+    transfer = Transfer(base, shell, at_drawn, avatars) if avatars is not None else None
     doubled = transfer.doubled if transfer is not None else np.empty(0, np.int64)
     if transfer is not None:
         triangles = np.concatenate([transfer.triangles, triangles[part > 0]]).astype(np.int32)
