@@ -17,6 +17,8 @@ from domaingap.sources import source
 Selection = Literal["real_val", "budget", "source_val"]
 Precision = Literal["32", "bf16"]
 Geometry = Literal["built-in", "avatars", "ict", "both"]
+APPEARANCES = ("none", "fourier", "histogram")
+"""What can be done to synthetic training pictures so that they look like real ones."""
 PEOPLE_READ_FROM = 300
 """Real faces whose annotations say where people put points on generated heads (``labels: people``): 300-W's validation
 photographs. They count as having been looked at, whatever picked the checkpoint."""
@@ -276,6 +278,11 @@ class SyntheticConfig(Checked):
         val_split: share of the synthetic images held out of training.
         root: the release's folder, below the data root or absolute; the source's usual name by default.
         generated: the faces of source generated, which need no download.
+        appearance: look of the training pictures: their own, or that of the run's n_real real training faces, whose labels
+            are not read: fourier takes over amplitudes of low frequencies, histogram grey levels.
+        appearance_beta: fourier's share of the crop's side: up to so many periods a crop are taken over (of 80 stored pixels
+            and 0.05: 4); below one period, mean brightness alone.
+        appearance_share: share of the training pictures that are changed.
     """
 
     section = "synthetic"
@@ -284,6 +291,9 @@ class SyntheticConfig(Checked):
     val_split: float = limited(0.1, above=0, below=1)
     root: Path | None = field(default=None, metadata=BY_CONTENT)
     generated: GeneratedConfig = GeneratedConfig()
+    appearance: Literal[APPEARANCES] = field(default="none", metadata=LATER)  # type: ignore[valid-type] # as losses
+    appearance_beta: float = limited(0.05, 0, 0.5, **LATER)
+    appearance_share: float = limited(1.0, above=0, most=1, **LATER)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -561,6 +571,11 @@ class RunSettings(Checked):
     score_test: bool = field(default=True, metadata=PLACE)
     reuse: bool = field(default=True, metadata=PLACE)
     pictures: bool = field(default=True, metadata=PLACE)
+
+    @property
+    def fits_real(self) -> bool:
+        """Whether anything is fitted on real faces, ``n_real`` of them."""
+        return hasattr(self, "n_real")
 
 
 def determining(settings: Any, by_content: bool = True) -> dict[str, Any]:

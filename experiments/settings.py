@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from domaingap.config import (
     LARGEST_NUMBER,
+    LATER,
     AdapterConfig,
     FineTuneConfig,
     LabelsAdapterConfig,
@@ -14,6 +15,7 @@ from domaingap.config import (
     Selection,
     SyntheticConfig,
 )
+from domaingap.errors import SettingError
 from domaingap.limits import limited
 
 ALL = ", or leave it out for all"
@@ -37,13 +39,29 @@ class OnSynthetic(RunSettings):
     Args:
         synthetic: synthetic data.
         n_synthetic: synthetic images to use, hold-out included; all by default.
+        n_real: with a synthetic.appearance, the unlabelled real faces whose look is taken, the first of the seed's order;
+            without one, no real face is used.
         selection: real_val picks the checkpoint on the real validation subset, source_val on held-out synthetic images,
             with no real image used. Both come from one training.
     """
 
     synthetic: SyntheticConfig = SyntheticConfig()
     n_synthetic: int | None = limited(None, 2, LARGEST_NUMBER, hint=f" (one is held out){ALL}")
+    n_real: int | None = limited(None, 1, LARGEST_NUMBER, hint="; it is the real faces whose look is taken", **LATER)
     selection: Literal["real_val", "source_val"] = "real_val"  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.fits_real:
+            # A sweep gives a number to all of its strategies: here it determines nothing.
+            object.__setattr__(self, "n_real", None)
+        elif self.n_real is None:
+            look = self.synthetic.appearance
+            raise SettingError("n_real", f"is missing: synthetic.appearance {look} takes the look of so many real faces")
+
+    @property
+    def fits_real(self) -> bool:
+        return self.synthetic.appearance != "none"
 
 
 @dataclass(frozen=True)

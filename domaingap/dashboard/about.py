@@ -15,7 +15,7 @@ from domaingap.errors import UserError
 from domaingap.hashing import flat
 from domaingap.study.compare import Strategies
 from domaingap.study.page.palette import look
-from domaingap.study.record import RunRecord, strategy
+from domaingap.study.record import RunRecord
 from domaingap.study.report_tables import scored_sets
 from domaingap.tracking_places import Entry, entries
 
@@ -122,7 +122,7 @@ def title(text: str) -> str:
 
 
 def _strategy(run: RunRecord) -> str:
-    return strategy(run.recipe, run.alpha)
+    return run.strategy
 
 
 def _budget(run: RunRecord) -> int | None:

@@ -27,6 +27,7 @@ from domaingap.config import (
     SyntheticConfig,
     TargetConfig,
 )
+from domaingap.data.appearance import Appearance
 from domaingap.data.faces import FaceDataset, MixedDataset, PreparedFaces
 from domaingap.data.prepare import prepare_part
 from domaingap.data.readers import FaceSource, open_source
@@ -275,9 +276,14 @@ class SyntheticDataModule(_FacesDataModule):
         steps_per_epoch: batches that Lightning calls an epoch; one pass over the faces by default.
         prepared_dir: where prepared crops are kept.
         generated: which faces to make, where the source makes them.
+        appearance: what the training pictures are made to look like: ``none`` leaves them as they are, ``fourier`` and
+            ``histogram`` take the look of ``like``'s training faces (:mod:`domaingap.data.appearance`).
+        appearance_beta: of ``fourier``.
+        appearance_share: share of the training pictures that are changed.
+        like: real faces, whose labels are not read; they count as seen.
 
     Raises:
-        UserError: data that isn't there, or less of it than asked for.
+        UserError: data that isn't there, or less of it than asked for; an appearance without faces to take it from.
     """
 
     role: Role = "synthetic"
@@ -297,12 +303,26 @@ class SyntheticDataModule(_FacesDataModule):
         steps_per_epoch: int | None = None,
         prepared_dir: Path | str = "prepared",
         generated: GeneratedConfig = GeneratedConfig(),
+        appearance: str = "none",
+        appearance_beta: float = 0.05,
+        appearance_share: float = 1.0,
+        like: RealDataModule | None = None,
     ) -> None:
         super().__init__(
             source, root, generated, data_root, prepared_dir, crop, augment, batch_size, num_workers, steps_per_epoch, seed
         )
         self.n_synthetic, self.val_split = n_synthetic, val_split
-        SyntheticConfig(source, val_split)
+        SyntheticConfig(
+            source,
+            val_split,
+            appearance=appearance,
+            appearance_beta=appearance_beta,
+            appearance_share=appearance_share,
+        )
+        if appearance != "none" and (like is None or like.crop != crop):
+            raise UserError(f"--synthetic.appearance is {appearance}, which needs real faces that are cut out the same way")
+        self.like = like if appearance != "none" else None
+        self.appearance, self.appearance_beta, self.appearance_share = appearance, appearance_beta, appearance_share
         if n_synthetic is not None and n_synthetic < 2:
             raise UserError(f"--n_synthetic is {n_synthetic}; give at least 2 (one is held out), or leave it out for all")
 
@@ -325,6 +345,23 @@ class SyntheticDataModule(_FacesDataModule):
         self.train_positions = order[~held_out[order]][: n - n_val]
         if not len(self.train_positions) or not len(self.val_positions):
             raise UserError(f"{self.source}: {total} images are too few for a hold-out of {self.val_split}")
+
+    def prepare_data(self) -> None:
+        """Prepare the crops that aren't there yet, also of the faces whose look is taken."""
+        super().prepare_data()
+        if self.like is not None:
+            self.like.prepare_data()
+
+    def train_set(self) -> FaceDataset:
+        """The training faces, with the look of real ones where that is asked for, augmented."""
+        plain = super().train_set()
+        if self.like is None:
+            return plain
+        faces = self.like.faces
+        look = Appearance(
+            self.appearance, self.appearance_beta, self.appearance_share, faces, self.like.train_positions, self.seed
+        )
+        return FaceDataset(plain.faces, plain.positions, plain.augmenter, look)
 
     def adapted(
         self, adapt: Callable[[NDArray[np.float64]], NDArray[np.float64]], key: str, seen: Seen = Seen()

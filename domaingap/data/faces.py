@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from domaingap.config import CropConfig
+from domaingap.data.appearance import Appearance
 from domaingap.data.crops import apply_transform, invert_transform
 from domaingap.data.prepare import PreparedPart
 from domaingap.data.sampler import DomainMixSampler, Draw, StepSampler
@@ -104,15 +105,25 @@ def _concatenate(indexes: list[dict[str, NDArray[Any]]], key: str) -> NDArray[An
 
 
 class FaceDataset(Dataset[Batch]):
-    """Some of the prepared faces; with an augmenter for training, plain otherwise.
+    """Some of the prepared faces; with an augmenter for training, plain otherwise. Of training faces ``appearance`` changes
+    the stored crops first.
 
     Items are drawn in whole batches. A batch holds ``image`` [B, C, S, S] uint8, ``landmarks`` [B, 68, 2] float32
     in crop pixels, ``position`` [B] in the table of faces, and, without augmentation, ``truth`` [B, 68, 2] float64
     in original pixels and ``crop_to_image`` [B, 2, 3] float64.
     """
 
-    def __init__(self, faces: PreparedFaces, positions: Indices, augmenter: Augmenter | None = None) -> None:
+    def __init__(
+        self,
+        faces: PreparedFaces,
+        positions: Indices,
+        augmenter: Augmenter | None = None,
+        appearance: Appearance | None = None,
+    ) -> None:
+        if appearance is not None and augmenter is None:
+            raise ValueError("only training pictures are changed")
         self.faces = faces
+        self.appearance = appearance
         self.positions = np.asarray(positions, dtype=np.int64)
         self.augmenter = augmenter
         self._landmarks = faces.crop_landmarks().astype(np.float32)
@@ -139,7 +150,9 @@ class FaceDataset(Dataset[Batch]):
                 images[row] = stored[crop.pad : -crop.pad, crop.pad : -crop.pad]
                 landmarks[row] = points
             else:
-                images[row], landmarks[row] = self.augmenter(stored, points, (step, int(self._ids[position]), repeat))
+                key = (step, int(self._ids[position]), repeat)
+                stored = stored if self.appearance is None else self.appearance(stored, key)
+                images[row], landmarks[row] = self.augmenter(stored, points, key)
         channels_first = images[:, None] if crop.channels == "gray" else np.ascontiguousarray(images.transpose(0, 3, 1, 2))
         batch = {
             "image": torch.from_numpy(channels_first),
@@ -156,12 +169,14 @@ class FaceDataset(Dataset[Batch]):
         return StepSampler(len(self), batch_size, seed, steps_per_epoch)
 
     def fingerprint(self) -> str:
-        """Identity of these faces and their labels by content."""
-        return self.faces.fingerprint(self.positions)
+        """Identity of these faces, their labels and what becomes of their pictures by content."""
+        own = self.faces.fingerprint(self.positions)
+        return own if self.appearance is None else digest([own.encode(), self.appearance.fingerprint.encode()])
 
     def seen(self) -> Seen:
         """What a network that is fitted on these faces has seen."""
-        return self.faces.seen(self.positions)
+        own = self.faces.seen(self.positions)
+        return own if self.appearance is None else own | self.appearance.seen
 
 
 class MixedDataset(Dataset[Batch]):

@@ -53,6 +53,10 @@ def placed_settings(
         settings: RunSettings = _made(recipe.settings(), given.values)
     except SettingError as error:
         raise placed(given.as_written(error), given.places) from error
+    if origins is None and given.values.get("n_real") is not None and not settings.fits_real:
+        unused = SettingError("n_real", f"is {given.texts['n_real']}, but {recipe.name} uses no real face; give it with a "
+                              "--synthetic.appearance, or leave it out")  # fmt: skip
+        raise placed(unused, given.places)
     if given.print:
         sys.stdout.write(yaml.safe_dump(plain(settings), sort_keys=False, allow_unicode=True))
         sys.exit(0)

@@ -54,6 +54,10 @@ class Strategies:
         by_role = {recipe.role: name for name, recipe in recipes.items()}
         return cls(tuple(recipes), by_role["floor"], by_role["ceiling"])
 
+    def is_floor(self, run: RunRecord) -> bool:
+        """Whether a run is of synthetic data alone, their pictures as they are."""
+        return run.recipe == self.floor and not run.appearance
+
     def rank(self, recipe: str) -> int:
         """A recipe's place in tables; unknown ones come last."""
         return self.order.index(recipe) if recipe in self.order else len(self.order)
@@ -126,8 +130,8 @@ class Group:
     def label(self) -> str:
         """The strategy, with α where it has one."""
         if self.picked_from:
-            return f"{self.first.recipe} α by val"
-        return strategy(self.first.recipe, self.first.alpha)
+            return strategy(f"{self.first.recipe} α by val", None, self.first.appearance)
+        return self.first.strategy
 
     @property
     def trained(self) -> int:
@@ -174,8 +178,9 @@ def grouped(records: Sequence[RunRecord], strategies: Strategies) -> list[Group]
 
 
 def _order(record: RunRecord, strategies: Strategies) -> tuple[Any, ...]:
-    budget = Budget.of(record) if record.recipe != strategies.floor else Budget(-1, False)
-    return (budget, strategies.rank(record.recipe), record.source, record.selection, record.steps_answering, record.name)
+    budget = Budget.of(record) if not strategies.is_floor(record) else Budget(-1, False)
+    rank = (strategies.rank(record.recipe), record.appearance)
+    return (budget, *rank, record.source, record.selection, record.steps_answering, record.name)
 
 
 def picked_alphas(groups: Sequence[Group]) -> list[Group]:
@@ -472,12 +477,13 @@ def _baselines(group: Group, groups: Sequence[Group], strategies: Strategies) ->
     others = [other for other in groups if run.comparable_with(other.first)]
     # A budget of n real images and nothing else has none to pick the synthetic network with.
     rule = "source_val" if run.selection == "budget" else run.selection
-    if run.recipe != strategies.floor:
-        for other in others:
-            base = other.first
-            if (base.recipe, base.selection, base.scratch_steps) == (strategies.floor, rule, run.scratch_steps):
-                yield other, None
-    if run.recipe in (strategies.floor, strategies.ceiling):
+    if strategies.is_floor(run):
+        return
+    for other in others:
+        base = other.first
+        if strategies.is_floor(base) and (base.selection, base.scratch_steps) == (rule, run.scratch_steps):
+            yield other, None
+    if run.recipe == strategies.ceiling:
         return
     yield from _at_budget(group, group.budget, others, strategies)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from domaingap.study.compare import Cell, Family, Group, Strategies, families, figures, grouped, picked_alphas, told_apart
-from domaingap.study.record import RunRecord
+from domaingap.study.record import RunRecord, strategy
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,11 @@ def _curves(axis: Axis, family: Family, strategies: Strategies) -> list[Curve]:
     """The curves of a family over an axis, with where they begin; nothing without a curve."""
     start = {"n_real": strategies.floor, "n_synthetic": strategies.ceiling}.get(axis.setting)
     valued = [group for group in family.groups if axis.value(group) is not None]
-    made = [line for line in lines(valued, axis.setting, axis.value) if len(line) > 1 or _recipe(line) == start]
+    made = [
+        line
+        for line in lines(valued, axis.setting, axis.value)
+        if len(line) > 1 or (_recipe(line) == start and not _first(line).first.appearance)
+    ]
     if not any(len(line) > 1 for line in made):
         return []
     if axis.setting == "n_synthetic":
@@ -142,7 +146,9 @@ def _curves(axis: Axis, family: Family, strategies: Strategies) -> list[Curve]:
     made.sort(key=lambda line: _order(_first(line), strategies))
     # What differs along the axis tells no curves apart.
     settings = [{key: value for key, value in _first(line).settings.items() if key != axis.setting} for line in made]
-    plain = [_recipe(line) if axis.setting == "alpha" else _first(line).label for line in made]
+    looks = [_first(line).first.appearance for line in made]
+    plain = [strategy(_recipe(line), None, look) if axis.setting == "alpha" else _first(line).label
+             for line, look in zip(made, looks, strict=True)]  # fmt: skip
     shown = [(name, _first(line).first.source, _first(line).first.selection, _beside(axis, _first(line)))
              for name, line in zip(plain, made, strict=True)]  # fmt: skip
     more = told_apart(settings, shown)

@@ -167,6 +167,8 @@ def gap_parts(
         for group in family.groups:
             if group.first.adapter is None or group.first.adapter.use != "predictions" or group.budget.unknown:
                 continue
+            if group.first.appearance:  # what it gains over synthetic_only is no label part
+                continue
             parts = _parts(family, group, on, strategies, by_face)
             # A line of groups that differ in their number of real images alone.
             key = content_key({name: value for name, value in group.settings.items() if name != "n_real"})

@@ -28,7 +28,7 @@ def original_study_table(records: Sequence[RunRecord], strategies: Strategies) -
         model, stage = record.identity["model"], record.stages[0]
         best, fit = stage.best.get("source_val", {}), stage.fit
         if (
-            record.recipe != strategies.floor
+            not strategies.is_floor(record)
             or model["backbone"] not in PUBLISHED
             or not {"step", "source_val/loss"} <= set(best)
         ):

@@ -47,6 +47,8 @@ class Outline:
         self._shared = {key: own[key] for key in ("seed", "crop", "augment", "model")}
         self.real = ["real", own["real"], own.get("n_real")]
         self.synthetic = ["synthetic", own.get("synthetic"), own.get("n_synthetic")]
+        if (own.get("synthetic") or {}).get("appearance"):
+            self.synthetic.append(self.real)
         self.stages: list[OutlinedStage] = []
         self.parts: list[OutlinedStage | OutlinedAdapter] = []
         answer: Answer = recipe.body(self, settings)

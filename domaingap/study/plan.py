@@ -18,7 +18,7 @@ from domaingap.study.arguments import placed, placed_settings, takes
 from domaingap.study.grammar import MOST_RUNS, Sweep, read_sweeps
 from domaingap.study.outline import Outline
 from domaingap.study.recipe import Recipe
-from domaingap.study.record import RunRecord, read_records, request_key
+from domaingap.study.record import RunRecord, appearance_of, read_records, request_key, strategy
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,8 @@ class Planned:
     def title(self) -> str:
         """A few words on it."""
         own: Any = self.settings
-        words = [self.recipe.name]
-        if hasattr(own, "n_real"):
+        words = [strategy(self.recipe.name, None, appearance_of(own))]
+        if own.fits_real:
             words.append(f"n_real {own.n_real if own.n_real is not None else 'all'}")
         if getattr(own, "n_synthetic", None) is not None:
             words.append(f"n_synthetic {own.n_synthetic}")
@@ -243,7 +243,7 @@ def print_plan(file: Path, runs: Sequence[Planned], finished: Mapping[str, RunRe
         for name in dict.fromkeys(key for values in mine for key in values):
             values = list(dict.fromkeys(v.get(name) for v in mine))
             if len(values) > 1 or name in ("n_real", "alpha"):
-                axes.append(f"{name} {', '.join('all' if name == 'n_real' and v == 'None' else str(v) for v in values)}")
+                axes.append(f"{name} {', '.join('all' if name == 'n_real' and v == 'None' else v or '-' for v in values)}")
         console.print(f"  {count:3} {recipe:17} {'; '.join(axes)}")
     for why, count in Counter(run.why for run in runs if run.why).items():
         console.print(f"  {count:3} more by the protocol: {why} (--exact leaves them out)")

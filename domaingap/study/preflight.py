@@ -101,5 +101,7 @@ def synthetic_module(settings: Any) -> SyntheticDataModule:
     s, synthetic = settings, settings.synthetic
     return SyntheticDataModule(
         s.n_synthetic, synthetic.val_split, synthetic.source, s.data_root, synthetic.root, s.seed, s.crop, s.augment,
-        prepared_dir=s.prepared_dir, generated=synthetic.generated,
+        prepared_dir=s.prepared_dir, generated=synthetic.generated, appearance=synthetic.appearance,
+        appearance_beta=synthetic.appearance_beta, appearance_share=synthetic.appearance_share,
+        like=real_module(s) if synthetic.appearance != "none" else None,
     )  # fmt: skip

@@ -246,6 +246,17 @@ class RunRecord:
         return self.data["synthetic"].source if "synthetic" in self.data else ""
 
     @property
+    def appearance(self) -> str:
+        """What was done to the look of its synthetic training pictures, by unlabelled real ones; empty where nothing."""
+        look = self.identity.get("synthetic", {}).get("appearance", "none")
+        return "" if look == "none" else str(look)
+
+    @property
+    def strategy(self) -> str:
+        """Its recipe, with α and with the look of its synthetic pictures where that isn't their own."""
+        return strategy(self.recipe, self.alpha, self.appearance)
+
+    @property
     def n_real(self) -> str:
         """Real images as ``n + 300``: fitted on, and those that picked something."""
         least = ">= " if self.start is not None and not self.start.known else ""
@@ -277,11 +288,11 @@ class RunRecord:
 
     @functools.cached_property
     def synthetic_setting(self) -> dict[str, Any] | None:
-        """Likewise of the synthetic faces, for two runs that both have some."""
+        """Likewise of the synthetic faces, for two runs that both have some; what is done to their look is a strategy."""
         if "synthetic" not in self.data:
             return None
-        settings = {key: self.identity[key] for key in ("synthetic", "n_synthetic")}
-        return {**settings, "faces": self.data["synthetic"].fingerprint}
+        faces = {key: value for key, value in self.identity["synthetic"].items() if not key.startswith("appearance")}
+        return {"synthetic": faces, "n_synthetic": self.identity["n_synthetic"], "faces": self.data["synthetic"].fingerprint}
 
     def comparable_with(self, other: RunRecord) -> bool:
         """Whether the two differ in nothing but strategy, budget, selection rule, number of steps and seed."""
@@ -294,9 +305,15 @@ class RunRecord:
         write_json(self.folder / "result.json", content)
 
 
-def strategy(recipe: str, alpha: float | None) -> str:
-    """A recipe, with α where it has one."""
-    return recipe + (f" α={alpha:g}" if alpha is not None else "")
+def strategy(recipe: str, alpha: float | None, appearance: str = "") -> str:
+    """A recipe, with α where it has one, and with what was done to the look of its synthetic pictures: another strategy."""
+    return recipe + (f" α={alpha:g}" if alpha is not None else "") + (f" + {appearance}" if appearance else "")
+
+
+def appearance_of(settings: Any) -> str:
+    """What a run's settings do to the look of its synthetic training pictures; empty where nothing."""
+    look = settings.synthetic.appearance if hasattr(settings, "synthetic") else "none"
+    return "" if look == "none" else str(look)
 
 
 def request_key(recipe: str, settings: Any) -> str:

@@ -87,6 +87,13 @@ def run_table(record: RunRecord) -> Table:
         rows.append([name.removeprefix("test/") + _partial(count), count.images, nme, interval, *others])
     adapter = record.adapter
     notes = [SIGMA_RULE] if tells else []
+    if record.appearance:
+        how = record.config["synthetic"]
+        beta = f", beta {how['appearance_beta']:g}" if record.appearance == "fourier" else ""
+        notes.append(
+            f"{record.appearance}{beta}: {how['appearance_share']:.0%} of the synthetic training pictures have the look of "
+            f"{record.data['real'].n_train} real training images, whose labels were not read for it"
+        )
     if record.sigma_factor is not None:
         on = "val" if record.selection == "real_val" else "source_val"
         notes.append(f"σ is the network's own times {record.sigma_factor:.3g}, which makes RMS error/σ 1 on {on}")
@@ -172,7 +179,7 @@ def _strategies_table(family: Family, cells: Mapping[Group, Cell], on: str, stra
 
     def order(line: dict[Budget, Group]) -> tuple[Any, ...]:
         group = next(iter(line.values()))
-        run, alpha = group.first, (bool(group.picked_from), group.first.alpha or 0)
+        run, alpha = group.first, (group.first.appearance, bool(group.picked_from), group.first.alpha or 0)
         return (strategies.rank(run.recipe), run.source, *alpha, run.steps_answering, run.steps_total, run.selection)
 
     budgets = sorted({budget for line in found for budget in line})

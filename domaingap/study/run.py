@@ -53,6 +53,7 @@ from domaingap.study.record import (
     RunRecord,
     StageRecord,
     StartRecord,
+    appearance_of,
     read_record,
     request_key,
     set_key,
@@ -117,7 +118,9 @@ class Run:
         splits = {name: {side: of["fingerprint"] for side, of in split.items()} for name, split in self.split.items()}
         self.key = content_key([recipe.name, self.identity, s.seed, splits])
         parts = [recipe.name, *([str(self.synthetic.source)] if self.synthetic is not None else [])]
-        if hasattr(s, "n_real"):
+        if look := appearance_of(s):
+            parts.append(look)
+        if s.fits_real:
             parts.append(f"n{s.n_real if s.n_real is not None else 'all'}")
         if hasattr(s, "alpha"):
             parts.append(f"a{s.alpha:g}")
@@ -261,6 +264,9 @@ class Run:
         detail(f"{self.name}")
         for name, data in self.data.items():
             detail(f"  {name}: {describe(data)}")
+        if look := appearance_of(self.settings):
+            n = len(self.real.train_positions)
+            detail(f"  synthetic training pictures: {look}, with the look of {n} real faces, whose labels aren't read")
 
     def _track(self) -> Tracker:
         recipe, s = self.recipe.name, self.settings

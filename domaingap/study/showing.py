@@ -20,7 +20,7 @@ from domaingap.landmarks import IBUG68
 from domaingap.metrics import ced_curve, normalized_mean_error
 from domaingap.pictures import GREEN, RED, draw_face, draw_prediction, read_picture, sheet
 from domaingap.predictions import Predictions
-from domaingap.study.record import DataRecord, RunRecord, strategy
+from domaingap.study.record import DataRecord, RunRecord, appearance_of, strategy
 from domaingap.tracking import Tracker
 from domaingap.tracking_media import Bars, Lines, Listing, Picture
 from domaingap.training import Point
@@ -193,7 +193,7 @@ def _of_set(name: str, predictions: Predictions, dataset: FaceDataset | None, re
     by_region = {region: record.metrics.get(f"{name}/nme_{region}") for region in IBUG68.regions}
     title = f"{short}, {len(nme)} faces"
     # A line by the run's name: W&B draws those of several runs into one picture.
-    called = f"{strategy(record.recipe, record.alpha)} n={record.n_real_train} s{record.seed}"
+    called = f"{record.strategy} n={record.n_real_train} s{record.seed}"
     return {
         f"worst_faces/{short}": Listing([*(["face"] if dataset is not None else []), "name", "nme", "box_source"], rows),
         f"ced/{short}": Lines(f"Faces (%) up to an NME: {title}", "NME (%)", CED_PERCENT.tolist(), {called: ced}),
@@ -230,8 +230,8 @@ def adapter_metrics(record: Mapping[str, Any]) -> dict[str, Any]:
 def called(recipe: str, settings: RunSettings) -> str:
     """A readable name: ``mixing α=0.5 n=50 s1``."""
     s: Any = settings
-    words = [strategy(recipe, getattr(s, "alpha", None))]
-    if hasattr(s, "n_real"):
+    words = [strategy(recipe, getattr(s, "alpha", None), appearance_of(s))]
+    if s.fits_real:
         words.append(f"n={s.n_real if s.n_real is not None else 'all'}")
     if getattr(s, "n_synthetic", None) is not None:
         words.append(f"n_synthetic={s.n_synthetic}")
@@ -243,7 +243,7 @@ def tags(settings: RunSettings) -> list[str]:
     """What runs are filtered by: the sources of their data, real images, and the selection rule."""
     s: Any = settings
     sources = [s.synthetic.source] if hasattr(s, "synthetic") else []
-    n_real = getattr(s, "n_real", 0)
+    n_real = s.n_real if s.fits_real else 0
     return [*sources, s.real.source, f"n_real={n_real if n_real is not None else 'all'}", s.selection]
 
 
@@ -258,7 +258,7 @@ def configuration(recipe: str, settings: RunSettings, stages: Sequence[str]) -> 
     return {
         **plain(settings),
         "recipe": recipe,
-        "strategy": strategy(recipe, getattr(s, "alpha", None)),
+        "strategy": strategy(recipe, getattr(s, "alpha", None), appearance_of(s)),
         "backbone": s.model.backbone,
         "crop_size": s.crop.size,
         "real_source": s.real.source,

@@ -58,6 +58,7 @@ def run_record(
     n_synthetic: int = 24,
     start: StartRecord | None = None,
     folder: Path = Path(),
+    appearance: str = "",
     settings: Mapping[str, Any] | None = None,
     **fields: Any,
 ) -> RunRecord:
@@ -76,10 +77,11 @@ def run_record(
         n_synthetic: synthetic images, hold-out included.
         start: what the first stage started from.
         folder: where it lies.
+        appearance: what was done to the look of the synthetic pictures, by the real faces.
         settings: what differs in the identity, by dotted key.
         fields: of the record itself.
     """
-    synthetic, real = recipe != "real_only", recipe != "synthetic_only"
+    synthetic, real = recipe != "real_only", recipe != "synthetic_only" or bool(appearance)
     prints = {"real": "aaaa0000aaaa0000", **({"synthetic": "5555000055550000"} if synthetic else {}), **(faces or {})}
     identity: dict[str, Any] = {
         "selection": selection,
@@ -94,6 +96,8 @@ def run_record(
     }
     identity |= {"n_real": n_real} if real else {}
     identity |= {"n_synthetic": n_synthetic, "synthetic": {"source": source, "val_split": 0.1}} if synthetic else {}
+    if appearance:
+        identity["synthetic"] |= {"appearance": appearance}
     identity |= {"alpha": alpha} if alpha is not None else {}
     identity |= {"adapter": dict(ADAPTER)} if recipe in ("label_adaptation", "data_adaptation", "mixing") else {}
     identity |= {"finetune": {"steps": None, "lr": None}} if recipe == "fine_tuning" else {}

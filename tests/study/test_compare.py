@@ -18,6 +18,8 @@ from domaingap.study.compare import (
     picked_alphas,
     told_apart,
 )
+from domaingap.study.gap_parts import gap_parts
+from domaingap.study.page.answer import ends
 from domaingap.study.record import RunRecord, StartRecord, read_records
 from domaingap.study.report_tables import run_table
 from tests.study.records import STRATEGIES, run_record, seeds, write
@@ -118,6 +120,48 @@ def test_baselines_are_floor_and_ceiling_at_the_same_budget_rule_and_steps() -> 
         ("synthetic_only", "source_val", 0, 4),
         ("real_only", "budget", 9, 4),
     ]
+
+
+def test_another_look_is_a_strategy_of_its_own_in_the_same_table() -> None:
+    figures = {"synthetic_only": 9.0, "fourier": 8.0, "histogram": 8.5, "real_only": 6.0}
+    records = [
+        run_record("synthetic_only", nme=figures["synthetic_only"]),
+        *(run_record("synthetic_only", nme=figures[look], appearance=look) for look in ("fourier", "histogram")),
+        run_record("mixing", nme=5.0, alpha=0.5, appearance="fourier"),
+        run_record("label_adaptation", nme=7.0, appearance="fourier"),
+        run_record(nme=figures["real_only"]),
+    ]
+    (family,) = families(grouped(records))
+    assert "fourier" not in family.name and len(family.groups) == 6
+    assert [(g.label, g.budget.n) for g in family.groups if g.first.recipe == "synthetic_only"] == [
+        ("synthetic_only", 0), ("synthetic_only + fourier", 9), ("synthetic_only + histogram", 9),
+    ]  # fmt: skip
+    multi = [replace(record, seed=seed) for record in records for seed in (0, 1)]
+    (family,) = families(grouped(multi))
+    found = {(c.group.label, c.baseline.label) for c in comparisons(family.groups, "common")[0]}
+    others = (
+        "synthetic_only + fourier",
+        "synthetic_only + histogram",
+        "mixing α=0.5 + fourier",
+        "label_adaptation + fourier",
+    )
+    pairs = {(name, base) for name in others for base in ("synthetic_only", "real_only")}
+    assert found == {*pairs, ("real_only", "synthetic_only")}, "never is another look the floor"
+    (table,) = strategies_tables(records, "common")
+    cells = {row[0]: [None if v is None else v.mean for v in row[5:]] for row in table.rows}
+    assert cells["synthetic_only"] == [9.0, None] and cells["synthetic_only + fourier"] == [None, 8.0]
+    assert cells["real_only"] == [None, 6.0] and set(cells) == {"synthetic_only", *others, "real_only"}
+    low, high = ends(family, "common", STRATEGIES)
+    assert low is not None and high is not None and (low.label, high.label) == ("synthetic_only", "real_only")
+    assert gap_parts(multi, "common", STRATEGIES) == [], "its label_adaptation closes more than a label gap"
+    (line,) = [note for note in run_table(described(records[1])).notes if note.startswith("fourier")]
+    assert "beta 0.1: 50% of the synthetic training pictures have the look of 9 real training images" in line
+
+
+def described(record: RunRecord) -> RunRecord:
+    """With what its note is made of."""
+    config = {"synthetic": {"appearance": "fourier", "appearance_beta": 0.1, "appearance_share": 0.5}}
+    return replace(record, config=config, data={**record.data, "real": replace(record.data["real"], n_train=9)})
 
 
 def test_a_longer_network_has_the_better_baseline_of_two_lengths_whatever_its_name() -> None:

@@ -210,12 +210,12 @@ def answer(
     names = short_labels(valued, lambda g: (g.budget, g.first.selection))
     most = ceiling.budget if ceiling is not None else max((g.budget for g in valued), default=Budget(0, False))
     rule = _rule(family, strategies)
-    alike = [group for group in valued if group.first.selection == rule and group.first.recipe != strategies.floor]
+    alike = [group for group in valued if group.first.selection == rule and not strategies.is_floor(group.first)]
     fewest = min((group.budget for group in alike if group.budget.n), default=most)
 
     def way(group: Group) -> Way:
         own = [c for c in compared if c.group is group]
-        low = next((c for c in own if c.baseline.first.recipe == strategies.floor), None)
+        low = next((c for c in own if strategies.is_floor(c.baseline.first)), None)
         high = next((c for c in own if c.baseline.first.recipe == strategies.ceiling), None)
         cell = group.cell(on)
         # A network that was trained further is measured by real data alone that was, where that is the better one.
@@ -261,7 +261,7 @@ def ends(family: Family, on: str, strategies: Strategies) -> tuple[Group | None,
     rule = _rule(family, strategies)
     valued = [group for group in family.groups if group.values(on)]
     floor_rule = "source_val" if rule == "budget" else rule
-    floors = [g for g in valued if g.first.recipe == strategies.floor and g.first.selection == floor_rule]
+    floors = [g for g in valued if strategies.is_floor(g.first) and g.first.selection == floor_rule]
     ceilings = [
         g for g in valued if g.first.recipe == strategies.ceiling and g.first.selection == rule and not g.budget.unknown
     ]
@@ -272,7 +272,7 @@ def ends(family: Family, on: str, strategies: Strategies) -> tuple[Group | None,
 
 def _rule(family: Family, strategies: Strategies) -> str:
     """The selection rule that most of the strategies' groups have."""
-    ways = [group.first.selection for group in family.groups if group.first.recipe != strategies.floor]
+    ways = [group.first.selection for group in family.groups if not strategies.is_floor(group.first)]
     ways = ways or [group.first.selection for group in family.groups]
     return Counter(ways).most_common(1)[0][0]
 
