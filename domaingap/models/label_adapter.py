@@ -189,7 +189,8 @@ class LabelAdapter(nn.Module):
         Raises:
             UserError: no such file, or one that holds no adapter.
         """
-        from domaingap.models.regressor import differs, read_checkpoint
+        from domaingap.models.backbone import differs
+        from domaingap.models.regressor import read_checkpoint
 
         content, wanted = read_checkpoint(path), "give a file that LabelAdapter.save wrote"
         if content.get("label_adapter") != "ibug68":

@@ -19,14 +19,14 @@ from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
 from domaingap.archives import check_pickle, members, said
-from domaingap.config import CropConfig
+from domaingap.config import CropConfig, Pretrained
 from domaingap.data.crops import crop_record, read_crop
 from domaingap.data.faces import Batch
 from domaingap.errors import SettingError, UserError
 from domaingap.hashing import is_number, write_archive
 from domaingap.losses import LOSSES
 from domaingap.metrics import NormalizedMeanError
-from domaingap.models.backbone import BATCH_OF_ONE, check_backbone, create_backbone, n_parameters
+from domaingap.models.backbone import BATCH_OF_ONE, MEAN, SCALE, check_backbone, create_backbone, differs, n_parameters
 from domaingap.provenance import Seen
 
 N_LANDMARKS = 68
@@ -57,7 +57,7 @@ class LandmarkRegressor(pl.LightningModule):
         backbone: any timm model that pools to a feature vector.
         input_size: side of the square input in pixels.
         in_channels: 1 for gray, 3 for RGB, or any other number.
-        pretrained: start from timm's ImageNet weights.
+        pretrained: start from timm's ImageNet weights, or from those of an installed package (``package``).
         loss: a name from :data:`domaingap.losses.LOSSES`; one that needs standard deviations makes the network answer
             them, three numbers a landmark in place of two.
         optimizer: ``adam`` or ``adamw``.
@@ -74,7 +74,7 @@ class LandmarkRegressor(pl.LightningModule):
             they stay as they are. Its loss doesn't see it.
 
     Raises:
-        UserError: an unknown backbone or loss, or pretrained weights that can't be fetched.
+        UserError: an unknown backbone or loss, or pretrained weights that can't be had.
     """
 
     mean_shape: Tensor
@@ -88,7 +88,7 @@ class LandmarkRegressor(pl.LightningModule):
         backbone: str = "resnet18",
         input_size: int = 128,
         in_channels: int = 1,
-        pretrained: bool = False,
+        pretrained: Pretrained = False,
         loss: str = "rmse",
         optimizer: str = "adamw",
         lr: float = 2e-3,
@@ -150,7 +150,7 @@ class LandmarkRegressor(pl.LightningModule):
     def features(self, image: Tensor) -> Tensor:
         """The backbone's pooled features [B, F] of crops [B, C, S, S], uint8 or float in 0..255: what the head regresses
         landmarks from."""
-        scaled = ((image.float() - 127.5) / 64.0).contiguous(memory_format=torch.channels_last)
+        scaled = ((image.float() - MEAN) / SCALE).contiguous(memory_format=torch.channels_last)
         try:
             pooled: Tensor = self.network(scaled)
         except ValueError as error:
@@ -232,21 +232,6 @@ def load_weights(model: LandmarkRegressor, checkpoint: Path | str) -> None:
             "give its --model.backbone, --model.loss and --crop.channels"
         )
     model.load_state_dict(state)
-
-
-def differs(state: dict[str, Tensor], module: nn.Module) -> str | None:
-    """In what weights aren't those of a module; None where they are."""
-    own = module.state_dict()
-    for key, value in own.items():
-        if key not in state:
-            return f"{key} is absent, the network needs {tuple(value.shape)}"
-        found = state[key]
-        if found.shape != value.shape:
-            return f"{key} is {tuple(found.shape)}, the network needs {tuple(value.shape)}"
-        if found.is_floating_point() != value.is_floating_point():
-            return f"{key} holds {found.dtype}, the network needs {value.dtype}"
-    more = sorted(set(state) - set(own))
-    return f"{more[0]} isn't part of the network" if more else None
 
 
 def load_network(checkpoint: Path | str) -> LandmarkRegressor:

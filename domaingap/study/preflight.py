@@ -47,7 +47,7 @@ def check_run(settings: Any, counts: dict[Any, int] | None = None) -> None:
         check_processes(s.fit)
     if s.model.pretrained and not any((s.runs_dir / "stages").glob("network-*")):
         # Where there are networks, the one that is needed may be there, and its weights need no network connection.
-        fetch_weights(s.model.backbone, s.crop.n_channels, s.crop.size)
+        fetch_weights(s.model.backbone, s.crop.n_channels, s.crop.size, s.model.pretrained)
     check_folder(s.runs_dir, "--runs_dir")
     check_folder(s.prepared_dir, "--prepared_dir")
     if s.data_root.exists() and not s.data_root.is_dir():

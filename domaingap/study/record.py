@@ -365,7 +365,7 @@ def read_record(path: Path) -> RunRecord:
 
 NUMBER = (int, float)
 ASKED: dict[str, Any] = {
-    "model": {"backbone": str, "pretrained": bool},
+    "model": {"backbone": str, "pretrained": (bool, str)},
     "init_from": (str, type(None)),
     "crop": {"size": int, "channels": str},
     "augment": dict,

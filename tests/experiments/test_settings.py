@@ -295,6 +295,7 @@ def settings(path: Path, text: str | bytes, recipe: str = "mixing") -> Any:
         ("augment: {mirror: off}", "augment.mirror", False),
         ("augment: {mirror: no}", "augment.mirror", False),
         ("model: {pretrained: yes}", "model.pretrained", True),
+        ("model: {pretrained: Package, backbone: tf_efficientnet_lite0}", "model.pretrained", "package"),
         ("seed: 007", "seed", 7),
         ("seed: 1_000", "seed", 1000),
         ("fit: {lr: 1e-4}", "fit.lr", 1e-4),
