@@ -47,7 +47,7 @@ def bench(
     cases: str,
     run: Sequence[Path],
     video: Path | None,
-    heads: Path | None = None,
+    heads: Path | None,
 ) -> int:
     """Measure, print, and write the ratios."""
     if cases == "video" and heads is not None:
