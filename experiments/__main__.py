@@ -464,6 +464,12 @@ def build_parser() -> argparse.ArgumentParser:
     bench.add_argument(
         "--data_root", type=expand, help="folder with face_synthetics/ to decode; generated pictures by default"
     )
+    bench.add_argument(
+        "--heads",
+        type=expand,
+        metavar="FOLDER",
+        help="of training: folder with ict_facekit/, valid_avatars/ and hdris/, to measure photo-like faces, too",
+    )
     bench.add_argument("--seconds", type=SECONDS, default=60.0, help="measuring time per case (60)")
     bench.add_argument("--threads", type=PROCESSES, default=2, help="training threads (2)")
     bench.add_argument("--out", type=expand, help="write the figures to this JSON file")

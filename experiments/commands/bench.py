@@ -47,8 +47,11 @@ def bench(
     cases: str,
     run: Sequence[Path],
     video: Path | None,
+    heads: Path | None,
 ) -> int:
     """Measure, print, and write the ratios."""
+    if cases == "video" and heads is not None:
+        raise UserError("--heads is of the cases of training; leave --cases video out")
     if cases == "training" and (run or video):
         raise UserError(f"{'--run' if run else '--video'} is of the cases of videos; leave --cases training out")
     if out is not None:
@@ -70,7 +73,7 @@ def bench(
     measured: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as temporary:
         if cases != "video":
-            measured += _data_cases(data_root, Path(temporary), seconds)
+            measured += _data_cases(data_root, heads, Path(temporary), seconds)
         if cases != "training":
             from experiments.commands.bench_video import video_cases
 
@@ -104,7 +107,8 @@ def bench(
     return 0
 
 
-def _data_cases(data_root: Path | None, temporary: Path, seconds: float) -> list[dict[str, Any]]:
+def _data_cases(data_root: Path | None, heads: Path | None, temporary: Path, seconds: float) -> list[dict[str, Any]]:
+    photo_like = _photo_like(heads, temporary) if heads is not None else {}
     root = data_root if data_root is not None else write_pictures(temporary / "data")
     cases = []
     for backbone, size in TRAINING_CASES:
@@ -114,8 +118,24 @@ def _data_cases(data_root: Path | None, temporary: Path, seconds: float) -> list
     cases.append(_decoding_case(root, temporary, seconds))
     for domain in DOMAINS:
         console.print(f"generating faces of the {domain} domain …")
-        cases.append(_generating_case(root, domain, seconds))
+        generator = FaceGenerator(domain, 0, Dials(1, 1, 1) if domain == "target" else Dials())
+        cases.append(_generating_case(root, domain, generator, seconds))
+    for name, head in photo_like.items():
+        console.print(f"generating photo-like faces, {name} …")
+        cases.append(_generating_case(root, name, head, seconds))
     return cases
+
+
+def _photo_like(heads: Path, temporary: Path) -> dict[str, FaceGenerator]:
+    """Generators of photo-like faces by name, from a folder that holds all three parts; UserError where one is missing."""
+    from domaingap.data.generated.sets import generator_of
+
+    model, albedo, light = (heads / name for name in ("ict_facekit", "valid_avatars", "hdris"))
+    console.print("reading the models of photo-like faces …")
+    return {
+        "ict": generator_of("synthetic", 0, "ict", model, albedo, light, temporary),
+        "avatars": generator_of("synthetic", 0, "avatars", albedo, None, light, temporary),
+    }
 
 
 def _training_case(root: Path, temporary: Path, backbone: str, size: int, seconds: float) -> dict[str, Any]:
@@ -188,9 +208,8 @@ def _decoding_case(root: Path, temporary: Path, seconds: float) -> dict[str, Any
     }
 
 
-def _generating_case(root: Path, domain: Literal["synthetic", "target"], seconds: float) -> dict[str, Any]:
+def _generating_case(root: Path, name: str, generator: FaceGenerator, seconds: float) -> dict[str, Any]:
     """Making faces in one process and thread, against decoding and cropping pictures of a rendered data set."""
-    generator = FaceGenerator(domain, 0, Dials(1, 1, 1) if domain == "target" else Dials())
     crop = CropConfig(box="landmarks", channels="rgb")
     reader = open_reader("face_synthetics", root)
     samples = [reader.read(record) for record in reader.records("all")]
@@ -210,7 +229,7 @@ def _generating_case(root: Path, domain: Literal["synthetic", "target"], seconds
     cv2.setNumThreads(threads)
     width, height = read_rgb(samples[0].image_path).shape[1::-1]
     return {
-        "case": f"generated faces, {domain}, {crop.size} px",
+        "case": f"generated faces, {name}, {crop.size} px",
         "pipeline": "faces made in one process, one thread",
         "against": f"decoding {width} x {height} PNGs and cropping",
         "images_per_s": 1 / ours,

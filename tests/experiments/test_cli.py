@@ -323,3 +323,13 @@ def test_bench(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     cases = json.loads(out.read_text())["cases"]
     assert len(cases) == 5 and all(case["ratio"] > 0 for case in cases)
     assert cases[2]["ratio"] > 1, "reading prepared crops is faster than decoding"
+
+
+@pytest.mark.slow
+def test_bench_of_photo_like_faces(cli: Cli, sample_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("experiments.commands.bench.TRAINING_CASES", ())
+    out = tmp_path / "bench.json"
+    answer = cli("bench", "--seconds=0.01", "--cases=training", f"--heads={sample_data}", f"--out={out}")
+    assert answer.code == 0, answer.err
+    rates = {case["case"].split(",")[1].strip(): case["images_per_s"] for case in json.loads(out.read_text())["cases"][1:]}
+    assert list(rates) == ["synthetic", "target", "ict", "avatars"] and min(rates.values()) > 0

@@ -164,6 +164,8 @@ def test_a_wrong_setting_is_named_and_nothing_made(cli: Cli, empty: Path, argume
         (["bench", "--seconds=0"], ["--seconds is 0", "above 0"]),
         (["bench", "--seconds=nan"], ["--seconds is nan"]),
         (["bench", "--threads=0"], ["--threads is 0"]),
+        (["bench", "--cases=video", "--heads=file"], ["--heads", "--cases video"]),
+        (["bench", "--cases=training", "--heads=no"], ["no/ict_facekit"]),
         (["bench", "--out=no/a.json"], ["no/a.json", "no folder no"]),
         (["bench", "--data_root=file"], ["file"]),
         (["demo", "--seed=-1"], ["--seed is -1"]),
