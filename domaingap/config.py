@@ -39,7 +39,7 @@ PLACE: dict[str, Any] = {"determines": "nothing"}
 """Marks a setting that changes no figure: where files lie, what is tracked, whether tests are scored now or later."""
 BY_CONTENT = {"determines": "by content"}
 """Marks a path whose file or folder determines figures by its content, wherever it lies."""
-LATER = {"later": True}
+LATER: dict[str, Any] = {"later": True}
 """Marks a setting that earlier versions hadn't: at its default it changes no identity, so that their runs are found."""
 
 
@@ -429,7 +429,8 @@ class AdapterConfig(Checked):
 
     Args:
         kind: auto chooses among all kinds by the run's selection rule; or always this one (its strength, ridge penalty
-            and number of epochs are still chosen).
+            and number of epochs are still chosen). Where two domains' errors are compared (--adapter.labels difference):
+            identity, shift, or modes, which auto is. Elsewhere: identity, shift, linear or mlp.
         hidden: width of the MLP's hidden layer.
         epochs: length of the MLP's training.
         folds: folds of the cross-validation that chooses under selection budget.
@@ -439,11 +440,27 @@ class AdapterConfig(Checked):
 
     section = "adapter"
 
-    kind: Literal["auto", "identity", "shift", "linear", "mlp"] = "auto"
+    kind: Literal["auto", "identity", "shift", "modes", "linear", "mlp"] = "auto"
     hidden: int = limited(64, 1, 65536)
     epochs: int = limited(600, 20, 1_000_000)
     folds: int = limited(5, 2, 1000)
     min_spread: float = limited(0.95, 0, 1)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.kind == "modes" and not self.difference:
+            raise SettingError("adapter.kind", f"is modes, which compares two domains' errors; {self._kinds}")
+        if self.kind in ("linear", "mlp") and self.difference:
+            raise SettingError("adapter.kind", f"is {self.kind}; {self._kinds}, or --adapter.labels plain")
+
+    def of_pairs(self, kind: str = "auto") -> AdapterConfig:
+        """The same for an adapter of pairs alone, of another kind."""
+        return AdapterConfig(kind, self.hidden, self.epochs, self.folds, self.min_spread)  # type: ignore[arg-type]
+
+    @property
+    def _kinds(self) -> str:
+        known = ("auto", "identity", "shift", *(("modes",) if self.difference else ("linear", "mlp")))
+        return f"here known: {', '.join(known)}"
 
     @property
     def difference(self) -> bool:

@@ -61,7 +61,7 @@ class OnSynthetic(RunSettings):
 
     @property
     def fits_real(self) -> bool:
-        return self.synthetic.appearance != "none"
+        return bool(self.synthetic.appearance != "none")
 
 
 @dataclass(frozen=True)

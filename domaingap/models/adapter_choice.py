@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,8 +15,8 @@ from domaingap.config import AdapterConfig
 from domaingap.errors import UserError
 from domaingap.landmarks import IBUG68
 from domaingap.metrics import normalized_mean_error
-from domaingap.models.adapter_diagnosis import keeps_spread, spread_beside
-from domaingap.models.label_adapter import KINDS, Kind, LabelAdapter, Points, checked
+from domaingap.models.adapter_diagnosis import keeps_spread
+from domaingap.models.label_adapter import KINDS, Kind, LabelAdapter, checked
 from domaingap.shapes import frame_of, mean_shape_of, mirror
 
 RIDGE = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
@@ -131,7 +131,7 @@ class AdapterFamily:
             strengths: tuple[float, ...] = (1.0,)
             if some is not None and key[0] in ("linear", "mlp"):
                 adapter = self._final(key)
-                strengths = tuple(s for s in STRENGTHS if _keeps(adapter, s, some, share))
+                strengths = tuple(s for s in STRENGTHS if keeps(adapter, s, some, share))
             for strength in strengths:
                 nme = self._nme(key, strength)
                 scores[key[0]] = min(nme, scores.get(key[0], np.inf))
@@ -143,17 +143,13 @@ class AdapterFamily:
             _, key, strength = candidate
             sampled = true_labels is not None and len(true_labels) > KEEPS_ON and key[0] in ("linear", "mlp")
             unseen = true_labels if sampled else None
-            if unseen is None or _keeps(self._final(key), strength, unseen, share):
+            if unseen is None or keeps(self._final(key), strength, unseen, share):
                 best = candidate
                 break
         nme, key, strength = best
         adapter = self._final(key).at(strength)
-        before = float(np.mean([v for x, d in self._after for v in _nme(torch.zeros_like(d), x, d)]))
+        before = float(np.mean([v for x, d in self._after for v in nme_after(torch.zeros_like(d), x, d)]))
         return Choice(adapter, nme, before, scores, self.chosen_on)
-
-    def candidates(self, kind: Kind) -> list[LabelAdapter]:
-        """Every adapter of a kind at full strength, fitted on all pairs."""
-        return [self._final(key) for key in self._moved if key[0] == kind]
 
     def refitted(
         self, kind: Kind, inputs: NDArray[Any], targets: NDArray[Any], which: NDArray[np.bool_]
@@ -161,13 +157,6 @@ class AdapterFamily:
         """Likewise by setting, fitted on some pairs: ``which`` [N] of inputs and targets [N, 68, 2]."""
         x, d = pairs(checked(inputs[which], "inputs"), checked(targets[which], "targets"), self.reference)
         return {fitted.setting: fitted for fitted in self._fit_all(x, d, [kind])}
-
-    def of_labels(self, choice: Choice, adapter: LabelAdapter, labels: Points, like: Points) -> Choice:
-        """A choice with another adapter of its kind, as strong as the spread of labels allows and at most as it is."""
-        aim, share = spread_beside(labels, like), self.config.min_spread
-        strengths = (adapter.strength, *(s for s in STRENGTHS if s < adapter.strength), 0.0)
-        kept = next(s for s in strengths if s == 0 or _keeps(adapter, s, checked(labels, "labels"), share, aim))
-        return replace(choice, adapter=adapter.at(kept), nme=self._nme((adapter.kind, adapter.setting), kept))
 
     def scatter(self, adapter: LabelAdapter) -> Scatter:
         """What a chosen adapter leaves of the displacements of the faces that choose."""
@@ -178,7 +167,8 @@ class AdapterFamily:
     def _nme(self, key: tuple[Kind, float | None], strength: float) -> float:
         """NME in % over the faces that choose."""
         values = [
-            _nme(shift + strength * part, x, d) for (shift, part), (x, d) in zip(self._moved[key], self._after, strict=True)
+            nme_after(shift + strength * part, x, d)
+            for (shift, part), (x, d) in zip(self._moved[key], self._after, strict=True)
         ]
         return float(np.concatenate(values).mean())
 
@@ -280,7 +270,7 @@ def pairs(points: Tensor, truth: Tensor, reference: Tensor) -> tuple[Tensor, Ten
     return x, frame.enter(truth) - x
 
 
-def _nme(movement: Tensor, x: Tensor, d: Tensor) -> NDArray[np.float64]:
+def nme_after(movement: Tensor, x: Tensor, d: Tensor) -> NDArray[np.float64]:
     """NME in % of each face after a movement; a similarity changes no NME, so the frame's is the image's."""
     return np.asarray(normalized_mean_error(x + movement, x + d).numpy())
 
@@ -298,6 +288,6 @@ def _folds(groups: Any, n: int, folds: int, seed: int) -> list[Tensor]:
     return [torch.from_numpy(fold_of[group_of] == k) for k in range(min(folds, n_groups))]
 
 
-def _keeps(adapter: LabelAdapter, strength: float, labels: Tensor, share: float, aim: float = 1.0) -> bool:
+def keeps(adapter: LabelAdapter, strength: float, labels: Tensor, share: float, aim: float = 1.0) -> bool:
     """Whether labels keep their spread or take that of their aim, see :func:`keeps_spread`; a share of 0 allows anything."""
     return share == 0 or keeps_spread(adapter.at(strength), labels.numpy(), share, aim)

@@ -2,7 +2,8 @@
 
 On held-out faces of the network's own domain the exact labels are known in its own convention: there its error holds no
 label gap. A :class:`Repair` learns to take that error away. What is left between repaired answers on real faces and their
-annotations is the label gap, as far as the network errs alike in both domains (protocol, section 3)::
+annotations, less what is left on the held-out faces, is the label gap, as far as the network errs alike in both domains
+(protocol, section 3)::
 
     repair = Repair.fit(answers_on_synthetic, synthetic_labels)
     gap = LabelAdapter.fit(answers_on_real, annotations, repair=repair, labels=synthetic_labels)
@@ -10,19 +11,18 @@ annotations is the label gap, as far as the network errs alike in both domains (
 Which argument the error has. ``repair`` is the mean of the exact label *given the answer*, E[s | f(x)], and the gap is
 fitted as a function of this mean. An exact label is then the argument plus a rest that the argument doesn't know of
 (Berkson's error; regression calibration, Carroll et al., Measurement Error in Nonlinear Models, chapter 4), so the slopes
-aren't diluted, though answers are noisy. With the bare answer as the argument they would be, by the share of noise in its
-variance. With the annotation as the argument the annotator's noise stands on both sides and turns into a slope of its own.
-And the error as a function of the exact label, E[f(x) | s], would have to be inverted at real faces, which makes a
-difference between the domains larger by 1 / (1 - shrinkage).
+aren't diluted, though answers are noisy.
 
-Chance. Both fits are of so many faces. A mean displacement is cut down by what chance makes of none
-(:func:`domaingap.models.adapter_choice.beyond_chance`). The part that depends on the shape is fitted on halves of both
-domains' faces, too, and is kept as far as two halves agree on the labels (:func:`agreement`). Validation faces can't tell
-this: to correct the repair's own chance errors helps repaired answers, and is wrong for labels. So they choose the kind, and
-the halves its ridge penalty or its number of epochs, and its strength.
+Which functions. A cubic in the two main modes of faces' shapes, fitted on both domains alike, the same least squares with
+the same terms: what either fit leaves undone is the same in both and goes with their difference. What the annotators do with
+a turned or nodding head is seen by so few terms; many (a ridge regression on all coordinates, an MLP) have to be held back
+by a penalty, and then learn what the penalty left of the network's error for a gap. On generated faces with a label gap
+that made labels worse: see MEASURED.
 
-The two fits need no cross-fitting beside that. The repair is applied to real faces alone and the adapter to labels of
-synthetic training faces, and neither was fitted on them.
+Chance. A mean displacement is cut down by what chance makes of none (:func:`domaingap.models.adapter_choice.beyond_chance`).
+The part that depends on the shape is fitted on halves of both domains' faces, too, and is kept, region by region, as far as
+two halves agree on the labels (:func:`agreement`). Validation faces can't tell this: to correct the repair's own chance
+errors helps repaired answers, and is wrong for labels.
 """
 
 from __future__ import annotations
@@ -39,20 +39,33 @@ from torch import Tensor
 from domaingap.config import AdapterConfig
 from domaingap.landmarks import IBUG68
 from domaingap.metrics import normalizer_length
-from domaingap.models.adapter_choice import KEEPS_ON, AdapterFamily, Choice, Scatter, pairs
+from domaingap.models.adapter_choice import (
+    KEEPS_ON,
+    STRENGTHS,
+    AdapterFamily,
+    Choice,
+    Scatter,
+    beyond_chance,
+    keeps,
+    nme_after,
+    pairs,
+)
+from domaingap.models.adapter_diagnosis import spread_beside
 from domaingap.models.gap_and_error import GapAndError
-from domaingap.models.label_adapter import LabelAdapter, checked
+from domaingap.models.label_adapter import MODES, LabelAdapter, checked
 from domaingap.shapes import frame_of, mirror
 
 ENOUGH = 20
 """Held-out faces below which a network's error is taken for the same whatever the face."""
-
-
+ENOUGH_FOR_MODES = 40
+"""Faces of either domain below which a gap is: halves of them have to tell seven terms."""
 DOUBT = 0.35
 """Signal, as a share of the noise's power, that halves show by chance: its standard deviation is the root of 2 / d for
 movements in d independent directions, and faces vary in about 16."""
-SPLITS, MLP_SPLITS = 6, 2
-"""How often the faces are halved; training an MLP takes long."""
+SPLITS = 6
+"""How often the faces are halved."""
+
+Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -64,14 +77,18 @@ class Repair:
         scatter: what it leaves of the error on faces that it wasn't fitted on.
         before: NME in % of the answers on these faces.
         after: likewise after it.
-        halves: pairs of repairs of the same make, each learned on one half of these faces.
+        predictions: [N, 68, 2] the answers that it was learned on.
+        labels: [N, 68, 2] their exact labels.
+        halves: pairs of repairs of the same make, each learned on one half of these faces, and which these are.
     """
 
     adapter: LabelAdapter
     scatter: Scatter
     before: float
     after: float
-    halves: tuple[tuple[LabelAdapter, LabelAdapter], ...]
+    predictions: NDArray[Any]
+    labels: NDArray[Any]
+    halves: tuple[tuple[tuple[LabelAdapter, Mask], tuple[LabelAdapter, Mask]], ...]
 
     @classmethod
     def fit(
@@ -96,18 +113,20 @@ class Repair:
         Raises:
             UserError: too few pairs, or arrays of other shapes.
         """
-        kind: Any = "linear" if len(predictions) >= ENOUGH else "shift"
-        family = AdapterFamily(predictions, labels, replace(config or AdapterConfig(), kind=kind), None, groups, seed)
+        kind = "linear" if len(predictions) >= ENOUGH else "shift"
+        family = AdapterFamily(predictions, labels, (config or AdapterConfig()).of_pairs(kind), None, groups, seed)
         choice = family.choose()
         own = choice.adapter
 
-        def half(which: NDArray[np.bool_]) -> LabelAdapter:
+        def half(which: Mask) -> tuple[LabelAdapter, Mask]:
             # Of a single group's faces one half has none.
-            return family.refitted(own.kind, predictions, labels, which)[own.setting] if which.any() else own
+            fitted = family.refitted(own.kind, predictions, labels, which)[own.setting] if which.any() else own
+            return fitted, which
 
         splits = [halved(groups, len(labels), seed + i) for i in range(SPLITS)]
         halves = tuple((half(one), half(other)) for one, other in splits)
-        return cls(own, family.scatter(own), choice.before, choice.nme, halves)
+        answers, truth = np.asarray(predictions), np.asarray(labels)
+        return cls(own, family.scatter(own), choice.before, choice.nme, answers, truth, halves)
 
 
 def choose_difference(
@@ -128,42 +147,123 @@ def choose_difference(
         annotations: [N, 68, 2] these faces' labels in the annotators' convention.
         labels: [n, 68, 2] exact labels that the adapter is meant for. It may bring their shape spread to that of the
             annotations.
-        config: settings.
-        validation: answers and annotations that choose; without them a cross-validation inside the pairs does.
-        groups: [N] what belongs together in the cross-validation.
-        seed: of the MLP's weights, the folds and the halves.
+        config: settings. ``auto`` is ``modes``, or ``shift`` where either domain has fewer than :data:`ENOUGH_FOR_MODES`
+            faces or all are of one photograph.
+        validation: answers and annotations that show what it does to repaired answers; without them a cross-validation
+            inside the pairs does.
+        groups: [N] what belongs together in the cross-validation and in halves.
+        seed: of the folds and the halves.
 
     Raises:
         UserError: too few pairs, or arrays of other shapes.
     """
-    inputs = repair.adapter.adapt(checked(predictions, "predictions").numpy())
+    config = config or AdapterConfig()
+    answers, truth = checked(predictions, "predictions").numpy(), np.asarray(annotations)
+    inputs = repair.adapter.adapt(answers)
     chosen_on = (repair.adapter.adapt(validation[0]), validation[1]) if validation is not None else None
-    family = AdapterFamily(inputs, annotations, config, chosen_on, groups, seed, repair.scatter)
-    choice = family.choose()
-    kind = choice.adapter.kind
-    if kind not in ("linear", "mlp"):
+    simple = config.of_pairs("identity" if config.kind == "identity" else "shift")
+    choice = AdapterFamily(inputs, annotations, simple, chosen_on, groups, seed, repair.scatter).choose()
+    splits = [halved(groups, len(answers), seed + i) for i in range(SPLITS)]
+    few = min(len(answers), len(repair.labels)) < ENOUGH_FOR_MODES
+    if config.kind in ("identity", "shift") or few or not all(half.any() for half in splits[0]):
         return choice
-    answers, truth = np.asarray(predictions), np.asarray(annotations)
-    some = checked(labels, "labels")[:: -(-len(labels) // KEEPS_ON)]
-    inside = frame_of(some, family.reference).enter(some)
-    agreed: dict[float | None, list[tuple[float, float]]] = {}
-    for i, repairs in enumerate(repair.halves[: MLP_SPLITS if kind == "mlp" else SPLITS]):
-        halves = halved(groups, len(answers), seed + i)
-        if not all(half.any() for half in halves):
-            continue
-        one, other = (
-            family.refitted(kind, of.adapt(answers), truth, half) for of, half in zip(repairs, halves, strict=True)
-        )
-        with torch.no_grad():
-            for setting in one:
-                agreed.setdefault(setting, []).append(agreement(one[setting].part(inside), other[setting].part(inside)))
-    best, gain = choice.adapter.at(0.0), 0.0
-    for candidate in family.candidates(kind):
-        signal, noise = np.mean(agreed.get(candidate.setting, [(0.0, 0.0)]), axis=0).tolist()
-        signal -= DOUBT * noise
-        if signal > 0 and signal**2 / (signal + noise) > gain:
-            best, gain = candidate.at(signal / (signal + noise)), signal**2 / (signal + noise)
-    return family.of_labels(choice, best, np.asarray(labels), truth)
+    exact = checked(labels, "labels")
+    blank = modes_of(exact, choice.adapter.reference)
+    some = exact[:: -(-len(exact) // KEEPS_ON)]
+    inside = frame_of(some, blank.reference).enter(some)
+
+    def fitted(repaired: LabelAdapter, real: Mask, synthetic: Mask) -> LabelAdapter:
+        ours = pairs_of(repaired, repair.predictions[synthetic], repair.labels[synthetic], blank)
+        return difference(blank, pairs_of(repaired, answers[real], truth[real], blank), ours)
+
+    everyone = fitted(repair.adapter, np.ones(len(answers), bool), np.ones(len(repair.labels), bool))
+    signal, noise = torch.zeros(N_REGIONS), torch.zeros(N_REGIONS)
+    for real, synthetic in zip(splits, repair.halves, strict=True):
+        parts = [fitted(of, half, known) for half, (of, known) in zip(real, synthetic, strict=True)]
+        moved = [part.part(inside) - part.part(inside).mean(dim=0) for part in parts]
+        for i, points in enumerate(REGIONS):
+            agreed = agreement(moved[0][:, points], moved[1][:, points])
+            signal[i] += agreed[0] / SPLITS
+            noise[i] += agreed[1] / SPLITS
+    known = (signal - DOUBT * noise).clamp(min=0)
+    adapter = centred(everyone, inside)
+    variance = _left(everyone, pairs_of(repair.adapter, answers, truth, blank)).mean_with(repair.scatter)
+    adapter.shift.copy_(beyond_chance(adapter.shift, variance))
+    adapter.weight.mul_(by_region(known / (known + noise).clamp(min=1e-12)))
+    aim = spread_beside(np.asarray(labels), truth)
+    strengths = (*STRENGTHS, 0.0)
+    kept = next(s for s in strengths if s == 0 or keeps(adapter, s, exact, config.min_spread, aim))
+    chosen = adapter.at(kept)
+    seen = chosen_on if chosen_on is not None else (inputs, truth)
+    x, d = pairs(checked(seen[0], "validation"), checked(seen[1], "validation"), blank.reference)
+    with torch.no_grad():
+        nme = float(nme_after(chosen.movement(x), x, d).mean())
+    return replace(choice, adapter=chosen, nme=nme, scores={**choice.scores, "modes": nme})
+
+
+REGIONS = [list(IBUG68.region_indices(region)) for region in IBUG68.regions]
+N_REGIONS = len(REGIONS)
+
+
+def by_region(values: Tensor) -> Tensor:
+    """A value for each coordinate [136] from one for each region."""
+    each = torch.zeros(IBUG68.n_points, 2, dtype=torch.float64)
+    for points, value in zip(REGIONS, values, strict=True):
+        each[points] = value.double()
+    return each.flatten()
+
+
+def modes_of(labels: Tensor, reference: Tensor) -> LabelAdapter:
+    """An adapter that moves nothing yet, in the main modes of labels [n, 68, 2] and their mirror images, each mode in units
+    of its standard deviation."""
+    adapter = LabelAdapter("modes").double().eval()
+    adapter.reference.copy_(reference)
+    inside = frame_of(labels, reference).enter(labels)
+    inside = torch.cat([inside, mirror(inside)])
+    adapter.mean.copy_(inside.mean(dim=0))
+    off = (inside - adapter.mean).flatten(1)
+    values, vectors = torch.linalg.eigh(off.T @ off / len(off))
+    # Labels that don't differ have no modes: a shift is all that they can be given.
+    scale = torch.where(values > 1e-12, values, torch.inf).rsqrt()
+    adapter.directions.copy_((vectors * scale)[:, -MODES:].flip(dims=[1]))
+    return adapter
+
+
+def pairs_of(
+    repaired: LabelAdapter, predictions: NDArray[Any], truth: NDArray[Any], blank: LabelAdapter
+) -> tuple[Tensor, Tensor]:
+    """Repaired answers and their displacements to the truth, with their mirror images, in the frame of ``blank``."""
+    answers, targets = torch.from_numpy(repaired.adapt(predictions)), checked(truth, "labels")
+    x, d = pairs(answers, targets, blank.reference)
+    return torch.cat([x, mirror(x)]), torch.cat([d, mirror(d)])
+
+
+def difference(blank: LabelAdapter, real: tuple[Tensor, Tensor], synthetic: tuple[Tensor, Tensor]) -> LabelAdapter:
+    """The adapter whose movement is the least-squares fit on real pairs less that on synthetic ones."""
+    adapter = blank.at(1.0)
+    for sign, (x, d) in ((1, real), (-1, synthetic)):
+        terms = adapter.terms(x)
+        middle, mean = terms.mean(dim=0), d.mean(dim=0)
+        # The minimum-norm solution where faces don't tell all terms.
+        weight = torch.linalg.lstsq(terms - middle, (d - mean).flatten(1), driver="gelsd").solution
+        adapter.weight.add_(sign * weight)
+        adapter.shift.add_(sign * (mean - (middle @ weight).view_as(mean)))
+    return adapter
+
+
+def centred(adapter: LabelAdapter, inside: Tensor) -> LabelAdapter:
+    """The same adapter with the mean movement of shapes [n, 68, 2] as its shift."""
+    other = adapter.at(1.0)
+    other.shift.copy_(adapter.movement(inside).mean(dim=0))
+    other.middle.copy_(adapter.terms(inside).mean(dim=0))
+    other.shift.copy_((other.shift + mirror(other.shift)) / 2)
+    return other
+
+
+def _left(adapter: LabelAdapter, pairs: tuple[Tensor, Tensor]) -> Scatter:
+    """What the adapter leaves of real faces' displacements; their mirror images are behind them."""
+    x, d = (of[: len(of) // 2] for of in pairs)
+    return Scatter.of(d - adapter.movement(x))
 
 
 def halved(groups: Sequence[Any] | NDArray[Any] | None, n: int, seed: int) -> list[NDArray[np.bool_]]:

@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from domaingap.config import AdapterConfig
+from domaingap.config import AdapterConfig, LabelsAdapterConfig
 from domaingap.errors import UserError
 from domaingap.hashing import digest, is_number, write_archive
 from domaingap.landmarks import IBUG68
@@ -33,9 +33,14 @@ if TYPE_CHECKING:
     from domaingap.models.adapter_difference import Repair
 
 Points = NDArray[np.float64]
-Kind = Literal["identity", "shift", "linear", "mlp"]
+Kind = Literal["identity", "shift", "linear", "mlp", "modes"]
 KINDS: tuple[Kind, ...] = ("identity", "shift", "linear", "mlp")
-"""From the simplest: of two that do equally well, the first is taken."""
+"""What pairs alone can tell, from the simplest: of two that do equally well, the first is taken. ``modes`` needs two domains
+(:mod:`domaingap.models.adapter_difference`)."""
+MODES = 2
+"""Directions in which faces' shapes differ most, as the 2D image has them: mostly turning and nodding."""
+TERMS = 7
+"""Of a cubic in them, see :meth:`LabelAdapter.terms`."""
 
 N = IBUG68.n_points
 
@@ -46,7 +51,7 @@ class LabelAdapter(nn.Module):
     Args:
         kind: ``identity`` moves nothing; ``shift`` moves each point by its mean displacement; ``linear`` adds a ridge
             regression of the displacements on the shape; ``mlp`` a small network instead, averaged with its own mirror
-            image.
+            image; ``modes`` a cubic in the faces' main modes of shape.
         strength: share of the shape-dependent part that is applied; the mean shift always is.
         hidden: width of the MLP's hidden layer.
         setting: what else was chosen: the ridge penalty or the number of epochs.
@@ -56,6 +61,8 @@ class LabelAdapter(nn.Module):
     mean: Tensor
     shift: Tensor
     weight: Tensor
+    directions: Tensor
+    middle: Tensor
 
     def __init__(
         self, kind: Kind = "identity", strength: float = 1.0, hidden: int = 64, setting: float | None = None
@@ -66,7 +73,11 @@ class LabelAdapter(nn.Module):
         self.register_buffer("reference", torch.zeros(N, 2, dtype=torch.float64))
         self.register_buffer("mean", torch.zeros(N, 2, dtype=torch.float64))
         self.register_buffer("shift", torch.zeros(N, 2, dtype=torch.float64))
-        self.register_buffer("weight", torch.zeros(2 * N if kind == "linear" else 0, 2 * N, dtype=torch.float64))
+        rows = {"linear": 2 * N, "modes": TERMS}.get(kind, 0)
+        self.register_buffer("weight", torch.zeros(rows, 2 * N, dtype=torch.float64))
+        if kind == "modes":
+            self.register_buffer("directions", torch.zeros(2 * N, MODES, dtype=torch.float64))
+            self.register_buffer("middle", torch.zeros(TERMS, dtype=torch.float64))
         self.mlp = _mlp(hidden) if kind == "mlp" else None
 
     # Fitting
@@ -89,7 +100,8 @@ class LabelAdapter(nn.Module):
         Args:
             inputs: [N, 68, 2] landmarks in the convention to leave: labels, or a network's predictions.
             targets: [N, 68, 2] landmarks of the same faces, in the same pixels, in the convention to reach.
-            kind: one of :data:`KINDS`, or ``auto`` to choose among them.
+            kind: one of :data:`KINDS`, or ``auto`` to choose among them; with a repair ``identity``, ``shift``, or
+                ``modes``, which ``auto`` is.
             validation: pairs (inputs, targets) that choose; without them a cross-validation inside the pairs does.
             groups: [N] what belongs together in the cross-validation (photographs); each pair for itself by default.
             labels: [n, 68, 2] exact labels that the adapter is meant for. Kind and strength are then chosen so that
@@ -107,7 +119,8 @@ class LabelAdapter(nn.Module):
         """
         from domaingap.models.adapter_choice import AdapterFamily  # it is made of adapters
 
-        settings = config or AdapterConfig(kind=kind)  # type: ignore[arg-type]
+        make = AdapterConfig if repair is None else LabelsAdapterConfig
+        settings = config or make(kind=kind)  # type: ignore[arg-type]
         if repair is None:
             return AdapterFamily(inputs, targets, settings, validation, groups, seed).choose(labels).adapter
         if labels is None:
@@ -146,12 +159,20 @@ class LabelAdapter(nn.Module):
         """The shape-dependent part of the movement [B, 68, 2], at full strength, in the frame."""
         if self.kind == "linear":
             return ((inside - self.mean).flatten(1) @ self.weight).view_as(inside)
+        if self.kind == "modes":
+            return ((self.terms(inside) - self.middle) @ self.weight).view_as(inside)
         if self.mlp is not None:
             off = inside - self.mean
             # Half of it from the mirrored face: left and right can't be treated differently.
             one: Tensor = self.mlp(off.flatten(1)).view_as(off)
             return (one + mirror(self.mlp(mirror(off).flatten(1)).view_as(off))) / 2
         return torch.zeros_like(inside)
+
+    def terms(self, inside: Tensor) -> Tensor:
+        """A cubic in the modes [B, :data:`TERMS`] of shapes [B, 68, 2] in the frame; of the second mode, in which faces
+        vary less, the square alone."""
+        one, two = ((inside - self.mean).flatten(1) @ self.directions).unbind(dim=1)
+        return torch.stack([one, two, one**2, one * two, two**2, one**3, one**2 * two], dim=1)
 
     def at(self, strength: float) -> LabelAdapter:
         """The same adapter with another strength."""
@@ -212,7 +233,7 @@ def _are_settings(settings: dict[Any, Any]) -> bool:
     numbers = [settings.get("strength"), *([] if settings.get("setting") is None else [settings["setting"]])]
     return (
         settings.keys() == {"kind", "strength", "hidden", "setting"}
-        and settings["kind"] in KINDS
+        and settings["kind"] in (*KINDS, "modes")
         and type(settings["hidden"]) is int
         and 1 <= settings["hidden"] < 1 << 20
         and all(map(is_number, numbers))
