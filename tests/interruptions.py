@@ -57,7 +57,7 @@ GRIDS: dict[str, list[dict[str, Any]]] = {
 """Sweeps whose runs share stages, about 30 seconds on one core; and two for the tests."""
 OPTIONS = [
     "--crop.size=32", "--crop.box=landmarks", "--model.backbone=test_resnet", "--fit.val_every=5", "--fit.batch_size=8",
-    "--fit.precision=32", "--fit.schedule=one_cycle", "--fit.ema=0.9", "--adapter.kind=mlp", "--adapter.epochs=40",
+    "--fit.precision=32", "--fit.schedule=one_cycle", "--fit.ema=0.9", "--adapter.epochs=40",
     "--wandb.mode=off",
 ]  # fmt: skip
 PATIENCE_S = 300.0

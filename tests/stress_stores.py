@@ -57,7 +57,7 @@ class Commands:
         places = [f"--data_root={self.data}", f"--prepared_dir={self.root / 'prepared'}"]
         if what == "prepare":
             return ["data", "prepare", *places, "--size=32", "--box=landmarks", "--workers=2"]
-        options = [] if what == "fine_tuning" else ["--adapter.kind=mlp", "--adapter.epochs=40"]
+        options = ["--adapter.kind=mlp", "--adapter.epochs=40"] if what == "label_adaptation" else []
         return [
             "run", what, *places, *options, f"--runs_dir={self.root / 'runs'}", "--n_real=9", "--real.n_val=6",
             "--crop.size=32", "--crop.box=landmarks", "--model.backbone=test_resnet", "--fit.steps=50", "--fit.val_every=7",

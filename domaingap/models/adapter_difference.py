@@ -59,6 +59,8 @@ ENOUGH = 20
 """Held-out faces below which a network's error is taken for the same whatever the face."""
 ENOUGH_FOR_MODES = 40
 """Faces of either domain below which a gap is: halves of them have to tell seven terms."""
+WITHIN = 0.98
+"""Share of the repaired answers on real faces that lie between a mode's limits."""
 DOUBT = 0.35
 """Signal, as a share of the noise's power, that halves show by chance: its standard deviation is the root of 2 / d for
 movements in d independent directions, and faces vary in about 16."""
@@ -169,12 +171,14 @@ def choose_difference(
         return choice
     exact = checked(labels, "labels")
     blank = modes_of(exact, choice.adapter.reference)
+    x = frame_of(repaired := checked(inputs, "inputs"), blank.reference).enter(repaired)
+    blank.limits.copy_(((x - blank.mean).flatten(1) @ blank.directions).abs().quantile(WITHIN, dim=0))
     some = exact[:: -(-len(exact) // KEEPS_ON)]
     inside = frame_of(some, blank.reference).enter(some)
 
-    def fitted(repaired: LabelAdapter, real: Mask, synthetic: Mask) -> LabelAdapter:
-        ours = pairs_of(repaired, repair.predictions[synthetic], repair.labels[synthetic], blank)
-        return difference(blank, pairs_of(repaired, answers[real], truth[real], blank), ours)
+    def fitted(of: LabelAdapter, real: Mask, synthetic: Mask) -> LabelAdapter:
+        ours = pairs_of(of, repair.predictions[synthetic], repair.labels[synthetic], blank)
+        return difference(blank, pairs_of(of, answers[real], truth[real], blank), ours)
 
     everyone = fitted(repair.adapter, np.ones(len(answers), bool), np.ones(len(repair.labels), bool))
     signal, noise = torch.zeros(N_REGIONS), torch.zeros(N_REGIONS)
@@ -252,11 +256,11 @@ def difference(blank: LabelAdapter, real: tuple[Tensor, Tensor], synthetic: tupl
 
 
 def centred(adapter: LabelAdapter, inside: Tensor) -> LabelAdapter:
-    """The same adapter with the mean movement of shapes [n, 68, 2] as its shift."""
+    """The same adapter with the mean movement of shapes [n, 68, 2] and their mirror images as its shift."""
     other = adapter.at(1.0)
-    other.shift.copy_(adapter.movement(inside).mean(dim=0))
-    other.middle.copy_(adapter.terms(inside).mean(dim=0))
-    other.shift.copy_((other.shift + mirror(other.shift)) / 2)
+    both = torch.cat([inside, mirror(inside)])
+    other.shift.copy_(adapter.movement(both).mean(dim=0))
+    other.middle.copy_(adapter.terms(both).mean(dim=0))
     return other
 
 

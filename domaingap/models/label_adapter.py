@@ -63,6 +63,7 @@ class LabelAdapter(nn.Module):
     weight: Tensor
     directions: Tensor
     middle: Tensor
+    limits: Tensor
 
     def __init__(
         self, kind: Kind = "identity", strength: float = 1.0, hidden: int = 64, setting: float | None = None
@@ -78,6 +79,7 @@ class LabelAdapter(nn.Module):
         if kind == "modes":
             self.register_buffer("directions", torch.zeros(2 * N, MODES, dtype=torch.float64))
             self.register_buffer("middle", torch.zeros(TERMS, dtype=torch.float64))
+            self.register_buffer("limits", torch.full((MODES,), torch.inf, dtype=torch.float64))
         self.mlp = _mlp(hidden) if kind == "mlp" else None
 
     # Fitting
@@ -170,8 +172,8 @@ class LabelAdapter(nn.Module):
 
     def terms(self, inside: Tensor) -> Tensor:
         """A cubic in the modes [B, :data:`TERMS`] of shapes [B, 68, 2] in the frame; of the second mode, in which faces
-        vary less, the square alone."""
-        one, two = ((inside - self.mean).flatten(1) @ self.directions).unbind(dim=1)
+        vary less, the square alone. Beyond the limits a mode counts as at them: a cubic runs away where nothing was seen."""
+        one, two = ((inside - self.mean).flatten(1) @ self.directions).clamp(-self.limits, self.limits).unbind(dim=1)
         return torch.stack([one, two, one**2, one * two, two**2, one**3, one**2 * two], dim=1)
 
     def at(self, strength: float) -> LabelAdapter:

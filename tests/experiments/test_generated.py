@@ -163,7 +163,7 @@ def test_all_recipes_and_the_report(cli: Cli, folders: list[str]) -> None:
     runs = Path(folders[0].partition("=")[2])
     for recipe in RECIPES:
         options = [] if recipe == "real_only" else ["--synthetic.generated.n=20"]
-        options += ["--adapter.kind=linear"] if recipe in ("label_adaptation", "data_adaptation", "mixing") else []
+        options += ["--adapter.kind=linear"] if recipe == "label_adaptation" else []
         answer = cli("run", recipe, "--config", ROOT / "configs" / "generated.yaml", *folders, *TINY, *options)
         assert answer.code == 0, answer.err
         assert "partial" not in answer.out + answer.err and "complete" not in answer.err

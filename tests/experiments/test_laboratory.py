@@ -27,13 +27,17 @@ ROOT = Path(__file__).parents[2]
 def test_the_study_is_fair(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     runs = planned_runs(Path("configs/laboratory.yaml"), [], RECIPES)
-    # Three, five and six strategies, with their companions: another selection rule, a longer real_only.
-    assert len(runs) == 5 * (4 + 7 + 8) and {run.settings.seed for run in runs} == {0, 1, 2, 3, 4}
-    dials = {
-        tuple(getattr(run.settings.real.generated, g) for g in ("label_gap", "appearance_gap", "population_gap"))
-        for run in runs
-    }
-    assert dials == {(0, 0, 0), (1, 0, 0), (0, 1, 0)}
+    # Five strategies four times, four twice, with synthetic_only under another selection rule; and fine_tuning five times.
+    assert len(runs) == 6 * (4 * 6 + 2 * 5 + 5) and {run.settings.seed for run in runs} == set(range(6))
+
+    def dials_of(run: Any) -> tuple[float, ...]:
+        of = run.settings.real.generated
+        return (of.label_gap, of.appearance_gap, of.population_gap)
+
+    dials = {dials_of(run) for run in runs}
+    assert dials == {(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 0), (1, 1, 1)}
+    asked = {dial: {run.recipe.name for run in runs if dials_of(run) == dial} for dial in dials}
+    assert all(asked[dial] == set(RECIPES) for dial in ((0, 0, 0), (1, 0, 0), (1, 1, 0), (1, 1, 1))), "all six strategies"
     for planned in runs:
         settings: Any = planned.settings
         real = settings.real.generated.n_train - settings.real.n_val
@@ -42,16 +46,17 @@ def test_the_study_is_fair(monkeypatch: pytest.MonkeyPatch) -> None:
             synthetic, split = settings.synthetic.generated.n, settings.synthetic.val_split
             assert synthetic - round(split * synthetic) == real == 2700
     steps = {(run.recipe.name, run.settings.fit.steps) for run in runs}
-    assert {n for recipe, n in steps if recipe != "real_only"} == {480}
-    assert {n for recipe, n in steps if recipe == "real_only"} == {480, 480 + 240}
-    # One synthetic network a seed for all three conditions, validated on the faces of each.
+    assert {n for recipe, n in steps if recipe != "fine_tuning"} == {360}
+    tuned: list[Any] = [run.settings for run in runs if run.recipe.name == "fine_tuning"]
+    assert {settings.fit.steps + settings.finetune.steps for settings in tuned} == {360}
+    # One synthetic network a seed for all conditions, validated on the faces of each, and a shorter one to tune.
     firsts = {run.outline.stages[0].key for run in runs if run.outline.stages[0].title == "synthetic"}
-    assert len(firsts) == 5
+    assert len(firsts) == 2 * 6
     assert {
         len(configs)
         for run, configs in zip(runs, map(alongside(runs).get, [r.key for r in runs]), strict=True)
         if run.outline.stages[0].title == "synthetic" and configs
-    } == {3}
+    } == {5, 6}
 
 
 TINY = [
@@ -64,18 +69,16 @@ def test_check_only_and_pairs_without_a_network(cli: Cli, tmp_path: Path, monkey
     monkeypatch.chdir(ROOT)
     folders = [f"--runs_dir={tmp_path / 'runs'}", f"--prepared_dir={tmp_path / 'prepared'}"]
     fails(cli("laboratory", "--short", "--check-only", *TINY, *folders), "none of the study's runs", "without --check_only")
-    plan = planned_runs(
-        Path("configs/laboratory.yaml"), [*TINY, "--crop.size=32", "--adapter.kind=linear", *folders], RECIPES
-    )
+    plan = planned_runs(Path("configs/laboratory.yaml"), [*TINY, "--crop.size=32", *folders], RECIPES)
     dials = TargetConfig(24, 8, 1, 1.0, 0.0, 0.0)
     adapter = tmp_path / "mixing" / "checkpoints"
     adapter.mkdir(parents=True)
     LabelAdapter().double().save(adapter / "adapter_labels.ckpt")
     condition = Condition(dials, [run_record("mixing", folder=tmp_path / "mixing")])
     settings = pairs_settings(condition, plan)
-    assert settings.adapter.kind == "linear"
+    assert settings.adapter.kind == "auto"
     pairs = pairs_of(condition, settings, open_real(settings), open_synthetic(settings))
-    assert (pairs.n_train, pairs.n_test) == (18, 8) and [row.judged for row in pairs.rows] == [True, False, False]
+    assert (pairs.n_train, pairs.n_test) == (18, 8) and [row.judged for row in pairs.rows] == [True, False, True]
     free, _, identity = (row.removed for row in pairs.rows)
     assert free.distance.mean > 0 and identity.distance == (0, 0, 0)
     before = identity.nme
@@ -97,19 +100,28 @@ def test_a_short_study(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     options = ["--short", *TINY, f"--runs_dir={folder}", f"--prepared_dir={tmp_path / 'prepared'}"]
     answer = cli("laboratory", *options)
     assert answer.code == 0, answer.err
-    assert "38 of 38 runs finished" in answer.err
+    assert "78 of 78 runs finished" in answer.err
     content = json.loads((folder / "laboratory.json").read_text())
-    assert content["short"] and list(content["conditions"]) == ["label_gap 1", "appearance_gap 1", "all dials 0"]
-    assert [len(condition["runs"]) for condition in content["conditions"].values()] == [6, 12, 14]
-    # The gap, its share and three adapters; the gap, gain, two movements, fine_tuning twice; five strategies, a movement.
+    assert content["short"] and set(content["conditions"]) == {
+        "label_gap 1", "label_gap 1, appearance_gap 1", "label_gap 1, appearance_gap 1, population_gap 1", "all dials 0",
+        "appearance_gap 1", "population_gap 1",
+    }  # fmt: skip
+    runs = {name: len(condition["runs"]) for name, condition in content["conditions"].items()}
+    assert set(runs.values()) == {12, 10, 8} and runs["population_gap 1"] == 8 and runs["appearance_gap 1"] == 10
     found = [check["condition"] for check in content["checks"]]
-    assert [found.count(name) for name in content["conditions"]] == [5, 6, 6]
-    assert {check["verdict"] for check in content["checks"]} <= {"passed", "MISSED", "reported"}
+    # Of labels: the gap, two shares, a gain, mixing, fine_tuning, two adapters; of labels alone two of S labels, too.
+    assert {name: found.count(name) for name in content["conditions"]} == {
+        "label_gap 1": 10, "label_gap 1, appearance_gap 1": 8, "label_gap 1, appearance_gap 1, population_gap 1": 8,
+        "all dials 0": 6, "appearance_gap 1": 6, "population_gap 1": 2,
+    }  # fmt: skip
+    assert {check["verdict"] for check in content["checks"]} <= {"passed", "MISSED", "reported", "not measured"}
+    # Both rules' fine_tuning has as many steps as real_only of its condition.
+    assert not [c for c in content["checks"] if c["verdict"] == "not measured" and "fine_tuning" not in c["asked"]]
     for check in content["checks"]:
         assert check["verdict"] in answer.out
         # After two steps there may be no gap, and then no share of one.
         assert check["measured"] is not None or "no gap to close" in check["note"]
     text = (folder / "laboratory.md").read_text()
-    assert "**Checks**" in text and "| real_only | 4 |" in text and "Held-out pairs of labels, label_gap 1" in text
+    assert "**Checks**" in text and "| real_only | 2 |" in text and "Held-out pairs of labels, label_gap 1" in text
     again = cli("laboratory", "--check_only", *options)
     assert again.code == 0 and again.out == answer.out and "runs finished" not in again.err

@@ -47,7 +47,7 @@ def result(runs: Path) -> dict[str, Any]:
         ("synthetic_only", ["--selection=real_val"], {RENDERINGS, PHOTOGRAPHS}),
         ("synthetic_only", ["--synthetic.source=dgfaces", "--selection=source_val"], {DATAGEN}),
         ("label_adaptation", ["--n_real=8", "--adapter.kind=linear"], {RENDERINGS, PHOTOGRAPHS}),
-        ("data_adaptation", ["--n_real=8", "--adapter.kind=linear", "--selection=budget"], {RENDERINGS, PHOTOGRAPHS}),
+        ("data_adaptation", ["--n_real=8", "--selection=budget"], {RENDERINGS, PHOTOGRAPHS}),
         ("mixing", ["--n_real=8", "--alpha=0.5", "--adapter.kind=identity"], {RENDERINGS, PHOTOGRAPHS}),
         ("fine_tuning", ["--n_real=8", "--selection=budget"], {RENDERINGS, PHOTOGRAPHS}),
     ],

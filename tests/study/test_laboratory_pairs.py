@@ -24,6 +24,7 @@ def test_what_an_adapter_removes() -> None:
     half = removed(given, [shifted(exact, jaw, (0, 1))], exact)
     assert half.distance == pytest.approx((0.75, 0.75, 0.75))
     assert half.squared == pytest.approx(1 - 1 / 16) and half.mean == pytest.approx(0.75)
+    assert half.means == [half.mean] and half.points == (0, 17), "17 points are 4 px away, and a quarter of it is left"
     # The third face is twice as large, so the same pixels are half as much of it.
     jaw_before = 100 * 4 / eyes * (1 + 1 + 0.5) / 3
     assert half.nme["jaw"] == pytest.approx((jaw_before, jaw_before / 4))
@@ -49,6 +50,16 @@ def test_an_adapter_that_removes_too_little_is_a_miss() -> None:
     checks = Pairs("label_gap 1", 100, 2, rows).checks()
     assert [check.verdict for check in checks] == ["passed", "MISSED", "reported"]
     assert checks[1].text == "75% [75%, 75%]" and checks[1].over == "2 faces" and "94% of its square" in checks[1].note
+    # Of a network's adapter the mean displacement is judged, over seeds.
+    moved = [shifted(exact, slice(0, 17), (0, left)) for left in (0.5, 1.0)]
+    both = removed(given, moved, exact)
+    assert both.means == pytest.approx([0.875, 0.75]) and both.points == (17, 17)
+    (check,) = Pairs("label_gap 1", 100, 2, [PairsRow("fitted on predictions", "modes", both, True, (3, 5))]).checks()
+    assert check.verdict == "passed" and check.by_seed == pytest.approx({3: 0.875, 5: 0.75}) and check.over == "2 seeds"
+    assert "at 17 of 17 points" in check.note
+    worse = removed(given, moved[1:], exact)
+    (check,) = Pairs("label_gap 1", 100, 2, [PairsRow("fitted on predictions", "modes", worse, True, (5,))]).checks()
+    assert check.verdict == "MISSED"
     table = checks_table([*checks, Check("c", "a", None, False, "", "not measured")], short=True)
     assert table.notes[0].startswith("1 passed, 1 MISSED, 1 not measured; a short study")
     assert table.cells()[1][4] == "MISSED"
