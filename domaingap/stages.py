@@ -24,7 +24,7 @@ from domaingap.models.adapter_choice import AdapterFamily
 from domaingap.models.adapter_diagnosis import diagnose, movement_warning, spread_warning
 from domaingap.models.backbone import check_network
 from domaingap.models.label_adapter import LabelAdapter
-from domaingap.models.regressor import LandmarkRegressor, load_network, load_weights, read_checkpoint
+from domaingap.models.regressor import LandmarkRegressor, load_network, load_weights, network_settings, read_checkpoint
 from domaingap.progress import console, detail
 from domaingap.provenance import IMAGENET, Seen, plain_terms, read_terms, terms_of_images
 from domaingap.store import Entry, Store, file_digest
@@ -185,7 +185,7 @@ class StageStore:
             on_look: called before it with the answers on watched faces.
         """
         faces = train.train_set()
-        check_network(model.backbone, train.crop.n_channels, train.crop.size, fit.batch_size // fit.processes)
+        check_network(model, train.crop.n_channels, train.crop.size, fit.batch_size // fit.processes)
         fit = resolve(fit, len(faces), model.backbone)
         sets = {name: _set_key(module, fit.monitor) for name, module in validation.items()}
         if start is None:
@@ -198,7 +198,7 @@ class StageStore:
             before |= Seen(licences=frozenset({IMAGENET}))
         identity = {
             "format": NETWORK_FORMAT,
-            "model": {key: value for key, value in asdict(model).items() if key != "init_from"},
+            "model": determining(model, by_content=False),
             "start": began_at,
             "crop": asdict(train.crop),
             "augment": asdict(train.augment),
@@ -378,11 +378,9 @@ def build_network(
     """A network with seeded initial weights and the mean shape of the training faces."""
     torch.manual_seed(seed)
     network = LandmarkRegressor(
-        backbone=model.backbone,
         input_size=train.crop.size,
         in_channels=train.crop.n_channels,
-        pretrained=model.pretrained,
-        loss=model.loss,
+        **network_settings(model),
         optimizer=fit.optimizer,
         lr=fit.lr,
         weight_decay=fit.weight_decay,
