@@ -16,13 +16,13 @@ from typing import Any, Literal
 
 import torch
 
-from domaingap.config import AdapterConfig, FitConfig, ModelConfig
+from domaingap.config import AdapterConfig, FitConfig, ModelConfig, determining
 from domaingap.data.datamodules import MixedDataModule, RealDataModule, SyntheticDataModule
 from domaingap.errors import UserError
 from domaingap.hashing import content_key, link
 from domaingap.models.adapter_choice import AdapterFamily
 from domaingap.models.adapter_diagnosis import diagnose, movement_warning, spread_warning
-from domaingap.models.backbone import check_network
+from domaingap.models.heatmaps import check_model
 from domaingap.models.label_adapter import LabelAdapter
 from domaingap.models.regressor import LandmarkRegressor, load_network, load_weights, network_settings, read_checkpoint
 from domaingap.progress import console, detail
@@ -185,7 +185,7 @@ class StageStore:
             on_look: called before it with the answers on watched faces.
         """
         faces = train.train_set()
-        check_network(model, train.crop.n_channels, train.crop.size, fit.batch_size // fit.processes)
+        check_model(model, train.crop.n_channels, train.crop.size, fit.batch_size // fit.processes)
         fit = resolve(fit, len(faces), model.backbone)
         sets = {name: _set_key(module, fit.monitor) for name, module in validation.items()}
         if start is None:
@@ -306,6 +306,7 @@ class StageStore:
         config: AdapterConfig,
         selection: str,
         seed: int,
+        mirror_test: bool = False,
     ) -> AdapterStage:
         """Fit label adapters on a network's predictions of the real training faces, or find them fitted.
 
@@ -317,6 +318,7 @@ class StageStore:
             config: what kinds, and how.
             selection: ``real_val`` chooses on the real validation faces, ``budget`` by cross-validation in the pairs.
             seed: of the MLP's weights and of the folds.
+            mirror_test: whether the network answers by mirrored looks, too.
         """
         train, val = real.plain_train_set(), real.val_set()
         labels = synthetic.faces.landmarks[synthetic.train_positions]
@@ -330,11 +332,13 @@ class StageStore:
             "validation": val.fingerprint(),
             "synthetic": synthetic.faces.fingerprint(synthetic.train_positions),
             "seed": seed,
+            **({"mirror_test": True} if mirror_test else {}),
         }
 
         def build(folder: Path, _: dict[str, Any] | None) -> dict[str, Any]:
             began = time.monotonic()
             model = network.load(picked_by)
+            model.mirror_test = mirror_test
             pairs = predict(model, train)
             # Those of the validation faces also show, under any rule, what the adapter does to faces it wasn't fitted on.
             unseen = predict(model, val)

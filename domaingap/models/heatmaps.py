@@ -11,8 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from domaingap.config import ModelConfig
 from domaingap.errors import SettingError
-from domaingap.models.backbone import create_backbone
+from domaingap.models.backbone import check_drop_path, check_network, create_backbone
 
 WIDTH = 96
 """Channels of the fused map: with resnet18 at 128 px the head then is about 8% of the backbone's multiplications."""
@@ -92,6 +93,15 @@ def maps_of(name: str, in_channels: int, size: int) -> tuple[tuple[int, ...], tu
             "model.head", f"is soft_argmax, which needs {wanted}; {name} has none at {size} px: set it to regression"
         )
     return chosen, tuple(channels[i] for i in chosen)
+
+
+def check_model(model: ModelConfig, in_channels: int, size: int, batch_size: int) -> None:
+    """SettingError where a network as the settings have it can't be trained on such pictures. Fetches and computes nothing."""
+    check_network(model.backbone, in_channels, size, batch_size)
+    if model.head == "soft_argmax":
+        maps_of(model.backbone, in_channels, size)
+    if model.drop_path:
+        check_drop_path(model.backbone, in_channels, model.drop_path)
 
 
 def soft_argmax(logits: Tensor, grid: Tensor) -> tuple[Tensor, Tensor]:

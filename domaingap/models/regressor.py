@@ -230,7 +230,9 @@ class LandmarkRegressor(pl.LightningModule):
         return self._loss(self.relative(batch["image"]), batch)
 
     def _loss(self, answer: Answer, batch: Batch) -> Tensor:
-        return self.loss_per_face(answer.points, batch["landmarks"] / self.input_size, answer.sigma, answer.covariance).mean()
+        return self.loss_per_face(
+            answer.points, batch["landmarks"] / self.input_size, answer.sigma, answer.covariance
+        ).mean()
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         loss = self.batch_loss(batch)

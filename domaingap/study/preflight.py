@@ -10,7 +10,7 @@ from domaingap.data.datamodules import RealDataModule, SyntheticDataModule
 from domaingap.errors import SettingError
 from domaingap.launch import check_processes
 from domaingap.models.backbone import fetch_weights
-from domaingap.models.heatmaps import check_network
+from domaingap.models.heatmaps import check_model
 from domaingap.models.regressor import LandmarkRegressor, load_weights, network_settings
 from domaingap.paths import check_folder
 from domaingap.tracking import effective_mode
@@ -43,7 +43,7 @@ def check_run(settings: Any, counts: dict[Any, int] | None = None) -> None:
     """
     s = settings
     effective_mode(s.wandb.mode)
-    check_network(s.model, s.crop.n_channels, s.crop.size, s.fit.batch_size // s.fit.processes)
+    check_model(s.model, s.crop.n_channels, s.crop.size, s.fit.batch_size // s.fit.processes)
     if s.fit.processes > 1:
         check_processes(s.fit)
     if s.model.pretrained and not any((s.runs_dir / "stages").glob("network-*")):
