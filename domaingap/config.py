@@ -526,7 +526,7 @@ class RunSettings(Checked):
         prepared_dir: where prepared crops are kept.
         score_test: score the test sets; given later, a finished run is scored then.
         reuse: take networks and adapters that other runs made; false makes this run's own.
-        mirror_test: answer the mean of the answers to a crop and to its mirror image, wherever the run's network is scored or
+        mirror_test: answer the mean of the answers to a crop and to its mirror image, wherever the network is scored or
             used, at twice the time. Checkpoints are picked by plain answers, so networks are shared with runs without.
         pictures: keep a small picture of each real face that is scored, for reports. With false pages and W&B show no faces,
             where a licence wants no copies.

@@ -96,7 +96,7 @@ def maps_of(name: str, in_channels: int, size: int) -> tuple[tuple[int, ...], tu
 
 
 def check_model(model: ModelConfig, in_channels: int, size: int, batch_size: int) -> None:
-    """SettingError where a network as the settings have it can't be trained on such pictures. Fetches and computes nothing."""
+    """SettingError where a network of these settings can't be trained on such pictures. Fetches and computes nothing."""
     check_network(model.backbone, in_channels, size, batch_size)
     if model.head == "soft_argmax":
         maps_of(model.backbone, in_channels, size)
