@@ -79,7 +79,9 @@ def test_gaussian_nll_is_least_at_the_errors_own_spread() -> None:
 
 def test_settings_take_every_loss_and_no_other() -> None:
     for name in LOSSES:
-        assert parse_settings(RECIPES["real_only"], [f"--model.loss={name}"]).model == ModelConfig(loss=name)
+        head = "soft_argmax" if LOSSES[name].needs_covariance else "regression"
+        given = parse_settings(RECIPES["real_only"], [f"--model.loss={name}", f"--model.head={head}"])
+        assert given.model == ModelConfig(loss=name, head=head)
     with pytest.raises(UserError, match=r"--model\.loss is cross_entropy; known: " + ", ".join(LOSSES)) as error:
         parse_settings(RECIPES["real_only"], ["--model.loss=cross_entropy"])
     assert "\n" not in str(error.value)
