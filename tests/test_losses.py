@@ -34,13 +34,15 @@ def test_losses_are_of_each_face_alone_and_smooth_at_zero(name: str) -> None:
     torch.manual_seed(0)
     prediction, truth = torch.rand(6, 68, 2), torch.rand(6, 68, 2)
     sigma = torch.rand(6, 68) + 0.01
-    values = LOSSES[name](prediction, truth, sigma)
-    alone = [LOSSES[name](prediction[i : i + 1], truth[i : i + 1], sigma[i : i + 1]) for i in range(6)]
+    root = torch.rand(6, 68, 2, 2)
+    spread = root @ root.mT
+    values = LOSSES[name](prediction, truth, sigma, spread)
+    alone = [LOSSES[name](prediction[i : i + 1], truth[i : i + 1], sigma[i : i + 1], spread[i : i + 1]) for i in range(6)]
     torch.testing.assert_close(values, torch.cat(alone))
     exact = truth.clone().requires_grad_()
-    LOSSES[name](exact, truth, sigma).mean().backward()
+    LOSSES[name](exact, truth, sigma, spread).mean().backward()
     assert exact.grad is not None and torch.isfinite(exact.grad).all()
-    assert (values > LOSSES[name](truth, truth, sigma)).all(), "the truth itself does best"
+    assert (values > LOSSES[name](truth, truth, sigma, spread)).all(), "the truth itself does best"
 
 
 def test_gaussian_nll_by_hand() -> None:
@@ -77,7 +79,9 @@ def test_gaussian_nll_is_least_at_the_errors_own_spread() -> None:
 
 def test_settings_take_every_loss_and_no_other() -> None:
     for name in LOSSES:
-        assert parse_settings(RECIPES["real_only"], [f"--model.loss={name}"]).model == ModelConfig(loss=name)
+        head = "soft_argmax" if LOSSES[name].needs_covariance else "regression"
+        given = parse_settings(RECIPES["real_only"], [f"--model.loss={name}", f"--model.head={head}"])
+        assert given.model == ModelConfig(loss=name, head=head)
     with pytest.raises(UserError, match=r"--model\.loss is cross_entropy; known: " + ", ".join(LOSSES)) as error:
         parse_settings(RECIPES["real_only"], ["--model.loss=cross_entropy"])
     assert "\n" not in str(error.value)
@@ -87,3 +91,16 @@ def test_names_of_losses_cost_no_import_of_torch() -> None:
     code = "import sys, domaingap.config; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False"]
+
+
+def test_star_by_numpys_eigenvectors() -> None:
+    rng = np.random.default_rng(0)
+    prediction, truth = rng.normal(0, 0.02, (2, 3, 68, 2))
+    root = rng.normal(0, 0.1, (3, 68, 2, 2))
+    spread = root @ root.swapaxes(-1, -2)
+    values, vectors = np.linalg.eigh(4 * spread)
+    parts = np.abs(np.einsum("bnji,bnj->bni", vectors, 2 * (prediction - truth)))
+    distance = np.where(parts < 0.01, parts**2 / 0.02, parts - 0.005)
+    expected = (distance / np.sqrt(values + 1e-5) + values).sum(-1).mean(-1)
+    found = LOSSES["star"](*(torch.from_numpy(x) for x in (prediction, truth)), None, torch.from_numpy(spread))
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-9)

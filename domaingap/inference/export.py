@@ -60,7 +60,7 @@ class Exported(nn.Module):
     def forward(self, crops: Tensor) -> tuple[Tensor, ...]:
         """Crops uint8 [B, S, S] or [B, S, S, 3] → points [B, 68, 2] and, where the network gives it, sigma [B, 68]."""
         image = crops.unsqueeze(1) if crops.ndim == 3 else crops.permute(0, 3, 1, 2)
-        points, sigma = self.network.answer_from(self.network.features(image))
+        points, sigma, _ = self.network.plain_relative(image)
         points = points * self.network.input_size
         if self.adapter is not None:
             points = _adapted(self.adapter, points)
@@ -107,6 +107,8 @@ def describe(files: Files) -> dict[str, Any]:
         "sigma": files.has_sigma,
         # Inside; null where nobody measured it.
         "sigma_factor": network.sigma_factor,
+        # Inside as well; not said where it isn't so, as of files of before.
+        **({"mirror_test": True} if network.mirror_test else {}),
         "data": checkpoint_seen(files.checkpoint).notice(),
     }
 

@@ -35,7 +35,7 @@ def _answer(network: LandmarkRegressor, crops: Crops, device: torch.device) -> C
     channels_first = crops[:, None] if crops.ndim == 3 else crops.transpose(0, 3, 1, 2)
     with torch.inference_mode():
         # A copy: NumPy's views may be read-only or turned around, which torch doesn't take.
-        points, sigma = network.relative(torch.from_numpy(np.array(channels_first, order="C")).to(device))
+        points, sigma, _ = network.relative(torch.from_numpy(np.array(channels_first, order="C")).to(device))
         size = network.input_size
         return CropAnswer(
             (points * size).cpu().double().numpy(),
@@ -49,7 +49,7 @@ def with_checkpoint(files: Files, checkpoint: Path) -> Files:
     own = (network.input_size, network.hparams.get("in_channels", 1))
     if own != (files.crop.size, files.crop.n_channels) or network.crop not in (None, files.crop):
         raise UserError(f"{checkpoint}: a network for other crops than the run's; give another checkpoint of the same run")
-    network.crop = files.crop
+    network.crop, network.mirror_test = files.crop, files.network.mirror_test
     return files._replace(network=network, checkpoint=checkpoint, record=None)
 
 

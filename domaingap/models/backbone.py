@@ -42,22 +42,38 @@ def check_backbone(name: str) -> None:
         raise SettingError("model.backbone", f"is {name}, and {stem} has no weights of that tag; known: {', '.join(known)}")
 
 
-def create_backbone(name: str, in_channels: int, size: int, pretrained: Pretrained = False) -> nn.Module:
+def create_backbone(
+    name: str,
+    in_channels: int,
+    size: int,
+    pretrained: Pretrained = False,
+    drop_path: float = 0.0,
+    maps: tuple[int, ...] | None = None,
+) -> nn.Module:
     """A timm model that answers a feature vector [B, F] to pictures [B, in_channels, size, size].
 
     Args:
-        name: the model.
+        name: of the model.
         in_channels: of the pictures, whose pixels are ``(value - MEAN) / SCALE``.
-        size: their side.
+        size: their side in pixels.
         pretrained: whether it has timm's ImageNet weights, or those of an installed package. timm's are taken as they are:
             most of them were made for pixels divided by about 58, which is near, with a mean of their own. The package's
             are scaled to our pixels.
+        drop_path: share of faces that a residual branch of the last block is left out for in training, less in those before
+            (stochastic depth; Huang et al., ECCV 2016).
+        maps: which of its feature maps it is to answer instead, a list of them; see
+            :func:`domaingap.models.heatmaps.maps_of`.
 
     Raises:
-        UserError: an unknown model, one that can't take such pictures, or weights that can't be had.
+        UserError: an unknown model, one that can't take such pictures or drop paths, or weights that can't be had.
     """
     check_backbone(name)
-    options = _options(name, in_channels, size)
+    options = dict(_options(name, in_channels, size))
+    if drop_path:
+        check_drop_path(name, in_channels, drop_path)
+        options["drop_path_rate"] = drop_path
+    if maps is not None:
+        options |= {"features_only": True, "out_indices": maps}
     if not pretrained:
         return _create(name, in_channels, options)
     if pretrained == PACKAGE:
@@ -94,6 +110,22 @@ def check_network(name: str, in_channels: int, size: int, batch_size: int) -> No
 
 
 @functools.cache
+def check_drop_path(name: str, in_channels: int, rate: float) -> None:
+    """SettingError where a model drops no paths. Computes nothing."""
+    from timm.layers import DropPath
+
+    try:
+        with torch.device("meta"):
+            network = _create(name, in_channels, {"drop_path_rate": rate})
+        # Some take any option and make nothing of it.
+        right = any(isinstance(module, DropPath) for module in network.modules())
+    except Exception:  # an argument that it doesn't know
+        right = False
+    if not right:
+        raise SettingError("model.drop_path", f"is {rate:g}, and {name} has no paths that are dropped; set it to 0")
+
+
+@functools.cache
 def n_parameters(name: str, in_channels: int) -> int:
     """Number of weights of a model as timm makes it by default. Makes none of them."""
     with torch.device("meta"):
@@ -116,7 +148,9 @@ def differs(state: dict[str, Tensor], module: nn.Module) -> str | None:
 
 
 def _create(name: str, in_channels: int, options: dict[str, Any]) -> nn.Module:
-    network: nn.Module = timm.create_model(name, in_chans=in_channels, num_classes=0, **options)
+    if not options.get("features_only"):
+        options = {"num_classes": 0, **options}
+    network: nn.Module = timm.create_model(name, in_chans=in_channels, **options)
     return network
 
 

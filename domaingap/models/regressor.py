@@ -19,14 +19,16 @@ from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
 from domaingap.archives import check_pickle, members, said
-from domaingap.config import CropConfig, Pretrained
+from domaingap.config import CropConfig, ModelConfig, Pretrained
 from domaingap.data.crops import crop_record, read_crop
 from domaingap.data.faces import Batch
 from domaingap.errors import SettingError, UserError
 from domaingap.hashing import is_number, write_archive
-from domaingap.losses import LOSSES
+from domaingap.landmarks import IBUG68
+from domaingap.losses import HEADS, LOSSES, loss_problem
 from domaingap.metrics import NormalizedMeanError
 from domaingap.models.backbone import BATCH_OF_ONE, MEAN, SCALE, check_backbone, create_backbone, differs, n_parameters
+from domaingap.models.heatmaps import PRIOR, WIDTH, Pyramid, covariance, soft_argmax
 from domaingap.provenance import Seen
 
 N_LANDMARKS = 68
@@ -44,10 +46,12 @@ class Answer(NamedTuple):
         points: landmarks [B, 68, 2].
         sigma: standard deviation of each landmark's x and y [B, 68] in the same unit; None of a network whose loss needs
             none.
+        covariance: of each landmark's heatmap [B, 68, 2, 2] in the square of it; None of a network whose loss needs none.
     """
 
     points: Tensor
     sigma: Tensor | None
+    covariance: Tensor | None = None
 
 
 class LandmarkRegressor(pl.LightningModule):
@@ -66,12 +70,18 @@ class LandmarkRegressor(pl.LightningModule):
         schedule: ``one_cycle`` over the Trainer's steps, or ``constant``.
         validation_names: names of the validation loaders in their order; metrics are logged as ``<name>/nme`` and
             ``<name>/loss``.
+        head: ``regression`` from pooled features, or ``soft_argmax``: see :mod:`domaingap.models.heatmaps`. Standard
+            deviations are a linear function of the pooled features, or of the mean of the fused map.
+        dropout: share of features (of the fused map's channels) that the head doesn't see in training.
+        drop_path: see :func:`domaingap.models.backbone.create_backbone`.
 
     Attributes:
         crop: how the crops that it is for are cut; None where nothing says so, as in checkpoints of earlier versions.
         sigma_factor: what the standard deviations that it learnt are multiplied by in its answers in pixels, so that they
             fit the errors on validation faces (:class:`domaingap.metrics.RootMeanSquareZ`); None where nobody measured it:
             they stay as they are. Its loss doesn't see it.
+        mirror_test: whether, out of training, it answers the mean of its answers to a crop and to its mirror image. Standard
+            deviations are averaged, too: the two err alike, so that of the mean is taken to be no less.
 
     Raises:
         UserError: an unknown backbone or loss, or pretrained weights that can't be had.
@@ -82,6 +92,9 @@ class LandmarkRegressor(pl.LightningModule):
     fit_seed: int
     crop: CropConfig | None
     sigma_factor: float | None
+    mirror_test: bool
+    flip: Tensor
+    grid: Tensor
 
     def __init__(
         self,
@@ -95,6 +108,9 @@ class LandmarkRegressor(pl.LightningModule):
         weight_decay: float = 0.05,
         schedule: str = "one_cycle",
         validation_names: Sequence[str] = ("val",),
+        head: str = "regression",
+        dropout: float = 0.0,
+        drop_path: float = 0.0,
     ) -> None:
         super().__init__()
         self.save_hyperparameters()  # makes load_from_checkpoint() work without further arguments
@@ -103,21 +119,35 @@ class LandmarkRegressor(pl.LightningModule):
         if loss not in LOSSES:
             raise UserError(f"--model.loss: no loss {loss!r}; known: {', '.join(LOSSES)}")
         self.loss_per_face = LOSSES[loss]
-        self.network = create_backbone(backbone, in_channels, input_size, pretrained)
-        with torch.no_grad():
-            # Asked of the network itself: timm's num_features isn't the pooled width for every family.
-            width = self.network.eval()(torch.zeros(1, in_channels, input_size, input_size)).shape[1]
+        if (problem := loss_problem(loss, head)) is not None:
+            raise SettingError("model.loss", problem)
+        self.by_heatmaps = head == "soft_argmax"
+        if self.by_heatmaps:
+            pyramid = Pyramid(backbone, in_channels, input_size, pretrained, drop_path)
+            self.network, width, numbers = pyramid, WIDTH, 1
+            self.register_buffer("grid", pyramid.grid(input_size), persistent=False)
+        else:
+            self.network = create_backbone(backbone, in_channels, input_size, pretrained, drop_path)
+            with torch.no_grad():
+                # Asked of the network itself: timm's num_features isn't the pooled width for every family.
+                width = self.network.eval()(torch.zeros(1, in_channels, input_size, input_size)).shape[1]
+            numbers = 3 if self.loss_per_face.needs_sigma else 2
         self.network.train().to(memory_format=torch.channels_last)
-        self.head = nn.Linear(width, (3 if self.loss_per_face.needs_sigma else 2) * N_LANDMARKS)
+        self.dropout = nn.Dropout2d(dropout) if self.by_heatmaps else nn.Dropout(dropout)
+        self.head = nn.Linear(width, numbers * N_LANDMARKS)
+        self.sigma_head = nn.Linear(width, N_LANDMARKS) if self.by_heatmaps and self.loss_per_face.needs_sigma else None
         # Small first steps: an untrained network answers the mean shape and little else.
-        nn.init.normal_(self.head.weight, std=1e-3)
-        nn.init.zeros_(self.head.bias)
+        for layer in (self.head, *([self.sigma_head] if self.sigma_head is not None else [])):
+            nn.init.normal_(layer.weight, std=1e-3)
+            nn.init.zeros_(layer.bias)
+        self.register_buffer("flip", torch.from_numpy(IBUG68.flip_permutation.copy()), persistent=False)
         self.register_buffer("mean_shape", torch.full((N_LANDMARKS, 2), 0.5))
         self.validation_names = list(validation_names)
         self.fit_seed = 0  # reseeds each epoch; see training.py
         self.total_steps = 0  # of the schedule; 0 for the Trainer's own
         self.crop = None
         self.sigma_factor = None
+        self.mirror_test = False
         self.validation_nme = nn.ModuleList(NormalizedMeanError() for _ in self.validation_names)
         # Not Lightning's own mean, which is wrong over processes with unequal numbers of faces: it rounds their mean.
         self.validation_loss = nn.ModuleList(MeanMetric() for _ in self.validation_names)
@@ -132,40 +162,77 @@ class LandmarkRegressor(pl.LightningModule):
 
     def relative(self, image: Tensor) -> Answer:
         """The answer to crops [B, C, S, S], in units of the crop's side."""
-        features = self.features(image)
-        # The answer isn't computed in 16 bits, whatever the precision of the backbone: their step is a tenth of a pixel.
-        with torch.autocast(features.device.type, enabled=False):
-            return self.answer_from(features.float())
 
-    def answer_from(self, features: Tensor) -> Answer:
-        """The answer to the crops of features [B, F], in units of the crop's side."""
-        numbers = self.head(features).unflatten(-1, (N_LANDMARKS, -1))
+        def look(crops: Tensor) -> Answer:
+            seen = self.encoded(crops)
+            # The answer isn't computed in 16 bits, whatever the precision of the backbone: their step is a tenth of a pixel.
+            with torch.autocast(seen.device.type, enabled=False):
+                return self.answer_from(seen.float())
+
+        return self._mirrored(image, look)
+
+    def plain_relative(self, image: Tensor) -> Answer:
+        """:meth:`relative` outside of mixed precision, without the switch that no exporter takes."""
+        return self._mirrored(image, lambda crops: self.answer_from(self.encoded(crops)))
+
+    def _mirrored(self, image: Tensor, look: Callable[[Tensor], Answer]) -> Answer:
+        """What ``look`` answers to crops, averaged with what it answers to their mirror images where that is asked for."""
+        answer = look(image)
+        if not self.mirror_test or self.training:
+            return answer
+        mirrored = look(image.flip(-1))
+        back = mirrored.points[:, self.flip] * answer.points.new_tensor([-1.0, 1.0])
+        # Pixel centres are at integers: column x of the mirror image is column S - 1 - x.
+        back = back + answer.points.new_tensor([(self.input_size - 1) / self.input_size, 0.0])
+        sigma = answer.sigma
+        if sigma is not None and mirrored.sigma is not None:
+            sigma = (sigma + mirrored.sigma[:, self.flip]) / 2
+        return Answer((answer.points + back) / 2, sigma, answer.covariance)
+
+    def answer_from(self, encoded: Tensor) -> Answer:
+        """The answer to the crops of :meth:`encoded`, in units of the crop's side."""
+        seen = self.dropout(encoded)
+        if self.by_heatmaps:
+            return self._answer_by_heatmaps(seen)
+        numbers = self.head(seen).unflatten(-1, (N_LANDMARKS, -1))
         points: Tensor = self.mean_shape + 0.25 * numbers[..., :2]
-        if not self.loss_per_face.needs_sigma:
-            return Answer(points, None)
-        # The logarithm is learnt; bounded smoothly, since beyond a hard bound nothing would bring it back.
-        most = math.log(SIGMA_RANGE)
-        return Answer(points, FIRST_SIGMA * (most * (numbers[..., 2] / most).tanh()).exp())
+        return Answer(points, _sigma_of(numbers[..., 2]) if self.loss_per_face.needs_sigma else None)
+
+    def _answer_by_heatmaps(self, fused: Tensor) -> Answer:
+        # Untrained, a heatmap is a bump at the mean shape: uniform ones learn slowly, and their mean is the centre.
+        off = self.grid[None] - self.mean_shape[:, None]
+        logits = self.head(fused.flatten(2).mT).mT - off.square().sum(dim=-1) / (2 * PRIOR**2)
+        points, heat = soft_argmax(logits, self.grid)
+        sigma = _sigma_of(self.sigma_head(_pooled(fused))) if self.sigma_head is not None else None
+        spread = covariance(heat, self.grid, points) if self.loss_per_face.needs_covariance else None
+        return Answer(points, sigma, spread)
 
     def features(self, image: Tensor) -> Tensor:
-        """The backbone's pooled features [B, F] of crops [B, C, S, S], uint8 or float in 0..255: what the head regresses
-        landmarks from."""
+        """Pooled features [B, F] of crops [B, C, S, S], uint8 or float in 0..255: what the head regresses landmarks from, or
+        the mean over places of what it makes heatmaps from."""
+        return _pooled(self.encoded(image))
+
+    def encoded(self, image: Tensor) -> Tensor:
+        """What the head sees of crops [B, C, S, S], uint8 or float in 0..255: pooled features [B, F], or for heatmaps the
+        fused map [B, F, h, w]."""
         scaled = ((image.float() - MEAN) / SCALE).contiguous(memory_format=torch.channels_last)
         try:
-            pooled: Tensor = self.network(scaled)
+            seen: Tensor = self.network(scaled)
         except ValueError as error:
             if self.training and len(image) == 1:
                 problem = BATCH_OF_ONE.format(self.hparams["backbone"], self.input_size)
                 raise SettingError("fit.batch_size", problem) from error
             raise
-        return pooled
+        return seen
 
     def batch_loss(self, batch: Batch) -> Tensor:
         """Plain mean over the batch of each face's loss."""
         return self._loss(self.relative(batch["image"]), batch)
 
     def _loss(self, answer: Answer, batch: Batch) -> Tensor:
-        return self.loss_per_face(answer.points, batch["landmarks"] / self.input_size, answer.sigma).mean()
+        return self.loss_per_face(
+            answer.points, batch["landmarks"] / self.input_size, answer.sigma, answer.covariance
+        ).mean()
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         loss = self.batch_loss(batch)
@@ -185,7 +252,7 @@ class LandmarkRegressor(pl.LightningModule):
 
     def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Answer:
         """The answer in original-image pixels, in double precision."""
-        points, sigma = self.relative(batch["image"])
+        points, sigma, _ = self.relative(batch["image"])
         to_original = batch["crop_to_image"]
         if sigma is not None:
             # A similarity turns a circle into a circle, as many times larger as the root of its determinant says.
@@ -214,6 +281,24 @@ class LandmarkRegressor(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
+def _sigma_of(numbers: Tensor) -> Tensor:
+    """Standard deviations in units of the crop's side from a layer's numbers, their logarithms.
+
+    Bounded smoothly, since beyond a hard bound nothing would bring them back.
+    """
+    most = math.log(SIGMA_RANGE)
+    return FIRST_SIGMA * (most * (numbers / most).tanh()).exp()
+
+
+def _pooled(encoded: Tensor) -> Tensor:
+    return encoded if encoded.ndim == 2 else encoded.mean(dim=(-1, -2))
+
+
+def network_settings(model: ModelConfig) -> dict[str, Any]:
+    """The arguments of :class:`LandmarkRegressor` that a run's ``model`` settings are."""
+    return {name: getattr(model, name) for name in ("backbone", "pretrained", "loss", "head", "dropout", "drop_path")}
+
+
 def to_image(points: Tensor, crop_to_image: Tensor) -> Tensor:
     """Points [B, n, 2] in crop pixels → original-image pixels, in double precision."""
     transform = crop_to_image.double()
@@ -230,7 +315,7 @@ def load_weights(model: LandmarkRegressor, checkpoint: Path | str) -> None:
     if problem := differs(state, model):
         raise UserError(
             f"{checkpoint}: a checkpoint of another network ({problem}); "
-            "give its --model.backbone, --model.loss and --crop.channels"
+            "give its --model.backbone, --model.head, --model.loss and --crop.channels"
         )
     model.load_state_dict(state)
 
@@ -256,7 +341,7 @@ def load_network(checkpoint: Path | str) -> LandmarkRegressor:
     try:
         with torch.device("meta"):  # sizes alone: those that don't fit the weights are never made
             problem = differs(content["state_dict"], LandmarkRegressor(**own))
-    except (RuntimeError, ValueError, TypeError, AssertionError) as error:
+    except (RuntimeError, ValueError, TypeError, AssertionError, UserError) as error:
         raise UserError(f"{checkpoint}: its network can't be built ({said(error)}); {OURS}") from error
     if problem is not None:
         raise UserError(f"{checkpoint}: its weights aren't those of its network ({problem}); {OURS}")
@@ -264,9 +349,11 @@ def load_network(checkpoint: Path | str) -> LandmarkRegressor:
     factor = content.get("sigma_factor")
     if factor is not None and not (is_number(factor) and 0 < factor < math.inf):
         raise UserError(f"{checkpoint}: damaged, its sigma_factor is {reprlib.repr(factor)}; {OURS}")
+    if type(mirror := content.get("mirror_test", False)) is not bool:
+        raise UserError(f"{checkpoint}: damaged, its mirror_test is {reprlib.repr(mirror)}; {OURS}")
     model = LandmarkRegressor(**own)
     model.load_state_dict(content["state_dict"])
-    model.crop, model.sigma_factor = crop, factor
+    model.crop, model.sigma_factor, model.mirror_test = crop, factor, mirror
     return model
 
 
@@ -296,6 +383,9 @@ SETTINGS: dict[str, Callable[[Any], bool]] = {
     "input_size": _is_whole(1, 2048),
     "in_channels": _is_whole(1, 1024),
     "loss": lambda value: isinstance(value, str) and value in LOSSES,
+    "head": lambda value: isinstance(value, str) and value in HEADS,
+    "dropout": lambda value: is_number(value) and 0 <= value < 1,
+    "drop_path": lambda value: is_number(value) and 0 <= value < 1,
     "optimizer": lambda value: isinstance(value, str),
     "lr": is_number,
     "weight_decay": is_number,
@@ -359,7 +449,7 @@ def save_network(
     model: LandmarkRegressor, path: Path, state: dict[str, Tensor] | None = None, seen: Seen | None = None
 ) -> None:
     """Save weights (the model's own, or ``state``) so that ``LandmarkRegressor.load_from_checkpoint(path)`` works; with what
-    they have ``seen``, and with how to crop and ``sigma_factor`` where the model knows them."""
+    they have ``seen``, and with how to crop, ``sigma_factor`` and ``mirror_test`` where the model knows them."""
     content: dict[str, Any] = {
         "state_dict": state if state is not None else model.state_dict(),
         # Weights follow: nothing is to be fetched when they are loaded.
@@ -370,10 +460,12 @@ def save_network(
     }
     if model.sigma_factor is not None:
         content["sigma_factor"] = model.sigma_factor
+    if model.mirror_test:
+        content["mirror_test"] = True
     write_archive(path, lambda file: torch.save(content, file))
 
 
-def copy_with_factor(source: Path, target: Path, factor: float) -> None:
-    """A checkpoint as it is but for the ``sigma_factor`` of its network."""
-    content = {**read_checkpoint(source), "sigma_factor": factor}
+def copy_with(source: Path, target: Path, **said: float | bool) -> None:
+    """A checkpoint as it is but for what it says of its network: ``sigma_factor``, ``mirror_test``."""
+    content = {**read_checkpoint(source), **said}
     write_archive(target, lambda file: torch.save(content, file))

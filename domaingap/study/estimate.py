@@ -29,7 +29,7 @@ def seconds_of(orders: Iterable[Order], threads: int | None = None) -> float:
         total = 0.0
         for order in orders:
             s = order.settings
-            kind = (s.model.backbone, s.model.loss, s.crop.size, s.crop.n_channels, s.fit.batch_size, order.precision)
+            kind = (s.model, s.crop.size, s.crop.n_channels, s.fit.batch_size, order.precision)
             if order.steps and kind not in measured:
                 measured[kind] = _seconds_a_step(order)
             total += order.steps * measured.get(kind, 0.0)
@@ -41,12 +41,15 @@ def seconds_of(orders: Iterable[Order], threads: int | None = None) -> float:
 def _seconds_a_step(order: Order) -> float:
     import torch
 
-    from domaingap.models.regressor import LandmarkRegressor
+    from domaingap.models.regressor import LandmarkRegressor, network_settings
 
     s = order.settings
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = LandmarkRegressor(
-        s.model.backbone, input_size=s.crop.size, in_channels=s.crop.n_channels, loss=s.model.loss, schedule="constant"
+        input_size=s.crop.size,
+        in_channels=s.crop.n_channels,
+        schedule="constant",
+        **{**network_settings(s.model), "pretrained": False},
     ).to(device)
     optimizer: Any = model.configure_optimizers()
     batch = {

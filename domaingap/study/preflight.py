@@ -9,8 +9,9 @@ from domaingap.config import Precision, RealConfig
 from domaingap.data.datamodules import RealDataModule, SyntheticDataModule
 from domaingap.errors import SettingError
 from domaingap.launch import check_processes
-from domaingap.models.backbone import check_network, fetch_weights
-from domaingap.models.regressor import LandmarkRegressor, load_weights
+from domaingap.models.backbone import fetch_weights
+from domaingap.models.heatmaps import check_model
+from domaingap.models.regressor import LandmarkRegressor, load_weights, network_settings
 from domaingap.paths import check_folder
 from domaingap.tracking import effective_mode
 
@@ -42,7 +43,7 @@ def check_run(settings: Any, counts: dict[Any, int] | None = None) -> None:
     """
     s = settings
     effective_mode(s.wandb.mode)
-    check_network(s.model.backbone, s.crop.n_channels, s.crop.size, s.fit.batch_size // s.fit.processes)
+    check_model(s.model, s.crop.n_channels, s.crop.size, s.fit.batch_size // s.fit.processes)
     if s.fit.processes > 1:
         check_processes(s.fit)
     if s.model.pretrained and not any((s.runs_dir / "stages").glob("network-*")):
@@ -72,7 +73,12 @@ def check_run(settings: Any, counts: dict[Any, int] | None = None) -> None:
         if not s.model.init_from.is_file():
             raise SettingError("model.init_from", f"is {s.model.init_from}, and there is no such file")
         load_weights(
-            LandmarkRegressor(s.model.backbone, s.crop.size, s.crop.n_channels, loss=s.model.loss), s.model.init_from
+            LandmarkRegressor(
+                input_size=s.crop.size,
+                in_channels=s.crop.n_channels,
+                **{**network_settings(s.model), "pretrained": False},
+            ),
+            s.model.init_from,
         )
 
 

@@ -25,7 +25,7 @@ from domaingap.hashing import content_key, finite, link, plain, remove_temporary
 from domaingap.metrics import RootMeanSquareZ
 from domaingap.models.adapter_diagnosis import mean_movement
 from domaingap.models.label_adapter import LabelAdapter
-from domaingap.models.regressor import LandmarkRegressor, copy_with_factor, load_network
+from domaingap.models.regressor import LandmarkRegressor, copy_with, load_network
 from domaingap.pictures import draw_movement, prediction_sheet, save_picture, sheet
 from domaingap.predictions import Predictions, load_predictions, save_predictions
 from domaingap.progress import console, detail
@@ -191,7 +191,7 @@ class Run:
         """See :class:`domaingap.study.recipe.Steps`."""
         s: Any = self.settings
         stage = self.store.fit_adapter(
-            network.stage, network.picked_by, self.synthetic, self.real, s.adapter, s.selection, s.seed
+            network.stage, network.picked_by, self.synthetic, self.real, s.adapter, s.selection, s.seed, s.mirror_test
         )
         self._fits.append(stage)
         self._made()
@@ -288,6 +288,7 @@ class Run:
         used: Used = answer.network
         picked_by, stage = used.picked_by, used.stage
         network = stage.load(picked_by)
+        network.mirror_test = self.settings.mirror_test
         sets = {"val": self.real.val_set()}
         if self.synthetic is not None:
             sets["source_val"] = self.synthetic.val_set()
@@ -304,10 +305,13 @@ class Run:
         # Of the faces that picked the checkpoint: a budget of real images pays for no further ones.
         on = VALIDATED_ON.get(picked_by, "")
         factor = sigma_factor(scored[on]) if on in scored else None
-        if factor is None:
-            link(stage.checkpoint(picked_by), self.folder / CHECKPOINT)
+        said: dict[str, Any] = {} if factor is None else {"sigma_factor": factor}
+        said |= {"mirror_test": True} if network.mirror_test else {}
+        if said:
+            copy_with(stage.checkpoint(picked_by), self.folder / CHECKPOINT, **said)
         else:
-            copy_with_factor(stage.checkpoint(picked_by), self.folder / CHECKPOINT, factor)
+            link(stage.checkpoint(picked_by), self.folder / CHECKPOINT)
+        if factor is not None:
             scored = {name: replace(p, sigma=factor * p.sigma) for name, p in scored.items() if p.sigma is not None}
         if adapter is not None:
             self._draw_adapter(adapter, use, answers["val"].prediction)

@@ -115,6 +115,7 @@ def _score(
     settings = replace(settings, **{name: path for name, path in roots.items() if path is not None})  # type: ignore[arg-type]
     path = checkpoint or record.folder / CHECKPOINT
     network, crop = load_network(path), settings.crop
+    network.mirror_test = settings.mirror_test
     own = (network.hparams["in_channels"], network.input_size)
     if own != (crop.n_channels, crop.size):
         raise UserError(

@@ -19,7 +19,7 @@ from domaingap.errors import UserError
 from domaingap.models.label_adapter import LabelAdapter
 from domaingap.models.regressor import (
     LandmarkRegressor,
-    copy_with_factor,
+    copy_with,
     load_network,
     load_weights,
     read_checkpoint,
@@ -118,7 +118,7 @@ def test_only_a_loss_that_needs_them_changes_the_head(tmp_path: Path) -> None:
 def test_the_factor_of_standard_deviations_is_kept_and_scales_answers_alone(tmp_path: Path) -> None:
     model = LandmarkRegressor("test_resnet", input_size=32, loss="gaussian_nll").eval()
     save_network(model, tmp_path / "plain.ckpt")
-    copy_with_factor(tmp_path / "plain.ckpt", tmp_path / "a.ckpt", 2.5)
+    copy_with(tmp_path / "plain.ckpt", tmp_path / "a.ckpt", sigma_factor=2.5)
     scaled = load_network(tmp_path / "a.ckpt").eval()
     save_network(scaled, tmp_path / "b.ckpt")
     assert [load_network(tmp_path / f"{name}.ckpt").sigma_factor for name in ("plain", "a", "b")] == [None, 2.5, 2.5]
