@@ -341,9 +341,6 @@ class ModelConfig(Checked):
         super().__post_init__()
         if (problem := loss_problem(self.loss, self.head)) is not None:
             raise SettingError("model.loss", problem)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
         if self.pretrained == PACKAGE and self.backbone != PACKAGED_BACKBONE:
             raise SettingError(
                 "model.pretrained",

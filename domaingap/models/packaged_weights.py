@@ -108,14 +108,16 @@ def load_packaged(network: nn.Module, in_channels: int, scale: float) -> None:
     is to get: the features are those of the package's own network, to rounding.
 
     Args:
-        network: timm's ``tf_efficientnet_lite0`` with ``num_classes=0``.
+        network: timm's ``tf_efficientnet_lite0`` with ``num_classes=0`` or ``features_only``.
         in_channels: of its pictures.
         scale: what its pixels (0 to 255, less 127.5) are divided by.
 
     Raises:
         UserError: see :func:`packaged_weights`.
     """
-    state = {key: value for key, value in packaged_weights().items() if not key.startswith("classifier.")}
+    # A network of feature maps has no layers behind them.
+    own = network.state_dict().keys()
+    state = {key: value for key, value in packaged_weights().items() if key in own}
     first = timm.models.adapt_input_conv(in_channels, state["conv_stem.weight"])
     state["conv_stem.weight"] = first * (scale / MADE_FOR)
     network.load_state_dict(state)
