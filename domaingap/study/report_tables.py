@@ -401,8 +401,8 @@ def adapters_tables(records: Sequence[RunRecord], strategies: Strategies) -> lis
     regions = list(rows[0][8])[1:]
     notes = [
         "means over seeds. NME % by kind: the synthetic network's answers on the faces that chose, with no adapter / the "
-        "best shift / linear / mlp that the use allows. What the shift takes away is systematic, as a label gap is; what "
-        "the others take away beyond it depends on the face, and is the network's own error as well.",
+        "best shift / modes / linear / mlp that the use allows. What the shift takes away is systematic, as a label gap is; "
+        "what linear and mlp take away beyond it depends on the face, and is the network's own error as well.",
         f"move: mean distance in % of the mean distance of the outer eye corners, of all points ({', '.join(regions)}); "
         "predictions on the validation faces, true labels of the synthetic training faces.",
         "spread: shape spread of these labels after over before, warned of outside 0.95 to 1.05; own shape: share of each "

@@ -150,7 +150,7 @@ def test_adapters_table(cli: Cli, tmp_path: Path) -> None:
     write(tmp_path, [run_record("real_only")])
     (row,) = table(cli, tmp_path, "adapters")
     assert (row["strategy"], row["for"], row["kind"], row["real images"]) == ("data_adaptation", "labels", "linear", "9")
-    assert row["NME % by kind"] == "8.00 / 7.80 / 7.50 / -"
+    assert row["NME % by kind"] == "8.00 / 7.80 / - / 7.50 / -"
     assert row["labels move %"] == "2.5 (2.5 2.5 2.5 2.5 2.5)" and row["predictions move %"].startswith("1.0 (")
     assert (row["spread"], row["own shape"], row["warned"]) == ("0.95", "0.98", "1 of 2")
 

@@ -256,6 +256,19 @@ def test_numbers_of_numpy_are_numbers() -> None:
         RunSettings(seed=10**400)
 
 
+def test_a_kind_of_adapter_that_its_use_does_not_have(cli: Cli, quick: list[str]) -> None:
+    fails(
+        cli("run", "data_adaptation", *quick, "--adapter.kind=mlp"),
+        "adapter.kind",
+        "is mlp",
+        "modes",
+        "--adapter.labels plain",
+    )
+    fails(cli("run", "label_adaptation", *quick, "--adapter.kind=modes"), "adapter.kind", "is modes", "linear, mlp")
+    plain = ["--adapter.labels=plain", "--adapter.kind=modes"]
+    fails(cli("run", "mixing", *quick, *plain), "adapter.kind", "is modes")
+
+
 def test_what_an_adapter_for_labels_learns_changes_no_other_identity() -> None:
     """Earlier versions' runs are found: label_adaptation's as it is, the others' where they are asked for as they were."""
     earlier = dataclasses.asdict(AdapterConfig())
