@@ -247,6 +247,8 @@ def test_example_of_the_readme(tmp_path: Path) -> None:
     truth = faces(80, 0)
     np.save(tmp_path / "predicted.npy", placed(truth, 1))
     np.save(tmp_path / "annotated.npy", placed(truth + SHIFT, 1))
+    np.save(tmp_path / "synthetic_answers.npy", placed(network(truth, 2), 3))
+    np.save(tmp_path / "synthetic_labels.npy", placed(truth, 3))
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "adapter.ckpt").is_file()
