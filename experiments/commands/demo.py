@@ -45,7 +45,7 @@ QUICK: dict[str, Any] = {
     "model.backbone": "test_resnet",
     "fit.steps": 4,
     "fit.batch_size": 8,
-    "adapter.kind": "linear",
+    "adapter.epochs": 40,
 }
 
 ON = "generated"

@@ -145,7 +145,7 @@ def test_label_adaptation_answers_with_adapted_points(
 def test_a_network_that_tells_its_uncertainty(
     cli: Callable[..., Any], data_root: Path, prepared_dir: Path, photo: Path, clip: Path, here: Path, tmp_path: Path
 ) -> None:
-    from domaingap.models.regressor import copy_with_factor, load_network
+    from domaingap.models.regressor import copy_with, load_network
 
     loss, where = "--model.loss=gaussian_nll", {"data_root": data_root, "prepared_dir": prepared_dir}
     run = finished("real_only", loss, folder=tmp_path / "runs", **where)
@@ -158,7 +158,7 @@ def test_a_network_that_tells_its_uncertainty(
     checkpoint = run / "checkpoints" / "answering.ckpt"
     factor = load_network(checkpoint).sigma_factor
     assert factor is not None and factor != 1
-    copy_with_factor(checkpoint, tmp_path / "twice.ckpt", 2 * factor)
+    copy_with(checkpoint, tmp_path / "twice.ckpt", sigma_factor=2 * factor)
     assert cli("predict", photo, "--run", tmp_path / "twice.ckpt", "--out", "twice.png").code == 0
     (twice,) = lines_of(here / "twice.jsonl")[0]["faces"]
     np.testing.assert_allclose(twice["sigma"], 2 * sigma, atol=0.01)

@@ -152,7 +152,7 @@ def test_places_on_this_machine_are_left_out() -> None:
 GIVEN = [
     ("mixing", "--alpha 0.25 --n_real 9"),
     ("mixing", "--alpha 0.5 --seed 1"),
-    ("mixing", "--alpha 0.5 --adapter.kind linear --fit.lr 1e-05 --augment.mirror false"),
+    ("mixing", "--alpha 0.5 --adapter.kind shift --fit.lr 1e-05 --augment.mirror false"),
     ("real_only", "--fit.steps 75 --crop.size 32 --real.parts 'helen/trainset' --model.init_from 'my start/α.ckpt'"),
     ("synthetic_only", "--selection source_val --synthetic.source generated --synthetic.generated.n 50 --n_synthetic 30"),
 ]

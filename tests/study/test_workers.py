@@ -67,7 +67,7 @@ def test_nobody_waits_for_what_another_one_makes(tmp_path: Path) -> None:
 def test_all_that_is_ready_is_begun_together(tmp_path: Path) -> None:
     """As a job array of a cluster."""
     launcher = Pretending(64)
-    worked(planned(tmp_path, "synthetic_only", "label_adaptation", "mixing", "real_only"), launcher)
+    worked(planned(tmp_path, "synthetic_only", "data_adaptation", "mixing", "real_only"), launcher)
     assert [len(wave) for wave in launcher.begun] == [2, 2, 2], "the network and real_only; then what needs the network; ..."
 
 
