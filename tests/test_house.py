@@ -120,7 +120,9 @@ def test_every_setting_tells_requests_apart_or_is_a_place(recipe: Recipe) -> Non
         if isinstance(value, int):
             return value + 1
         # Dials and shares lie between 0 and 1.
-        return (value * 0.5 or 0.25) if isinstance(value, float) else Path("elsewhere") if name in ("root", "init_from") else 7
+        if isinstance(value, float):
+            return value * 0.5 or 0.25
+        return Path("elsewhere") if name in ("root", "init_from") else 7
 
     def others(part: Any) -> Iterator[tuple[str, Any]]:
         for item in fields(part):
