@@ -415,6 +415,26 @@ def build_parser() -> argparse.ArgumentParser:
         "--html", type=expand, help="write a page to this file instead: words, plots, all tables, faces; it needs no network"
     )
 
+    compare = add(
+        "compare", "experiments.commands.compare:compare",
+        "Print the difference of any runs to a chosen group of them, in pairs, whatever they differ in.",
+        "domaingap compare runs/faces_parts --base synthetic_only synthetic.generated.n=4000 --on val\n"
+        "  domaingap compare runs/pretraining --base real_only model.pretrained=False n_real=200",
+    )  # fmt: skip
+    compare.add_argument("folders", type=expand, metavar="DIR", nargs="+", help="folders of runs")
+    compare.add_argument(
+        "--base",
+        nargs="+",
+        required=True,
+        metavar="WORD",
+        help="what picks the runs that the others are compared with: a recipe, and key=value of n_real, alpha, steps, "
+        "selection, source or any setting (as in result.json; - where there is none)",
+    )
+    compare.add_argument("--on", default="common", help="the faces (common)")
+    compare.add_argument(
+        "--format", choices=("table", "markdown", "csv", "latex"), default="table", help="how to print it (table)"
+    )
+
     dashboard = add(
         "dashboard", "experiments.commands.dashboard:dashboard",
         "Make or update the W&B workspace and the W&B report of a study.",
