@@ -313,6 +313,7 @@ def checks_table(checks: Sequence[Check], short: bool) -> Table:
         "every strategy is compared with the real_only of the same seed and of as many steps as stand behind its answers; "
         "of fine_tuning both stages count.",
         "[ ]: 95% interval, Student's t on paired differences over seeds; of pairs of labels over faces (bootstrap).",
+        f"far points: those whose labels lie {MOVEMENT}% of the eyes' distance or more apart on the mean.",
     ]
     measured = number_column("measured", lambda check: check.text)
     return Table(

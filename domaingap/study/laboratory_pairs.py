@@ -150,13 +150,13 @@ class Pairs:
 
     def _of_means(self, row: PairsRow) -> Check:
         by_seed = dict(zip(row.seeds, row.removed.means, strict=True))
-        asked = f"adapter {row.adapter}: removes at least {SHARE:.0%} of points' mean displacement, held out"
+        asked = f"adapter {row.adapter}: removes at least {SHARE:.0%} of points' mean displacement"
         measured = over_seeds(by_seed)
         verdict: CheckVerdict = "passed" if measured is not None and measured.mean >= SHARE else "MISSED"
         gone, far = row.removed.points
         note = (
-            f"at {gone} of {far} points that are {MOVEMENT}% or more away; {row.removed.distance.mean:.0%} of the mean "
-            f"distance, {row.removed.squared:.0%} of its square; {row.kinds}"
+            f"so at {gone} of {far} far points; {row.removed.distance.mean:.0%} of the mean distance, "
+            f"{row.removed.squared:.0%} of its square; {row.kinds}"
         )
         over = f"{len(by_seed)} seed{'s' if len(by_seed) != 1 else ''}"
         return Check(self.condition, asked, measured, True, over, verdict, note, by_seed)
@@ -266,8 +266,14 @@ def _row(
     judged: bool,
     seeds: tuple[int, ...] = (),
 ) -> PairsRow:
-    kinds = sorted(f"{a.kind}{f' at {a.strength:g}' if a.kind in ('linear', 'mlp', 'modes') else ''}" for a in adapters)
-    counted = [f"{kind} ({kinds.count(kind)})" if len(kinds) > 1 else kind for kind in dict.fromkeys(kinds)]
+    strengths: dict[str, list[float]] = {}
+    for adapter in adapters:
+        strengths.setdefault(adapter.kind, []).append(adapter.strength)
+    counted = []
+    for kind, of in sorted(strengths.items()):
+        span = f"{min(of):g}" + (f" to {max(of):g}" if max(of) > min(of) else "")
+        at = f" at {span}" if kind in ("linear", "mlp", "modes") else ""
+        counted.append(f"{kind}{at}" + (f" ({len(of)})" if len(adapters) > 1 else ""))
     return PairsRow(name, ", ".join(counted), removed(given, [a.adapt(given) for a in adapters], exact), judged, seeds)
 
 

@@ -100,23 +100,22 @@ def test_a_short_study(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     options = ["--short", *TINY, f"--runs_dir={folder}", f"--prepared_dir={tmp_path / 'prepared'}"]
     answer = cli("laboratory", *options)
     assert answer.code == 0, answer.err
-    assert "78 of 78 runs finished" in answer.err
+    assert "88 of 88 runs finished" in answer.err
     content = json.loads((folder / "laboratory.json").read_text())
     assert content["short"] and set(content["conditions"]) == {
         "label_gap 1", "label_gap 1, appearance_gap 1", "label_gap 1, appearance_gap 1, population_gap 1", "all dials 0",
         "appearance_gap 1", "population_gap 1",
     }  # fmt: skip
     runs = {name: len(condition["runs"]) for name, condition in content["conditions"].items()}
-    assert set(runs.values()) == {12, 10, 8} and runs["population_gap 1"] == 8 and runs["appearance_gap 1"] == 10
+    # --short gives fine_tuning's first stage no less than others: real_only of as many steps joins it.
+    assert set(runs.values()) == {14, 12, 8} and runs["population_gap 1"] == 8 and runs["appearance_gap 1"] == 12
     found = [check["condition"] for check in content["checks"]]
     # Of labels: the gap, two shares, a gain, mixing, fine_tuning, two adapters; of labels alone two of S labels, too.
     assert {name: found.count(name) for name in content["conditions"]} == {
         "label_gap 1": 10, "label_gap 1, appearance_gap 1": 8, "label_gap 1, appearance_gap 1, population_gap 1": 8,
         "all dials 0": 6, "appearance_gap 1": 6, "population_gap 1": 2,
     }  # fmt: skip
-    assert {check["verdict"] for check in content["checks"]} <= {"passed", "MISSED", "reported", "not measured"}
-    # Both rules' fine_tuning has as many steps as real_only of its condition.
-    assert not [c for c in content["checks"] if c["verdict"] == "not measured" and "fine_tuning" not in c["asked"]]
+    assert {check["verdict"] for check in content["checks"]} <= {"passed", "MISSED", "reported"}
     for check in content["checks"]:
         assert check["verdict"] in answer.out
         # After two steps there may be no gap, and then no share of one.

@@ -56,7 +56,7 @@ def test_an_adapter_that_removes_too_little_is_a_miss() -> None:
     assert both.means == pytest.approx([0.875, 0.75]) and both.points == (17, 17)
     (check,) = Pairs("label_gap 1", 100, 2, [PairsRow("fitted on predictions", "modes", both, True, (3, 5))]).checks()
     assert check.verdict == "passed" and check.by_seed == pytest.approx({3: 0.875, 5: 0.75}) and check.over == "2 seeds"
-    assert "at 17 of 17 points" in check.note
+    assert "so at 17 of 17 far points" in check.note
     worse = removed(given, moved[1:], exact)
     (check,) = Pairs("label_gap 1", 100, 2, [PairsRow("fitted on predictions", "modes", worse, True, (5,))]).checks()
     assert check.verdict == "MISSED"
