@@ -252,14 +252,14 @@ def build_parser() -> argparse.ArgumentParser:
         "file",
         type=expand,
         metavar="FILE",
-        help=f"the study, a sweep file, before all options ({LABORATORY}: at most 80 minutes on two cores; "
+        help=f"the study, a sweep file, before all options ({LABORATORY}: under two hours on two cores; "
         "given again, it goes on)",
     )
     laboratory.add_argument(
         "--short", action="store_true", help="two seeds, few faces and steps: whether it works here, not what it finds"
     )
     laboratory.add_argument("--check_only", action="store_true", help="train nothing, check the runs that are finished")
-    laboratory.add_argument("--jobs", type=PROCESSES, default=1, help="processes, which share this machine's cores (1)")
+    laboratory.add_argument("--jobs", type=PROCESSES, help="processes, which share this machine's cores (one a core)")
     laboratory.add_argument_group(
         "options of the runs",
         "--key value sets a recipe's setting in every run that has it, as in 'domaingap sweep'.\n"

@@ -37,14 +37,14 @@ SHORT = (
 SHORT_SEEDS = 2
 
 
-def laboratory(file: Path, short: bool, check_only: bool, jobs: int, overrides: Sequence[str]) -> int:
+def laboratory(file: Path, short: bool, check_only: bool, jobs: int | None, overrides: Sequence[str]) -> int:
     """Run the study, then print and write what it should have found and what it did.
 
     Args:
         file: the study's sweep file.
         short: a small one, for a look at whether it works: two seeds, few faces and steps.
         check_only: train nothing; check the runs that are finished.
-        jobs: processes.
+        jobs: processes; one a core by default.
         overrides: options of the runs, over the file.
 
     Returns:

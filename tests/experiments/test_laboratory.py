@@ -97,7 +97,7 @@ def test_wrong_files(cli: Cli, tmp_path: Path) -> None:
 def test_a_short_study(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     folder = tmp_path / "runs"
-    options = ["--short", *TINY, f"--runs_dir={folder}", f"--prepared_dir={tmp_path / 'prepared'}"]
+    options = ["--short", "--jobs=1", *TINY, f"--runs_dir={folder}", f"--prepared_dir={tmp_path / 'prepared'}"]
     answer = cli("laboratory", *options)
     assert answer.code == 0, answer.err
     assert "88 of 88 runs finished" in answer.err
