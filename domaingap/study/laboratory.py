@@ -129,6 +129,8 @@ def read_conditions(plan: Sequence[PlannedRun], finished: Mapping[str, RunRecord
             if len({run.data[domain].fingerprint for run in condition.runs if domain in run.data}) > 1:
                 raise UserError(f"{folder}: runs on different versions of the faces; give the command without --check_only")
         rules = {run.selection for run in condition.runs if run.recipe == "real_only"}
+        if not rules and len({run.selection for run in condition.runs}) > 1:
+            rules = {"real_val"}  # real_only isn't finished here
         condition.runs[:] = [run for run in condition.runs if run.selection in rules or not rules]
         cells = [(run.recipe, run.seed, run.steps_answering) for run in condition.runs]
         if twice := [cell[0] for cell in cells if cells.count(cell) > 1]:

@@ -221,6 +221,8 @@ def test_conditions_are_read_by_the_faces_gaps() -> None:
     assert [len(gap.runs), len(zero.runs)] == [2, 1]
     other_rule = run("synthetic_only", 0, 8.0, selection="source_val")
     assert read_conditions(plan, {**finished, "d": other_rule}, Path("f"))[0].runs == gap.runs, "real_only's rule alone"
+    unfinished = {"b": finished["b"], "d": other_rule}
+    assert read_conditions(plan, unfinished, Path("f"))[0].runs == [finished["b"]], "real_only is still to come"
     with pytest.raises(UserError, match="none of the study's runs"):
         read_conditions(plan, {}, Path("f"))
     with pytest.raises(UserError, match="several runs of synthetic_only"):
