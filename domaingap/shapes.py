@@ -53,6 +53,11 @@ def mirror(points: Tensor) -> Tensor:
     return flipped
 
 
+def with_mirror(points: Tensor) -> Tensor:
+    """Points [n, 68, 2] in a frame, and behind them their mirror images: [2n, 68, 2]."""
+    return torch.cat([points, mirror(points)])
+
+
 def mean_shape_of(points: Tensor) -> Tensor:
     """Mean shape [68, 2] of points [n, 68, 2] and their mirror images: centred, of unit size, upright (generalised
     Procrustes analysis with unit-size shapes)."""

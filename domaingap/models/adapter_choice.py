@@ -17,7 +17,7 @@ from domaingap.landmarks import IBUG68
 from domaingap.metrics import normalized_mean_error
 from domaingap.models.adapter_diagnosis import keeps_spread
 from domaingap.models.label_adapter import KINDS, Kind, LabelAdapter, checked
-from domaingap.shapes import frame_of, mean_shape_of, mirror
+from domaingap.shapes import frame_of, mean_shape_of, mirror, with_mirror
 
 RIDGE = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 """Ridge penalties tried, in units of the mean variance of an input coordinate."""
@@ -182,7 +182,7 @@ class AdapterFamily:
     def _fit_all(self, x: Tensor, d: Tensor, kinds: Sequence[Kind]) -> Iterator[LabelAdapter]:
         """Every candidate fitted on shapes x [n, 68, 2] and their displacements d, both in the frame."""
         chance = Scatter.of(d).mean_with(self.repaired) if self.repaired is not None else None
-        x, d = torch.cat([x, mirror(x)]), torch.cat([d, mirror(d)])
+        x, d = with_mirror(x), with_mirror(d)
         mean, shift = x.mean(dim=0), d.mean(dim=0)
         off, left = x - mean, d - shift
         if chance is not None:

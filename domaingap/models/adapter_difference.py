@@ -53,7 +53,7 @@ from domaingap.models.adapter_choice import (
 from domaingap.models.adapter_diagnosis import spread_beside
 from domaingap.models.gap_and_error import GapAndError
 from domaingap.models.label_adapter import MODES, LabelAdapter, checked
-from domaingap.shapes import frame_of, mirror
+from domaingap.shapes import frame_of, mirror, with_mirror
 
 ENOUGH = 20
 """Held-out faces below which a network's error is taken for the same whatever the face."""
@@ -66,6 +66,7 @@ DOUBT = 0.35
 movements in d independent directions, and faces vary in about 16."""
 SPLITS = 6
 """How often the faces are halved."""
+REGIONS = [list(IBUG68.region_indices(region)) for region in IBUG68.regions]
 
 Mask = NDArray[np.bool_]
 
@@ -171,29 +172,30 @@ def choose_difference(
         return choice
     exact = checked(labels, "labels")
     blank = modes_of(exact, choice.adapter.reference)
-    x = frame_of(repaired := checked(inputs, "inputs"), blank.reference).enter(repaired)
+    real = pairs_of(repair.adapter, answers, truth, blank)
+    x = real[0][: len(answers)]
     blank.limits.copy_(((x - blank.mean).flatten(1) @ blank.directions).abs().quantile(WITHIN, dim=0))
     some = exact[:: -(-len(exact) // KEEPS_ON)]
     inside = frame_of(some, blank.reference).enter(some)
 
-    def fitted(of: LabelAdapter, real: Mask, synthetic: Mask) -> LabelAdapter:
-        ours = pairs_of(of, repair.predictions[synthetic], repair.labels[synthetic], blank)
-        return difference(blank, pairs_of(of, answers[real], truth[real], blank), ours)
+    def part_of(half: Mask, repaired_by: LabelAdapter, synthetic: Mask) -> Tensor:
+        ours = pairs_of(repaired_by, repair.predictions[synthetic], repair.labels[synthetic], blank)
+        part = difference(blank, pairs_of(repaired_by, answers[half], truth[half], blank), ours).part(inside)
+        return part - part.mean(dim=0)
 
-    everyone = fitted(repair.adapter, np.ones(len(answers), bool), np.ones(len(repair.labels), bool))
-    signal, noise = torch.zeros(N_REGIONS), torch.zeros(N_REGIONS)
-    for real, synthetic in zip(splits, repair.halves, strict=True):
-        parts = [fitted(of, half, known) for half, (of, known) in zip(real, synthetic, strict=True)]
-        moved = [part.part(inside) - part.part(inside).mean(dim=0) for part in parts]
+    signal, noise = torch.zeros(len(REGIONS)), torch.zeros(len(REGIONS))
+    for halves, known in zip(splits, repair.halves, strict=True):
+        moved = [part_of(half, *of) for half, of in zip(halves, known, strict=True)]
         for i, points in enumerate(REGIONS):
             agreed = agreement(moved[0][:, points], moved[1][:, points])
             signal[i] += agreed[0] / SPLITS
             noise[i] += agreed[1] / SPLITS
-    known = (signal - DOUBT * noise).clamp(min=0)
-    adapter = centred(everyone, inside)
-    variance = _left(everyone, pairs_of(repair.adapter, answers, truth, blank)).mean_with(repair.scatter)
+    whole = difference(blank, real, pairs_of(repair.adapter, repair.predictions, repair.labels, blank))
+    adapter = centred(whole, inside)
+    variance = _left(whole, real).mean_with(repair.scatter)
+    sure = (signal - DOUBT * noise).clamp(min=0)
     adapter.shift.copy_(beyond_chance(adapter.shift, variance))
-    adapter.weight.mul_(by_region(known / (known + noise).clamp(min=1e-12)))
+    adapter.weight.mul_(each_of(sure / (sure + noise).clamp(min=1e-12)))
     aim = spread_beside(np.asarray(labels), truth)
     strengths = (*STRENGTHS, 0.0)
     kept = next(s for s in strengths if s == 0 or keeps(adapter, s, exact, config.min_spread, aim))
@@ -205,11 +207,7 @@ def choose_difference(
     return replace(choice, adapter=chosen, nme=nme, scores={**choice.scores, "modes": nme})
 
 
-REGIONS = [list(IBUG68.region_indices(region)) for region in IBUG68.regions]
-N_REGIONS = len(REGIONS)
-
-
-def by_region(values: Tensor) -> Tensor:
+def each_of(values: Tensor) -> Tensor:
     """A value for each coordinate [136] from one for each region."""
     each = torch.zeros(IBUG68.n_points, 2, dtype=torch.float64)
     for points, value in zip(REGIONS, values, strict=True):
@@ -223,7 +221,7 @@ def modes_of(labels: Tensor, reference: Tensor) -> LabelAdapter:
     adapter = LabelAdapter("modes").double().eval()
     adapter.reference.copy_(reference)
     inside = frame_of(labels, reference).enter(labels)
-    inside = torch.cat([inside, mirror(inside)])
+    inside = with_mirror(inside)
     adapter.mean.copy_(inside.mean(dim=0))
     off = (inside - adapter.mean).flatten(1)
     values, vectors = torch.linalg.eigh(off.T @ off / len(off))
@@ -239,7 +237,7 @@ def pairs_of(
     """Repaired answers and their displacements to the truth, with their mirror images, in the frame of ``blank``."""
     answers, targets = torch.from_numpy(repaired.adapt(predictions)), checked(truth, "labels")
     x, d = pairs(answers, targets, blank.reference)
-    return torch.cat([x, mirror(x)]), torch.cat([d, mirror(d)])
+    return with_mirror(x), with_mirror(d)
 
 
 def difference(blank: LabelAdapter, real: tuple[Tensor, Tensor], synthetic: tuple[Tensor, Tensor]) -> LabelAdapter:
@@ -258,7 +256,7 @@ def difference(blank: LabelAdapter, real: tuple[Tensor, Tensor], synthetic: tupl
 def centred(adapter: LabelAdapter, inside: Tensor) -> LabelAdapter:
     """The same adapter with the mean movement of shapes [n, 68, 2] and their mirror images as its shift."""
     other = adapter.at(1.0)
-    both = torch.cat([inside, mirror(inside)])
+    both = with_mirror(inside)
     other.shift.copy_(adapter.movement(both).mean(dim=0))
     other.middle.copy_(adapter.terms(both).mean(dim=0))
     return other

@@ -15,7 +15,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -235,7 +235,7 @@ def _are_settings(settings: dict[Any, Any]) -> bool:
     numbers = [settings.get("strength"), *([] if settings.get("setting") is None else [settings["setting"]])]
     return (
         settings.keys() == {"kind", "strength", "hidden", "setting"}
-        and settings["kind"] in (*KINDS, "modes")
+        and settings["kind"] in get_args(Kind)
         and type(settings["hidden"]) is int
         and 1 <= settings["hidden"] < 1 << 20
         and all(map(is_number, numbers))

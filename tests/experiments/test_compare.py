@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tests.conftest import Answer
+from tests.conftest import MEAN_FACE, Answer
 from tests.experiments.test_cli import fails
 from tests.study.records import run_record, seeds, write, write_predictions
 
@@ -65,8 +65,6 @@ def test_a_single_seed_is_resampled_by_photographs(cli: Cli, tmp_path: Path) -> 
     write_predictions(other, "common", [2.0, 2.0, 1.0, 1.0])
     rows = rows_of(cli("compare", tmp_path, "--format", "csv", "--base", "mixing"))
     row = rows["real_only n=9"]
-    from tests.conftest import MEAN_FACE
-
     unit = 100 / np.linalg.norm(MEAN_FACE[36] - MEAN_FACE[45])
     # Two photographs, whose faces are 2 and 1 px worse.
     assert row["minus base"] == f"{1.5 * unit:+.2f} [{1 * unit:+.2f}, {2 * unit:+.2f}]"
