@@ -15,6 +15,6 @@ def test_commands_at_once_end_as_if_each_were_alone(tmp_path: Path) -> None:
     write_300w(tmp_path / "data" / "300w")
     write_face_synthetics(tmp_path / "data" / "face_synthetics")
     expected, networks = undisturbed(tmp_path / "data", tmp_path / "alone")
-    assert len(networks) == 5, "synthetic, adapted, mixed and tuned networks, and one adapter"
+    assert len(networks) == 6, "synthetic, adapted, mixed and tuned networks, and adapters for predictions and for labels"
     for seed in (0, 1, 2):
         interleaving(seed, tmp_path / "data", tmp_path / f"{seed}", expected, networks)

@@ -209,7 +209,7 @@ def test_no_faces_where_a_licence_wants_none(
 @pytest.mark.slow
 def test_a_run_stays_small(cli: Callable[..., Answer], quick: list[str], tmp_path: Path, no_login: None) -> None:
     """Sixty steps of two stages with a sheet of faces at each of 30 validations: what is synced is below a megabyte."""
-    steps = ["--fit.steps=60", "--fit.val_every=4", "--adapter.kind=linear"]
+    steps = ["--fit.steps=60", "--fit.val_every=4", "--adapter.kind=shift"]
     answer = cli("run", "data_adaptation", *quick, *steps, "--wandb.mode=offline")
     assert answer.code == 0, answer.err
     folder = offline(tmp_path / "runs")

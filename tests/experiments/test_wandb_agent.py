@@ -112,8 +112,8 @@ def test_agents_do_the_sweep(
     cli: Callable[..., Answer], quick: list[str], tmp_path: Path, server: Server, environment: dict[str, str]
 ) -> None:
     """Each trial logs, one whose run was finished before as well; the sweep finds all of them finished."""
-    file = sweep_file(tmp_path, quick, recipe="mixing", alpha=[0.25, 0.75], n_real=9, adapter__kind="shift")
-    before = cli("trial", file, "--alpha=0.25", "--wandb.mode=off")
+    file = sweep_file(tmp_path, quick, recipe="mixing", alpha=[0.75, 0.25], n_real=9, adapter__kind="shift")
+    before = cli("trial", file, "--alpha=0.75", "--wandb.mode=off")
     assert before.code == 0 and "1 of 2 α have no validation NME" in " ".join(before.err.split()), before.err
     said = done(wandb("sweep", str(file), environment=environment))
     assert "wandb agent us/tiny/sweep0" in said and "Malformed" not in said
@@ -133,8 +133,8 @@ def test_agents_do_the_sweep(
         for picture in ("val/faces", "val/best_to_worst", "adapter/mean_face"):
             assert any(name.startswith(f"media/images/{picture}") for name in run.files)
     best = min(found, key=lambda alpha: found[alpha]["metrics"]["val/nme"])
-    assert best == 0.25, "or the last trial would score itself, and not another one's run"
-    assert ["test/common/nme" in trials[alpha].summary for alpha in (0.25, 0.75)] == [True, False]
+    assert best == 0.75, "or the last trial would score itself, and not another one's run"
+    assert ["test/common/nme" in trials[alpha].summary for alpha in (0.75, 0.25)] == [True, False]
     answer = cli("sweep", file, "--wandb.mode=off")
     assert answer.code == 0 and "2 of them finished before" in answer.err, answer.err
 
