@@ -38,7 +38,7 @@ NETWORK_FORMAT = 2
 ADAPTER_FORMAT = 3
 """Likewise for label adapters."""
 
-DIFFERENCE_FORMAT = 1
+DIFFERENCE_FORMAT = 2
 """Likewise for those that learn the difference of both domains' errors."""
 
 TrainModule = RealDataModule | SyntheticDataModule | MixedDataModule
@@ -330,6 +330,7 @@ class StageStore:
             real: whose training faces the pairs are from.
             config: what kinds, and how.
             selection: ``real_val`` chooses on the real validation faces, ``budget`` by cross-validation in the pairs.
+                (Of kind ``modes`` halves of the pairs choose, under both.)
             seed: of the MLP's weights and of the folds.
             mirror_test: whether the network answers by mirrored looks, too.
         """

@@ -56,7 +56,8 @@ class Choice:
         nme: NME in % on the faces that chose, after it.
         before: NME in % on the same faces without it.
         scores: best NME in % of each kind on those faces, at the strength that the use allows.
-        chosen_on: ``validation`` or ``cross-validation``.
+        chosen_on: ``validation``, ``cross-validation``, or ``halves of the pairs`` for kind ``modes``, whose NME is of
+            validation faces where there are some.
     """
 
     adapter: LabelAdapter

@@ -66,6 +66,8 @@ DOUBT = 0.35
 movements in d independent directions, and faces vary in about 16."""
 SPLITS = 6
 """How often the faces are halved."""
+HALVES = "halves of the pairs"
+"""What an adapter of kind ``modes`` is chosen on: how much of its part that depends on the shape is kept."""
 REGIONS = [list(IBUG68.region_indices(region)) for region in IBUG68.regions]
 
 Mask = NDArray[np.bool_]
@@ -152,8 +154,8 @@ def choose_difference(
             annotations.
         config: settings. ``auto`` is ``modes``, or ``shift`` where either domain has fewer than :data:`ENOUGH_FOR_MODES`
             faces or all are of one photograph.
-        validation: answers and annotations that show what it does to repaired answers; without them a cross-validation
-            inside the pairs does.
+        validation: answers and annotations that show what it does to repaired answers; without them each half of the pairs
+            shows it of an adapter that was learned on the other.
         groups: [N] what belongs together in the cross-validation and in halves.
         seed: of the folds and the halves.
 
@@ -178,33 +180,50 @@ def choose_difference(
     some = exact[:: -(-len(exact) // KEEPS_ON)]
     inside = frame_of(some, blank.reference).enter(some)
 
-    def part_of(half: Mask, repaired_by: LabelAdapter, synthetic: Mask) -> Tensor:
+    def learned_on(half: Mask, repaired_by: LabelAdapter, synthetic: Mask) -> LabelAdapter:
         ours = pairs_of(repaired_by, repair.predictions[synthetic], repair.labels[synthetic], blank)
-        part = difference(blank, pairs_of(repaired_by, answers[half], truth[half], blank), ours).part(inside)
-        return part - part.mean(dim=0)
+        return difference(blank, pairs_of(repaired_by, answers[half], truth[half], blank), ours)
 
     signal, noise = torch.zeros(len(REGIONS)), torch.zeros(len(REGIONS))
+    by_halves: list[list[LabelAdapter]] = []
     for halves, known in zip(splits, repair.halves, strict=True):
-        moved = [part_of(half, *of) for half, of in zip(halves, known, strict=True)]
+        by_halves.append([learned_on(half, *of) for half, of in zip(halves, known, strict=True)])
+        parts = [one.part(inside) for one in by_halves[-1]]
+        moved = [part - part.mean(dim=0) for part in parts]
         for i, points in enumerate(REGIONS):
             agreed = agreement(moved[0][:, points], moved[1][:, points])
             signal[i] += agreed[0] / SPLITS
             noise[i] += agreed[1] / SPLITS
     whole = difference(blank, real, pairs_of(repair.adapter, repair.predictions, repair.labels, blank))
-    adapter = centred(whole, inside)
     variance = _left(whole, real).mean_with(repair.scatter)
     sure = (signal - DOUBT * noise).clamp(min=0)
-    adapter.shift.copy_(beyond_chance(adapter.shift, variance))
-    adapter.weight.mul_(each_of(sure / (sure + noise).clamp(min=1e-12)))
+    share = each_of(sure / (sure + noise).clamp(min=1e-12))
+
+    def held_back(of: LabelAdapter) -> LabelAdapter:
+        less = centred(of, inside)
+        less.shift.copy_(beyond_chance(less.shift, variance))
+        less.weight.mul_(share)
+        return less
+
+    adapter = held_back(whole)
     aim = spread_beside(np.asarray(labels), truth)
     strengths = (*STRENGTHS, 0.0)
     kept = next(s for s in strengths if s == 0 or keeps(adapter, s, exact, config.min_spread, aim))
     chosen = adapter.at(kept)
-    seen = chosen_on if chosen_on is not None else (inputs, truth)
-    x, d = pairs(checked(seen[0], "validation"), checked(seen[1], "validation"), blank.reference)
+    if chosen_on is not None:
+        checks = [(chosen, *chosen_on)]
+    else:  # each half by the adapter of the other one
+        checks = [
+            (held_back(by).at(kept), repaired_by.adapt(answers[~half]), truth[~half])
+            for by, half, (repaired_by, _) in zip(by_halves[0], splits[0], repair.halves[0], strict=True)
+        ]
+    after = []
     with torch.no_grad():
-        nme = float(nme_after(chosen.movement(x), x, d).mean())
-    return replace(choice, adapter=chosen, nme=nme, scores={**choice.scores, "modes": nme})
+        for by, answered, right in checks:
+            x, d = pairs(checked(answered, "validation"), checked(right, "validation"), blank.reference)
+            after.append(nme_after(by.movement(x), x, d))
+    nme = float(np.concatenate(after).mean())
+    return replace(choice, adapter=chosen, nme=nme, scores={**choice.scores, "modes": nme}, chosen_on=HALVES)
 
 
 def each_of(values: Tensor) -> Tensor:

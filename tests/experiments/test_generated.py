@@ -15,6 +15,7 @@ from domaingap.data import render
 from domaingap.data.boxes import box_from_landmarks
 from domaingap.data.generated import Dials, FaceGenerator
 from domaingap.data.readers.face_synthetics import FaceSyntheticsReader
+from domaingap.models.label_adapter import LabelAdapter
 from domaingap.statistics import Interval
 from domaingap.study.record import RunRecord
 from experiments.commands import demo as demo_module
@@ -157,6 +158,24 @@ TINY = [
     "--fit.batch_size=4",
     "--wandb.mode=off",
 ]
+
+
+@pytest.mark.parametrize("selection", ["real_val", "budget"])
+def test_enough_faces_tell_a_gap_that_depends_on_the_face(
+    cli: Cli, folders: list[str], tmp_path: Path, selection: str
+) -> None:
+    """Forty faces of either domain: the adapter for labels is of kind modes, by halves of them, and serves as a file."""
+    options = [*folders[1:], f"--runs_dir={tmp_path}", *TINY, "--real.generated.n_train=90", f"--selection={selection}"]
+    more = ["--real.n_val=45", "--synthetic.generated.n=84", "--synthetic.val_split=0.5"]
+    answer = cli("run", "data_adaptation", "--config", ROOT / "configs" / "generated.yaml", *options, *more)
+    assert answer.code == 0, answer.err
+    assert "modes of the difference between both domains' errors by halves of the pairs, NME" in " ".join(answer.out.split())
+    (folder,) = tmp_path.glob("data_adaptation-*")
+    record = json.loads((folder / "result.json").read_text())["adapter"]
+    assert record["kind"] == "modes" and record["nme_by_kind"]["modes"] == record["nme"]
+    (path,) = tmp_path.glob("stages/adapter-*/labels.ckpt")
+    points = np.random.default_rng(0).normal(size=(2, 68, 2)) * 40
+    assert LabelAdapter.load(path).adapt(points) == pytest.approx(LabelAdapter.load(path).adapt(points * 3) / 3)
 
 
 def test_all_recipes_and_the_report(cli: Cli, folders: list[str]) -> None:

@@ -22,7 +22,7 @@ from domaingap.models.adapter_diagnosis import (
     spread_ratio,
     spread_warning,
 )
-from domaingap.models.adapter_difference import Repair, agreement, gap_and_error, halved
+from domaingap.models.adapter_difference import Repair, agreement, choose_difference, gap_and_error, halved
 from domaingap.models.gap_and_error import GapAndError
 from domaingap.models.label_adapter import LabelAdapter
 from domaingap.shapes import frame_of, mirror
@@ -145,6 +145,23 @@ def test_a_gap_that_depends_on_the_face(tmp_path: Path) -> None:
     # A face's mirror image is moved as the mirror image of its movement.
     points = frame_of(torch.from_numpy(toy.labels), modes.reference).enter(torch.from_numpy(toy.labels))
     assert mirror(modes.part(mirror(points))) == pytest.approx(modes.part(points), abs=1e-9)
+
+
+def test_what_an_adapter_was_chosen_on_and_what_its_nme_is_of() -> None:
+    """Halves of the pairs choose; the NME is of validation faces, or of each half with the other one's adapter."""
+    toy, aim = Toy(turned, n_real=60), LabelsAdapterConfig()
+    seen = choose_difference(toy.repair, toy.answers, toy.annotations, toy.labels, aim, toy.val)
+    assert (seen.adapter.kind, seen.chosen_on) == ("modes", "halves of the pairs")
+    repaired = toy.repair.adapter.adapt(toy.val[0])
+    assert seen.nme == seen.scores["modes"] == pytest.approx(nme(seen.adapter.adapt(repaired), toy.val[1]))
+    blind = choose_difference(toy.repair, toy.answers, toy.annotations, toy.labels, aim)
+    assert blind.chosen_on == "halves of the pairs" and torch.equal(blind.adapter.weight, seen.adapter.weight)
+    own = nme(blind.adapter.adapt(toy.repair.adapter.adapt(toy.answers)), toy.annotations)
+    assert 1.01 * own < blind.nme < 1.3 * own, "faces that an adapter was fitted on are flattered by it"
+    shift = choose_difference(
+        toy.repair, toy.answers, toy.annotations, toy.labels, LabelsAdapterConfig(kind="shift"), toy.val
+    )
+    assert shift.chosen_on == "validation"
 
 
 def test_labels_may_take_the_spread_of_the_annotations() -> None:
