@@ -319,8 +319,8 @@ class ModelConfig(Checked):
         loss: loss between predicted and true landmarks, in units of the crop's side, averaged over the batch; with
             gaussian_nll the network answers a standard deviation of each landmark, too; star needs head soft_argmax.
         init_from: checkpoint whose weights the first stage starts from.
-        head: regression of points from pooled features, or soft_argmax, the means of small heatmaps (of a convolutional
-            backbone; points may lie up to a tenth of the crop's side outside of it).
+        head: soft_argmax, the means of small heatmaps (of a convolutional backbone; points may lie up to a tenth of the
+            crop's side outside of it), or regression of points from pooled features, of any backbone.
         dropout: share of features that are left out before the head in training.
         drop_path: share of residual branches that are left out in training, of a backbone that has such.
     """
@@ -333,7 +333,7 @@ class ModelConfig(Checked):
     pretrained: Pretrained = False
     loss: Literal[tuple(LOSSES)] = "rmse"  # type: ignore[valid-type] # an entry there is an option here
     init_from: Path | None = field(default=None, metadata=BY_CONTENT)
-    head: Literal[HEADS] = field(default="regression", metadata=LATER)  # type: ignore[valid-type]
+    head: Literal[HEADS] = field(default="soft_argmax", metadata=earlier("regression"))  # type: ignore[valid-type]
     dropout: float = limited(0.0, 0, below=1, **LATER)
     drop_path: float = limited(0.0, 0, below=1, **LATER)
 
