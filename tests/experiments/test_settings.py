@@ -546,7 +546,9 @@ def test_a_closed_folder_is_named(cli: Cli, quick: list[str], tmp_path: Path, mo
 def test_a_transformer_gets_the_size_of_its_picture(cli: Cli, quick: list[str]) -> None:
     options = [option for option in quick if not option.startswith(("--model.backbone", "--crop.size"))]
     options += ["--model.backbone=vit_tiny_patch16_224", "--crop.size=64", "--fit.batch_size=1", "--score_test=false"]
-    answer = cli("run", "real_only", *options, "--n_real=1", "--fit.steps=2")
+    run = ("run", "real_only", *options, "--n_real=1", "--fit.steps=2")
+    fails(cli(*run), "--model.head is soft_argmax", "vit_tiny_patch16_224 has none at 64 px: set it to regression")
+    answer = cli(*run, "--model.head=regression")
     assert answer.code == 0, answer.err
     (path,) = Path(next(o for o in quick if o.startswith("--runs_dir")).partition("=")[2]).glob("*/result.json")
     assert json.loads(path.read_text())["config"]["model"]["backbone"] == "vit_tiny_patch16_224"

@@ -45,7 +45,10 @@ def test_every_weight_learns_and_is_kept(loss: str, tmp_path: Path) -> None:
 
 def test_what_cannot_be() -> None:
     with pytest.raises(SettingError, match="needs the spread of heatmaps"):
-        ModelConfig(loss="star")
+        ModelConfig(loss="star", head="regression")
     with pytest.raises(SettingError, match="soft_argmax, which needs maps"):
         maps_of("test_vit", 3, 96)
-    assert determining(ModelConfig()).keys() == {"backbone", "pretrained", "loss", "init_from"}
+    # What networks had before there were heatmaps changes no identity.
+    before = determining(ModelConfig(head="regression"))
+    assert before.keys() == {"backbone", "pretrained", "loss", "init_from"}
+    assert determining(ModelConfig()) == {**before, "head": "soft_argmax"}
