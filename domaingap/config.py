@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from collections.abc import Mapping
+from dataclasses import Field, asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_type_hints
 
 from domaingap.errors import SettingError
 from domaingap.hashing import plain
@@ -621,11 +622,12 @@ class RunSettings(Checked):
         return hasattr(self, "n_real")
 
 
-def determining(settings: Any, by_content: bool = True) -> dict[str, Any]:
+def determining(settings: Any, by_content: bool = True, spelled_out: bool = False) -> dict[str, Any]:
     """A dataclass of settings as plain values, without those that determine nothing.
 
     ``by_content`` keeps paths whose content determines something. Settings of generated faces are left out where faces
-    are read from files.
+    are read from files. ``spelled_out`` keeps those that earlier versions hadn't at their earlier value, for people; an
+    identity leaves them out.
     """
     if isinstance(settings, FitConfig):
         return settings.values()
@@ -634,9 +636,36 @@ def determining(settings: Any, by_content: bool = True) -> dict[str, Any]:
         value, what = getattr(settings, item.name), item.metadata.get("determines")
         if what == "nothing" or (what == "by content" and not by_content):
             continue
-        if item.metadata.get("later") and value == item.metadata.get("earlier", item.default):
+        if not spelled_out and item.metadata.get("later") and value == earlier_value(item):
             continue
         if item.name == "generated" and source(settings.source).folder is not None:
             continue
-        values[item.name] = determining(value, by_content) if is_dataclass(value) else plain(value)
+        values[item.name] = determining(value, by_content, spelled_out) if is_dataclass(value) else plain(value)
     return values
+
+
+def earlier_value(item: Field[Any]) -> Any:
+    """What versions did that hadn't this setting."""
+    return item.metadata.get("earlier", item.default)
+
+
+SPELLED: dict[str, type] = {"model": ModelConfig, "synthetic": SyntheticConfig, "real": RealConfig}
+
+
+def spelled(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """A run's identity with what it leaves out of its networks and faces (see :func:`earlier`), for people to read."""
+    return {
+        "mirror_test": False,
+        **{key: _spelled(value, SPELLED[key]) if key in SPELLED else value for key, value in identity.items()},
+    }
+
+
+def _spelled(values: Mapping[str, Any], of: type) -> dict[str, Any]:
+    types, found = get_type_hints(of), dict(values)
+    for item in fields(of):
+        inner = types[item.name]
+        if item.name in values and is_dataclass(inner) and isinstance(inner, type):
+            found[item.name] = _spelled(values[item.name], inner)
+        elif item.name not in values and item.metadata.get("later") and not is_dataclass(inner):
+            found[item.name] = plain(earlier_value(item))
+    return found

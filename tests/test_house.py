@@ -23,6 +23,7 @@ from domaingap.config import (
     RealConfig,
     SyntheticConfig,
     determining,
+    spelled,
 )
 from domaingap.data.datamodules import RealDataModule, SyntheticDataModule
 from domaingap.limits import kinds_of
@@ -100,6 +101,18 @@ def test_what_determines_figures_and_what_does_not() -> None:
     assert "root" not in without["real"] and "root" not in without["synthetic"] and "init_from" not in without["model"]
     same = replace(settings, runs_dir=Path("x"), score_test=False)
     assert request_key("mixing", settings) == request_key("mixing", same)
+
+
+def test_people_read_what_an_identity_leaves_out() -> None:
+    """Settings that earlier versions hadn't, by their values then: the head is named, also that which was the only one."""
+    files = f"--config={ROOT / 'configs' / 'generated.yaml'}"
+    settings: Any = parse_settings(RECIPES["mixing"], [files, "--model.head=regression"])
+    held, full = determining(settings), determining(settings, spelled_out=True)
+    assert "head" not in held["model"] and "mirror_test" not in held and "geometry" not in held["synthetic"]["generated"]
+    read = spelled(held)
+    assert full["synthetic"]["generated"].pop("population")
+    assert all(read[key] == full[key] for key in ("model", "synthetic", "real", "mirror_test"))
+    assert (read["model"]["head"], read["synthetic"]["appearance"]) == ("regression", "none")
 
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)

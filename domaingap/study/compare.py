@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from domaingap.config import spelled
 from domaingap.errors import UserError
 from domaingap.hashing import content_key, flat
 from domaingap.statistics import (
@@ -123,8 +124,8 @@ class Group:
     @property
     def settings(self) -> dict[str, Any]:
         """All that determines its figures but the seed."""
-        given = self.first.identity
-        return {key: value for key, value in given.items() if key != "alpha"} if self.picked_from else dict(given)
+        given = spelled(self.first.identity)
+        return {key: value for key, value in given.items() if key != "alpha"} if self.picked_from else given
 
     @property
     def label(self) -> str:

@@ -238,7 +238,7 @@ def print_plan(file: Path, runs: Sequence[Planned], finished: Mapping[str, RunRe
     console.print(f"{file}: {len(runs)} runs, {done} of them finished before")
     grid = [run for run in runs if not run.why]
     for recipe, count in Counter(run.recipe.name for run in grid).items():
-        mine = [flat(determining(run.settings)) for run in grid if run.recipe.name == recipe]
+        mine = [flat(determining(run.settings, spelled_out=True)) for run in grid if run.recipe.name == recipe]
         axes = []
         for name in dict.fromkeys(key for values in mine for key in values):
             values = list(dict.fromkeys(v.get(name) for v in mine))

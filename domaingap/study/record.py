@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from domaingap.config import determining
+from domaingap.config import determining, spelled
 from domaingap.errors import UserError
 from domaingap.hashing import content_key, write_json
 from domaingap.models.gap_and_error import GapAndError
@@ -281,17 +281,20 @@ class RunRecord:
     @functools.cached_property
     def setting(self) -> dict[str, Any]:
         """What any two runs must share to be compared: network, crops, augmentation, how both are trained but for the
-        number of steps and of processes, and the real faces by content."""
-        fit = {key: value for key, value in self.identity["fit"].items() if key not in ("steps", "val_every", "processes")}
-        shared = ("model", "init_from", "crop", "augment", "real")
-        return {**{key: self.identity[key] for key in shared}, "fit": fit, "faces": self.data["real"].fingerprint}
+        number of steps and of processes, whether they answer by mirrored looks, too, and the real faces by content."""
+        given = spelled(self.identity)
+        fit = {key: value for key, value in given["fit"].items() if key not in ("steps", "val_every", "processes")}
+        shared = ("model", "init_from", "crop", "augment", "real", "mirror_test")
+        return {**{key: given[key] for key in shared}, "fit": fit, "faces": self.data["real"].fingerprint}
 
     @functools.cached_property
     def synthetic_setting(self) -> dict[str, Any] | None:
         """Likewise of the synthetic faces, for two runs that both have some; what is done to their look is a strategy."""
         if "synthetic" not in self.data:
             return None
-        faces = {key: value for key, value in self.identity["synthetic"].items() if not key.startswith("appearance")}
+        faces = {
+            key: value for key, value in spelled(self.identity)["synthetic"].items() if not key.startswith("appearance")
+        }
         return {"synthetic": faces, "n_synthetic": self.identity["n_synthetic"], "faces": self.data["synthetic"].fingerprint}
 
     def comparable_with(self, other: RunRecord) -> bool:

@@ -89,6 +89,17 @@ def test_families_are_named_by_what_tells_them_apart() -> None:
     assert len(families(grouped([run_record(), run_record(settings={"fit.steps": 5, "fit.val_every": 5})]))) == 1
 
 
+def test_networks_are_named_by_what_earlier_versions_had_too_and_mirrored_answers_are_compared_with_such() -> None:
+    plain, heat, mirrored = run_record(), run_record(), run_record()
+    heat.identity["model"]["head"] = "soft_argmax"
+    mirrored.identity["mirror_test"] = True
+    heads = {family.name for family in families(grouped([plain, heat]))}
+    assert heads == {f"test_resnet 32 px gray model.head={head}" for head in ("regression", "soft_argmax")}
+    looks = {family.name for family in families(grouped([plain, mirrored]))}
+    assert looks == {f"test_resnet 32 px gray mirror_test={mirror}" for mirror in (False, True)}
+    assert not plain.comparable_with(mirrored) and not plain.comparable_with(heat)
+
+
 def test_names_say_no_more_than_tells() -> None:
     settings = [{"a": 1, "faces": {"real": "0123456789"}}, {"a": 2, "faces": {"real": "9876543210"}}]
     assert told_apart(settings, ["x", "x"]) == [" a=1", " a=2"]
