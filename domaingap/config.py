@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
 from collections.abc import Mapping
@@ -660,8 +661,11 @@ def spelled(identity: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+_types = functools.cache(get_type_hints)
+
+
 def _spelled(values: Mapping[str, Any], of: type) -> dict[str, Any]:
-    types, found = get_type_hints(of), dict(values)
+    types, found = _types(of), dict(values)
     for item in fields(of):
         inner = types[item.name]
         if item.name in values and is_dataclass(inner) and isinstance(inner, type):
