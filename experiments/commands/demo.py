@@ -34,8 +34,7 @@ SETTINGS: dict[str, Any] = {
 }
 """3,000 faces, and about 12,000 samples per network: a ResNet10-T is further after these than MobileNetV3-Small
 after twice as many, and light augmentation lets so short a training get further. The head is the
-laboratory's. What else there is to set is as
-recommended."""
+laboratory's. What else there is to set is as recommended."""
 
 QUICK: dict[str, Any] = {
     **SETTINGS,

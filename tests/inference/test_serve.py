@@ -268,9 +268,8 @@ def test_the_page_in_a_browser(
     try:
         for window in windows:
             seen(window, "document.querySelector('canvas').dataset.frame > 2")
-            before, shades = window.page.evaluate(
-                f"() => [({NUMBERS})(), ({PICTURES})()]"
-            )  # at once: a frame may come between
+            # At once: a frame may come between.
+            before, shades = window.page.evaluate(f"() => [({NUMBERS})(), ({PICTURES})()]")
             assert len(before) == 2 and shades[0] != shades[1], "each network has a picture of its own"
             seen(window, f"document.querySelector('canvas').dataset.frame > {before[0]}")
             assert window.page.evaluate(PICTURES) != shades
