@@ -14,7 +14,6 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from domaingap.config import spelled
 from domaingap.errors import UserError
 from domaingap.hashing import content_key, flat
 from domaingap.statistics import (
@@ -124,7 +123,7 @@ class Group:
     @property
     def settings(self) -> dict[str, Any]:
         """All that determines its figures but the seed."""
-        given = spelled(self.first.identity)
+        given = self.first.spelled
         return {key: value for key, value in given.items() if key != "alpha"} if self.picked_from else given
 
     @property

@@ -279,10 +279,15 @@ class RunRecord:
         return content_key([self.recipe, self.identity])
 
     @functools.cached_property
+    def spelled(self) -> dict[str, Any]:
+        """Its identity for people to read: also with what an identity leaves out."""
+        return spelled(self.identity)
+
+    @functools.cached_property
     def setting(self) -> dict[str, Any]:
         """What any two runs must share to be compared: network, crops, augmentation, how both are trained but for the
         number of steps and of processes, whether they answer by mirrored looks, too, and the real faces by content."""
-        given = spelled(self.identity)
+        given = self.spelled
         fit = {key: value for key, value in given["fit"].items() if key not in ("steps", "val_every", "processes")}
         shared = ("model", "init_from", "crop", "augment", "real", "mirror_test")
         return {**{key: given[key] for key in shared}, "fit": fit, "faces": self.data["real"].fingerprint}
@@ -292,9 +297,7 @@ class RunRecord:
         """Likewise of the synthetic faces, for two runs that both have some; what is done to their look is a strategy."""
         if "synthetic" not in self.data:
             return None
-        faces = {
-            key: value for key, value in spelled(self.identity)["synthetic"].items() if not key.startswith("appearance")
-        }
+        faces = {key: value for key, value in self.spelled["synthetic"].items() if not key.startswith("appearance")}
         return {"synthetic": faces, "n_synthetic": self.identity["n_synthetic"], "faces": self.data["synthetic"].fingerprint}
 
     def comparable_with(self, other: RunRecord) -> bool:
