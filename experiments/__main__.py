@@ -28,6 +28,7 @@ from experiments.process import (
     ends_on_signals,
     lost_output,
     tame_shell,
+    use_huge_pages,
     where_relative_paths_lead,
 )
 from experiments.recipes import RECIPES
@@ -677,6 +678,7 @@ def dispatch(arguments: list[str]) -> int:
     return int(getattr(importlib.import_module(module), function)(**options) or 0)
 
 
+TRAINS = ("run", "sweep", "trial", "demo", "laboratory")
 PRINTS = ("report", "dashboard", "predict", "evaluate", "bench", "judge", "preview")
 """Commands whose work is what they print; of the others it lies in files."""
 
@@ -685,6 +687,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Entry point of ``domaingap``: 0 on success, 1 when some runs failed, 2 on a user's mistake, 130 after Ctrl-C, and
     128 more than the signal where one ended it."""
     if arguments is None:
+        if sys.argv[1:2] and sys.argv[1] in TRAINS:
+            use_huge_pages()
         tame_shell()
     with tolerant_streams(), ends_on_signals():
         code = _guarded(list(sys.argv[1:] if arguments is None else arguments))

@@ -333,10 +333,15 @@ def load_network(checkpoint: Path | str) -> LandmarkRegressor:
             )
     # Whatever the file says, nothing is fetched for it.
     own = {"backbone": "resnet18", **settings, "pretrained": False}
-    check_backbone(own["backbone"])
     n_weights = sum(value.numel() for value in content["state_dict"].values())
-    if n_parameters(own["backbone"], own.get("in_channels", 1)) > 2 * n_weights:
+    try:
+        check_backbone(own["backbone"])
         # Before it is made in earnest, which finds out what it takes.
+        too_few = n_parameters(own["backbone"], own.get("in_channels", 1)) > 2 * n_weights
+    except SettingError as error:
+        of = error.key.rpartition(".")[2]
+        raise UserError(f"{checkpoint}: its network can't be built here ({of} {error.problem}); {OURS}") from error
+    if too_few:
         raise UserError(f"{checkpoint}: its weights aren't those of its network (they are too few); {OURS}")
     try:
         with torch.device("meta"):  # sizes alone: those that don't fit the weights are never made

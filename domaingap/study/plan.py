@@ -241,9 +241,10 @@ def print_plan(file: Path, runs: Sequence[Planned], finished: Mapping[str, RunRe
         mine = [flat(determining(run.settings, spelled_out=True)) for run in grid if run.recipe.name == recipe]
         axes = []
         for name in dict.fromkeys(key for values in mine for key in values):
-            values = list(dict.fromkeys(v.get(name) for v in mine))
+            # Of the runs that have it: what belongs to one source of faces alone doesn't vary.
+            values = list(dict.fromkeys(v[name] for v in mine if name in v))
             if len(values) > 1 or name in ("n_real", "alpha"):
-                axes.append(f"{name} {', '.join('all' if name == 'n_real' and v == 'None' else v or '-' for v in values)}")
+                axes.append(f"{name} {', '.join('all' if name == 'n_real' and v == 'None' else v for v in values)}")
         console.print(f"  {count:3} {recipe:17} {'; '.join(axes)}")
     for why, count in Counter(run.why for run in runs if run.why).items():
         console.print(f"  {count:3} more by the protocol: {why} (--exact leaves them out)")

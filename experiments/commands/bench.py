@@ -29,12 +29,11 @@ from domaingap.errors import UserError, trouble
 from domaingap.hashing import write_json
 from domaingap.inference.model import load_model
 from domaingap.inference.sources import Video
-from domaingap.models.regressor import LandmarkRegressor
 from domaingap.paths import check_file
 from domaingap.progress import console
 from domaingap.training import resolve, train_loader
+from experiments.commands.bench_memory import BATCH, memory_case, step_of
 
-BATCH = 32
 DOMAINS: tuple[Literal["synthetic", "target"], ...] = ("synthetic", "target")
 TRAINING_CASES = (("resnet18", 128), ("mobilenetv3_small_100", 64))
 
@@ -114,6 +113,9 @@ def _data_cases(data_root: Path | None, heads: Path | None, temporary: Path, sec
     for backbone, size in TRAINING_CASES:
         console.print(f"training {backbone} at {size} px …")
         cases.append(_training_case(root, temporary, backbone, size, seconds))
+    for backbone, size in TRAINING_CASES:
+        console.print(f"training {backbone} at {size} px in huge pages of memory …")
+        cases.append(memory_case(backbone, size, partial(_alternate, seconds=seconds)))
     console.print("pipeline against decoding …")
     cases.append(_decoding_case(root, temporary, seconds))
     for domain in DOMAINS:
@@ -145,17 +147,7 @@ def _training_case(root: Path, temporary: Path, backbone: str, size: int, second
     dataset = FaceDataset(faces, np.arange(len(faces)), Augmenter(crop, AugmentConfig(), seed=0))
     fit = resolve(FitConfig(), len(dataset), backbone)
     assert fit.num_workers != "auto"
-    torch.manual_seed(0)
-    model = LandmarkRegressor(backbone, input_size=size, schedule="constant")
-    optimizer = model.configure_optimizers()
-
-    def step(batch: dict[str, torch.Tensor]) -> None:
-        optimizer.zero_grad()
-        with torch.autocast("cpu", torch.bfloat16, enabled=fit.precision == "bf16"):
-            loss = model.batch_loss(batch)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-
+    step = step_of(backbone, size, fit.precision == "bf16")
     loader = iter(train_loader(dataset, BATCH, 0, 1_000_000, fit.num_workers))
     constant = next(loader)
     ours, theirs = _alternate(lambda: step(next(loader)), lambda: step(constant), seconds)

@@ -321,8 +321,8 @@ def test_bench(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     answer = cli("bench", "--seconds=0.01", "--cases=training", f"--out={out}")
     assert answer.code == 0, answer.err
     cases = json.loads(out.read_text())["cases"]
-    assert len(cases) == 5 and all(case["ratio"] > 0 for case in cases)
-    assert cases[2]["ratio"] > 1, "reading prepared crops is faster than decoding"
+    assert len(cases) == 7 and all(case["ratio"] > 0 for case in cases)
+    assert cases[4]["ratio"] > 1, "reading prepared crops is faster than decoding"
 
 
 @pytest.mark.slow

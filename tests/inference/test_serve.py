@@ -313,7 +313,7 @@ def test_signals_leave_whole_files(
 ) -> None:
     command = launched(clip, "--run", runs[0], "--serve", "--loop", "--out", "a.mp4")
     last = -1
-    while last < 0 or len(lines_of(tmp_path / "a.jsonl")) < 5:
+    while last < 0 or (tmp_path / "a.jsonl").read_bytes().count(b"\n") < 5:  # its last line may be half written
         last = int(ask(command.url, f"frame?after={last}")[1]["frame"])
     command.process.send_signal(number)
     got, out, err = command.ended()

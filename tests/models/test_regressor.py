@@ -209,6 +209,8 @@ def _settings(**changes: Any) -> Callable[[dict[str, Any]], None]:
         (_settings(backbone="vit_giant_patch14_224", input_size=224), "they are too few"),
         (_settings(backbone="vit_giant_patch14_224", input_size=225), "they are too few"),
         (_settings(backbone=["resnet18"]), "backbone is"),
+        (_settings(backbone="landmarks"), "can't be built here (backbone is landmarks, and timm has no such model"),
+        (_settings(backbone="resnet18.nope"), "can't be built here (backbone is resnet18.nope, and resnet18 has no weights"),
         (_settings(loss=[]), "loss is"),
         (_settings(depth=3), "depth is 3"),
         (lambda content: content.update(sigma_factor=0.0), "its sigma_factor is 0.0"),
