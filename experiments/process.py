@@ -121,7 +121,7 @@ OFFERED = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 def use_huge_pages() -> None:
     """Start this program anew with its memory in huge pages, where the system has them for those who ask.
 
-    A training step frees its memory and takes it anew; in pages of 4 KB that is a good part of its time on processors
+    A training step frees its memory and takes it anew; in pages of 4 KB that is a tenth of its time on processors or more
     (``domaingap bench`` measures it). Nothing is done where GLIBC_TUNABLES is set, to whatever. The processes that are
     started from here have it, too.
     """
