@@ -35,7 +35,7 @@ from domaingap.config import FitConfig
 from domaingap.errors import SettingError, UserError, traceback_wanted
 from domaingap.hashing import digest, write_archive
 from domaingap.launch import Machine, Place, lost_connection, shared_store, this_machine
-from domaingap.parallel import ending, start_following, workers
+from domaingap.parallel import ending, environment, start_following, workers
 from domaingap.progress import console
 
 Tell = Callable[..., None]
@@ -201,32 +201,20 @@ def _started(path: Path, content: str, places: Sequence[Place]) -> Iterator[_Pro
     """This machine's processes; ended in any case."""
     processes = _Processes()
     threads = max(1, torch.get_num_threads() // len(places))
+    # The latter, or each process gives advice on settings that are chosen here.
+    level = os.environ.get("TORCH_CPP_LOG_LEVEL", "ERROR")
+    variables = {"OMP_NUM_THREADS": str(threads), "TORCH_CPP_LOG_LEVEL": level}
     try:
         for place in places:
             ours, theirs = multiprocessing.connection.Pipe(duplex=False)
             process: Any = workers().Process(target=_take_part, args=(path, content, place, threads, theirs), daemon=False)
-            with _environment(threads):
+            with environment(variables):
                 process.start()
             theirs.close()
             processes.members.append(_Member(process, ours))
         yield processes
     finally:
         processes.end()
-
-
-@contextlib.contextmanager
-def _environment(threads: int) -> Iterator[None]:
-    """That of a process which is started now: what libraries read when they are loaded."""
-    before = dict(os.environ)
-    os.environ["OMP_NUM_THREADS"] = str(threads)
-    # Or each process gives advice on settings that are chosen here.
-    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
-    try:
-        yield
-    finally:
-        for name in ("OMP_NUM_THREADS", "TORCH_CPP_LOG_LEVEL"):
-            os.environ.pop(name, None)
-            os.environ.update({name: before[name]} if name in before else {})
 
 
 def _take_part(path: Path, content: str, place: Place, threads: int, pipe: Any) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
-import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -13,7 +12,7 @@ import torch
 from domaingap.config import CropConfig, FitConfig
 from domaingap.landmarks import IBUG68
 from domaingap.models.regressor import LandmarkRegressor
-from domaingap.parallel import start_following, workers
+from domaingap.parallel import environment, start_following, workers
 from domaingap.training import resolve
 from experiments.process import HUGE_PAGES
 
@@ -53,18 +52,12 @@ def memory_case(backbone: str, size: int, alternate: Alternate) -> dict[str, Any
 
 
 @contextlib.contextmanager
-def _trains(backbone: str, size: int, environment: Mapping[str, str]) -> Iterator[Callable[[], None]]:
+def _trains(backbone: str, size: int, variables: Mapping[str, str]) -> Iterator[Callable[[], None]]:
     """One step of training in a process of its own, which waits in between."""
     ours, theirs = multiprocessing.Pipe()
-    before = {name: os.environ.get(name) for name in environment}
     process: Any = workers().Process(target=_steps, args=(theirs, backbone, size, torch.get_num_threads()), daemon=True)
-    os.environ.update(environment)
-    try:
+    with environment(variables):
         process.start()
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name)
-            os.environ.update({name: value} if value is not None else {})
     theirs.close()
 
     def step() -> None:

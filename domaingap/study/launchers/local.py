@@ -17,7 +17,7 @@ from typing import Any
 
 from domaingap import progress
 from domaingap.errors import traceback_wanted
-from domaingap.parallel import available_cores, ending, start_following, workers
+from domaingap.parallel import available_cores, ending, environment, start_following, workers
 from domaingap.streams import tolerant_streams
 from domaingap.study.launchers import Event, failed
 from domaingap.study.orders import Order, perform
@@ -110,7 +110,7 @@ class Processes:
         taken = {hand.number for hand in self._hands}
         number = next(i for i in range(self.slots + 1) if i not in taken)
         ours, theirs = multiprocessing.connection.Pipe()
-        with _environment(_gpu(number), self.threads):
+        with environment({**_gpu(number), "OMP_NUM_THREADS": str(self.threads)}):
             process: Any = workers().Process(target=_serve, args=(theirs, self.threads), daemon=False)
             process.start()
         theirs.close()
@@ -196,22 +196,6 @@ def _gpu(number: int) -> Mapping[str, str]:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     names = visible.split(",") if visible else [str(i) for i in range(count)]
     return {"CUDA_VISIBLE_DEVICES": names[number % len(names)]}
-
-
-@contextlib.contextmanager
-def _environment(more: Mapping[str, str], threads: int) -> Iterator[None]:
-    """The environment of a process that is started now: libraries count threads when they are loaded."""
-    more = {**more, "OMP_NUM_THREADS": str(threads)}
-    before = {name: os.environ.get(name) for name in more}
-    os.environ.update(more)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 class _Ended(BaseException):
