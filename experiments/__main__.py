@@ -428,8 +428,8 @@ def build_parser() -> argparse.ArgumentParser:
         nargs="+",
         required=True,
         metavar="WORD",
-        help="what picks the runs that the others are compared with: a recipe, and key=value of n_real, alpha, steps, "
-        "selection, source or any setting (as in result.json; - where there is none)",
+        help="what picks the runs that the others are compared with: a recipe, and key=value of n_real (all or a "
+        "number), alpha, steps, selection, source or any setting (as in result.json; - where there is none)",
     )
     compare.add_argument("--on", default="common", help="the faces (common)")
     compare.add_argument(

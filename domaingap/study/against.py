@@ -41,21 +41,29 @@ def pick(groups: Sequence[Group], words: Mapping[str, str], said: str) -> Group:
 
     Args:
         groups: of a study.
-        words: values by keys of :func:`known_by`; ``-`` where a group has no such setting.
+        words: values by keys of :func:`known_by`; ``-`` where a group has no such setting, and ``all`` for the real
+            images of a run that was given no number, as plans call them.
         said: the words as they were given, for messages.
 
     Raises:
         UserError: a key that no group has, or not one group.
     """
     of = {group: known_by(group) for group in groups}
+    given = {group: flat(group.settings).get("n_real") for group in groups}
+
+    def holds(group: Group, key: str, value: str) -> bool:
+        if key == "n_real" and value == "all":
+            return given[group] == "None" and group.budget.n > 0
+        return of[group].get(key, "-") == value
+
     for key in words:
         if not any(key in known for known in of.values()):
             raise UserError(f"--base {said}: no run here has {key}; known: {', '.join(OWN)}, and settings such as fit.lr")
-    found = [group for group, known in of.items() if all(known.get(key, "-") == value for key, value in words.items())]
+    found = [group for group in groups if all(holds(group, key, value) for key, value in words.items())]
     if len(found) == 1:
         return found[0]
     if not found:
-        absent = (key for key, value in words.items() if value not in {known.get(key, "-") for known in of.values()})
+        absent = (key for key, value in words.items() if not any(holds(group, key, value) for group in groups))
         key = next(absent, next(iter(words)))
         there = sorted({known.get(key, "-") for known in of.values()})
         raise UserError(f"--base {said}: no runs are so; of {key} there is {', '.join(there)}, not all with the rest")

@@ -88,6 +88,16 @@ def test_what_can_not_be_compared_is_counted(cli: Cli, tmp_path: Path) -> None:
     assert only.startswith("synthetic_only")
 
 
+def test_all_real_images_are_named_as_plans_name_them(cli: Cli, tmp_path: Path) -> None:
+    write(tmp_path / "a", seeds("real_only", [7.0, 7.1], n_real=5) + seeds("mixing", [8.0, 8.2], n_real=5, alpha=0.5))
+    fails(cli("compare", tmp_path / "a", "--base", "n_real=all"), "no runs are so", "of n_real there is 5")
+    write(tmp_path / "b", seeds("real_only", [6.0, 6.2], n_real=None))
+    words = ["compare", tmp_path, "--format", "csv", "--base", "real_only"]
+    rows = rows_of(cli(*words, "n_real=all"))
+    assert {name for name, row in rows.items() if row["verdict"] == "base"} == {"real_only n=18"}
+    assert rows == rows_of(cli(*words, "n_real=18")) != rows_of(cli(*words, "n_real=5"))
+
+
 def test_mistakes(cli: Cli, tmp_path: Path) -> None:
     write(tmp_path / "a", seeds("real_only", [6.0]) + seeds("real_only", [7.0], n_real=5))
     fails(cli("compare", tmp_path / "a", "--base", "real_only"), "2 groups", "n_real=5 or 9")
