@@ -49,11 +49,10 @@ def pick(groups: Sequence[Group], words: Mapping[str, str], said: str) -> Group:
         UserError: a key that no group has, or not one group.
     """
     of = {group: known_by(group) for group in groups}
-    given = {group: flat(group.settings).get("n_real") for group in groups}
 
     def holds(group: Group, key: str, value: str) -> bool:
         if key == "n_real" and value == "all":
-            return given[group] == "None" and group.budget.n > 0
+            return group.settings.get("n_real", 0) is None and group.budget.n > 0
         return of[group].get(key, "-") == value
 
     for key in words:
