@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
 from domaingap.study.orders import Order
 
 STEPS = 4
-"""Measured of each kind of network, after one that warms up."""
+"""Measured of each kind of network at most."""
+SECONDS = 5.0
+"""That measuring may take over all kinds of networks, so that a plan is told at once on a slow machine too."""
+PART = 8
+"""Images of a step that warms up and tells whether whole batches fit into the time; normalisation needs more than one."""
 
 
 def seconds_of(orders: Iterable[Order], threads: int | None = None) -> float:
@@ -25,20 +30,21 @@ def seconds_of(orders: Iterable[Order], threads: int | None = None) -> float:
     if threads is not None:
         torch.set_num_threads(threads)
     try:
-        measured: dict[Any, float] = {}
-        total = 0.0
+        kinds: dict[Any, Order] = {}
+        steps: Counter[Any] = Counter()
         for order in orders:
-            s = order.settings
-            kind = (s.model, s.crop.size, s.crop.n_channels, s.fit.batch_size, order.precision)
-            if order.steps and kind not in measured:
-                measured[kind] = _seconds_a_step(order)
-            total += order.steps * measured.get(kind, 0.0)
-        return total
+            if order.steps:
+                s = order.settings
+                kind = (s.model.backbone, s.model.head, s.crop.size, s.crop.n_channels, s.fit.batch_size, order.precision)
+                kinds.setdefault(kind, order)
+                steps[kind] += order.steps
+        return sum(steps[kind] * _seconds_a_step(order, SECONDS / len(kinds)) for kind, order in kinds.items())
     finally:
         torch.set_num_threads(before)
 
 
-def _seconds_a_step(order: Order) -> float:
+def _seconds_a_step(order: Order, within: float) -> float:
+    """Measured on whole batches as far as they fit into ``within`` seconds, else in proportion from a few images."""
     import torch
 
     from domaingap.models.regressor import LandmarkRegressor, network_settings
@@ -52,12 +58,12 @@ def _seconds_a_step(order: Order) -> float:
         **{**network_settings(s.model), "pretrained": False},
     ).to(device)
     optimizer: Any = model.configure_optimizers()
-    batch = {
-        "image": torch.zeros(s.fit.batch_size, s.crop.n_channels, s.crop.size, s.crop.size, device=device),
-        "landmarks": torch.rand(s.fit.batch_size, 68, 2, device=device) * s.crop.size,
-    }
-    times = []
-    for _ in range(1 + STEPS):
+
+    def step(n: int) -> float:
+        batch = {
+            "image": torch.zeros(n, s.crop.n_channels, s.crop.size, s.crop.size, device=device),
+            "landmarks": torch.rand(n, 68, 2, device=device) * s.crop.size,
+        }
         began = time.perf_counter()
         optimizer.zero_grad()
         with torch.autocast(device.type, torch.bfloat16, enabled=order.precision == "bf16"):
@@ -66,5 +72,14 @@ def _seconds_a_step(order: Order) -> float:
         optimizer.step()
         if device.type == "cuda":
             torch.cuda.synchronize()
-        times.append(time.perf_counter() - began)
-    return min(times[1:])
+        return time.perf_counter() - began
+
+    part = min(PART, s.fit.batch_size)
+    began = time.perf_counter()
+    step(part)  # warms up
+    seconds = step(part) * s.fit.batch_size / part
+    times: list[float] = []
+    while len(times) < STEPS and time.perf_counter() - began + seconds < within:
+        times.append(step(s.fit.batch_size))
+        seconds = min(times)
+    return seconds
