@@ -420,7 +420,8 @@ def build_parser() -> argparse.ArgumentParser:
         "compare", "experiments.commands.compare:compare",
         "Print the difference of any runs to a chosen group of them, in pairs, whatever they differ in.",
         "domaingap compare runs/faces_parts --base synthetic_only synthetic.generated.n=4000 --on val\n"
-        "  domaingap compare runs/pretraining --base real_only model.pretrained=False n_real=200",
+        "  domaingap compare runs/pretraining --base real_only model.pretrained=False n_real=200\n"
+        "  domaingap compare runs/pretraining --base runs/pretraining/real_only-n200-s0-fa4c4edd",
     )  # fmt: skip
     compare.add_argument("folders", type=expand, metavar="DIR", nargs="+", help="folders of runs")
     compare.add_argument(
@@ -428,8 +429,9 @@ def build_parser() -> argparse.ArgumentParser:
         nargs="+",
         required=True,
         metavar="WORD",
-        help="what picks the runs that the others are compared with: a recipe, and key=value of n_real (all or a "
-        "number), alpha, steps, selection, source or any setting (as in result.json; - where there is none)",
+        help="what picks the runs that the others are compared with: the folder of one of them, or a recipe and key=value "
+        "of n_real (all or a number), alpha, steps, selection, source or any setting (as in result.json; - where there is "
+        "none)",
     )
     compare.add_argument("--on", default="common", help="the faces (common)")
     compare.add_argument(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from domaingap.errors import UserError
 from domaingap.hashing import flat
@@ -42,7 +43,8 @@ def pick(groups: Sequence[Group], words: Mapping[str, str], said: str) -> Group:
     Args:
         groups: of a study.
         words: values by keys of :func:`known_by`; ``-`` where a group has no such setting, and ``all`` for the real
-            images of a run that was given no number, as plans call them.
+            images of a run that was given no number, as plans call them; ``run`` is the name or the folder of one of the
+            group's runs.
         said: the words as they were given, for messages.
 
     Raises:
@@ -51,25 +53,32 @@ def pick(groups: Sequence[Group], words: Mapping[str, str], said: str) -> Group:
     of = {group: known_by(group) for group in groups}
 
     def holds(group: Group, key: str, value: str) -> bool:
+        if key == "run":
+            return Path(value).name in {run.folder.name for run in group.runs}
         if key == "n_real" and value == "all":
             return group.settings.get("n_real", 0) is None and group.budget.n > 0
         return of[group].get(key, "-") == value
 
     for key in words:
-        if not any(key in known for known in of.values()):
+        if key == "run" and not any(holds(group, key, words[key]) for group in groups):
+            recipes = ", ".join(sorted({group.first.recipe for group in groups}))
+            raise UserError(f"--base {said}: {words[key]} is neither a recipe nor a run here; recipes here: {recipes}")
+        if key != "run" and not any(key in known for known in of.values()):
             raise UserError(f"--base {said}: no run here has {key}; known: {', '.join(OWN)}, and settings such as fit.lr")
     found = [group for group in groups if all(holds(group, key, value) for key, value in words.items())]
     if len(found) == 1:
         return found[0]
     if not found:
         absent = (key for key, value in words.items() if not any(holds(group, key, value) for group in groups))
-        key = next(absent, next(iter(words)))
+        key = next(absent, next(key for key in words if key != "run"))
         there = sorted({known.get(key, "-") for known in of.values()})
         raise UserError(f"--base {said}: no runs are so; of {key} there is {', '.join(there)}, not all with the rest")
     keys = {key for group in found for key in of[group]}
     telling = sorted(key for key in keys if len({of[group].get(key) for group in found}) > 1 and not key.startswith("faces"))
     values = "; ".join(f"{key}={' or '.join(sorted({of[group].get(key, '-') for group in found}))}" for key in telling[:4])
-    raise UserError(f"--base {said}: {len(found)} groups of runs are so; add what tells them apart: {values}")
+    raise UserError(
+        f"--base {said}: {len(found)} groups of runs are so; add what tells them apart, or a run's folder: {values}"
+    )
 
 
 def against(

@@ -11,6 +11,7 @@ from domaingap.study.record import read_records
 from domaingap.study.report_tables import scored_sets
 from domaingap.study.tables import Format, print_tables, render
 from experiments.commands.report import STRATEGIES
+from experiments.recipes import RECIPES
 
 
 def compare(folders: Sequence[Path], base: Sequence[str], on: str, format: Format) -> None:
@@ -18,7 +19,7 @@ def compare(folders: Sequence[Path], base: Sequence[str], on: str, format: Forma
 
     Args:
         folders: of runs.
-        base: what picks it: a recipe, and ``key=value``.
+        base: what picks it: a recipe, or one of its runs by name or folder, and ``key=value``.
         on: the faces.
         format: how to print it.
     """
@@ -36,7 +37,10 @@ def compare(folders: Sequence[Path], base: Sequence[str], on: str, format: Forma
     words: dict[str, str] = {}
     for word in base:
         key, is_pair, value = word.partition("=")
-        words["recipe" if not is_pair else key] = value if is_pair else word
+        if not is_pair or Path(word).is_dir():
+            key, value = "recipe" if word in RECIPES else "run", word
+        if words.setdefault(key, value) != value:
+            raise UserError(f"--base {' '.join(base)}: {key} is both {words[key]} and {value}; give one")
     table = against_table(*against(records, words, " ".join(base), on, STRATEGIES), on)
     if format == "table":
         print_tables([table])

@@ -98,11 +98,24 @@ def test_all_real_images_are_named_as_plans_name_them(cli: Cli, tmp_path: Path) 
     assert rows == rows_of(cli(*words, "n_real=18")) != rows_of(cli(*words, "n_real=5"))
 
 
+def test_the_folder_or_name_of_a_run_picks_its_group(cli: Cli, tmp_path: Path) -> None:
+    write(tmp_path / "lr=2", seeds("real_only", [6.0, 6.2]) + seeds("mixing", [5.0, 5.1], alpha=0.5))
+    few = write(tmp_path / "lr=2", seeds("real_only", [7.0, 7.1], n_real=5))
+    words = ["compare", tmp_path / "lr=2", "--format", "csv", "--base"]
+    expected = rows_of(cli(*words, "real_only", "n_real=5"))
+    assert expected["real_only n=5"]["verdict"] == "base"
+    for word in (*few, few[0].name, f"{few[1]}/"):
+        assert rows_of(cli(*words, word)) == expected
+    fails(cli(*words, few[0], "n_real=9"), "no runs are so", "of n_real there is 5, 9")
+    fails(cli(*words, tmp_path / "real_onyl"), "real_onyl is neither a recipe nor a run here", "mixing, real_only")
+
+
 def test_mistakes(cli: Cli, tmp_path: Path) -> None:
     write(tmp_path / "a", seeds("real_only", [6.0]) + seeds("real_only", [7.0], n_real=5))
     fails(cli("compare", tmp_path / "a", "--base", "real_only"), "2 groups", "n_real=5 or 9")
     fails(cli("compare", tmp_path / "a", "--base", "real_only", "n_real=7"), "no runs are so", "5, 9")
     fails(cli("compare", tmp_path / "a", "--base", "colour=red"), "no run here has colour", "n_real")
+    fails(cli("compare", tmp_path / "a", "--base", "real_only", "mixing"), "recipe is both real_only and mixing")
     fails(cli("compare", tmp_path / "none", "--base", "real_only"), "no such folder")
     fails(cli("compare", tmp_path / "a", "--base", "real_only", "--on", "moon"), "--on moon", "val, common")
     fails(cli("compare", tmp_path / "a"), "--base")
