@@ -77,6 +77,7 @@ def demo(runs_dir: Path | None, prepared_dir: Path, seed: int, quick: bool, wand
     from domaingap.study.run import open_real, open_synthetic
     from domaingap.study.tables import terminal
     from domaingap.study.workers import run_all
+    from experiments.commands.estimate import say_estimate
     from experiments.commands.report import report, write_page
 
     began = time.monotonic()
@@ -95,7 +96,7 @@ def demo(runs_dir: Path | None, prepared_dir: Path, seed: int, quick: bool, wand
     console.print(
         f"{n:,} generated faces, {len(STRATEGIES)} strategies, {len(plan)} runs"
         + (f", {len(plan) - left} of them finished before" if left < len(plan) else "")
-        + (f": about five minutes on two cores; files go to {folder}" if left and not quick else f"; files go to {folder}"),
+        + f"; files go to {folder}",
         markup=False,
     )
     check_run(plan[0].settings)
@@ -103,6 +104,8 @@ def demo(runs_dir: Path | None, prepared_dir: Path, seed: int, quick: bool, wand
     open_synthetic(plan[0].settings)
     real = open_real(plan[0].settings)
     console.print(f"faces made, or found made before, in {time.monotonic() - began:.0f} s")
+    if left and not quick:
+        say_estimate(plan, finished, 1)
     if run_all(plan, finished):
         return 1
     records = finished_runs(folder)

@@ -110,6 +110,7 @@ def _swept(call: Call, runs: list[Planned], jobs: int | None) -> int:
     """The runs, where this is the machine that leads."""
     from domaingap.study.plan import finished_runs, print_plan
     from domaingap.tracking_places import close_all_lost
+    from experiments.commands.estimate import say_estimate
     from experiments.commands.report import report
 
     folder = runs[0].settings.runs_dir
@@ -119,7 +120,7 @@ def _swept(call: Call, runs: list[Planned], jobs: int | None) -> int:
         runs = _failed_before(runs, folder)
     if call.plan:
         if call.launcher == "local":
-            _estimate(runs, finished, jobs)
+            say_estimate(runs, finished, jobs)
         return 0
     work = _on_slurm if call.launcher == "slurm" else _here
     try:
@@ -174,25 +175,3 @@ def _failed_before(runs: Sequence[Planned], folder: Path) -> list[Planned]:
         raise UserError(f"{path}: none of its runs is in this sweep; give the options of that time, or leave --failed out")
     console.print(f"  {len(chosen)} of them failed the last time and are begun again")
     return chosen
-
-
-def _estimate(runs: Sequence[Planned], finished: Mapping[str, RunRecord], jobs: int | None) -> None:
-    """How long the runs that aren't finished would train on this machine."""
-    from domaingap.study.estimate import seconds_of
-    from domaingap.study.launchers.local import launcher_for
-    from domaingap.study.orders import orders_of
-    from domaingap.study.plan import alongside
-    from domaingap.study.preflight import best_precision
-
-    launcher: Any = launcher_for(jobs)
-    threads = getattr(launcher, "threads", None)
-    orders = orders_of(runs, alongside(runs), (), finished, best_precision, threads)
-    if not (steps := sum(order.steps for order in orders)):
-        return
-    seconds = seconds_of(orders, threads) / launcher.slots
-    long = f"{seconds / 3600:.1f} hours" if seconds > 5400 else f"{max(seconds / 60, 0.1):.1f} min"
-    at_once = f", {launcher.slots} at a time" if launcher.slots > 1 else ""
-    console.print(
-        f"  about {long} of training on this machine{at_once} ({steps} steps, {launcher.slots * seconds / steps:.3f} s each "
-        "as measured now); data, validation, scores and adapters come on top"
-    )
