@@ -15,6 +15,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import resource_tracker
 from multiprocessing.context import SpawnContext, SpawnProcess
+from types import FrameType
 from typing import Any, TypeVar
 
 from domaingap.errors import UserError
@@ -48,7 +49,7 @@ class _Worker(SpawnProcess):
 
     @staticmethod
     def _Popen(process_obj: Any) -> Any:
-        with _main_hidden(), _deaf(), _later(signal.SIGTERM):
+        with _main_hidden(), _deaf(), later(signal.SIGTERM):
             return SpawnProcess._Popen(process_obj)
 
 
@@ -98,20 +99,40 @@ def _deaf() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _later(number: int) -> Iterator[None]:
-    """Let a signal wait: a process whose start it breaks off complains. Not blocked, which would be for its whole life."""
-    handler = signal.getsignal(number)
-    if threading.current_thread() is not threading.main_thread() or not callable(handler):
+def later(*numbers: int) -> Iterator[None]:
+    """Let signals wait for the end of what must not be broken off halfway: the start of a process, the writing of an answer
+    to several files. The second of a kind goes through, so that what hangs can be ended. Not blocked: a process that is
+    started would have them blocked for its whole life."""
+    handlers = {number: signal.getsignal(number) for number in numbers}
+    callers: dict[int, Any] = {number: handler for number, handler in handlers.items() if callable(handler)}
+    if threading.current_thread() is not threading.main_thread() or not callers:
         yield
         return
-    waiting: list[Any] = []
-    signal.signal(number, lambda *of: waiting.append(of))
+    waiting: dict[int, FrameType | None] = {}
+
+    def wait(number: int, frame: FrameType | None) -> None:
+        if number in waiting:
+            del waiting[number]
+            callers[number](number, frame)
+        else:
+            waiting[number] = frame
+
+    for number in callers:
+        signal.signal(number, wait)
     try:
         yield
     finally:
-        signal.signal(number, handler)
-        if waiting:
-            handler(*waiting[0])
+        for number, handler in callers.items():
+            signal.signal(number, handler)
+        for number, frame in waiting.items():
+            callers[number](number, frame)
+
+
+def whole() -> contextlib.AbstractContextManager[None]:
+    """Let all that ends a command from outside wait, Ctrl-C too: see :func:`later`."""
+    return later(
+        *(number for name in ("SIGINT", "SIGTERM", "SIGHUP") if (number := getattr(signal, name, None)) is not None)
+    )
 
 
 def spread(

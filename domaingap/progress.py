@@ -17,6 +17,7 @@ from rich.progress import (
     DownloadColumn,
     MofNCompleteColumn,
     Progress,
+    Task,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
@@ -52,9 +53,9 @@ console = PlainConsole(stderr=True)
 
 _context = contextvars.ContextVar[str | None]("context", default=None)
 _log = contextvars.ContextVar[Path | None]("log", default=None)
-Listener = Callable[[str, float, float], None]
-"""Told of progress: what is under way, how much of it is done, of how much."""
-_listener = contextvars.ContextVar[Listener | None]("listener", default=None)
+Listener = Callable[[str, float, float, float], None]
+"""Told of progress: what is under way, how much of it is done, of how much; and the optimiser steps that are behind, of all
+networks since it listens."""
 
 
 def detail(message: str) -> None:
@@ -86,10 +87,29 @@ def terse(prefix: str, log: Path | None = None) -> Iterator[None]:
         _log.reset(tokens[1])
 
 
+class _Ear:
+    """A listener, and what it has heard of trainings, one after the other."""
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+        self._before = self._now = 0.0
+        self._training: Progress | None = None
+
+    def hear(self, of: _Bar, task: Task) -> None:
+        if of.training:
+            if self._training is not of:
+                self._training, self._before = of, self._before + self._now
+            self._now = task.completed
+        self._listener(task.description, task.completed, task.total or 0, self._before + self._now)
+
+
+_listener = contextvars.ContextVar[_Ear | None]("listener", default=None)
+
+
 @contextlib.contextmanager
 def heard(listener: Listener) -> Iterator[None]:
     """Have a function told of all progress."""
-    token = _listener.set(listener)
+    token = _listener.set(_Ear(listener))
     try:
         yield
     finally:
@@ -102,18 +122,20 @@ def context() -> str:
 
 
 class _Bar(Progress):
-    """A bar that also tells whoever listens, see :func:`heard`."""
+    """A bar that also tells whoever listens, see :func:`heard`; ``training``: what it counts are optimiser steps."""
+
+    training = False
 
     def update(self, task_id: TaskID, **fields: Any) -> None:
         super().update(task_id, **fields)
         if (listener := _listener.get()) is not None:
-            task = self._tasks[task_id]
-            listener(task.description, task.completed, task.total or 0)
+            listener.hear(self, self._tasks[task_id])
 
 
-def bar() -> Progress:
-    """A progress bar with counts and the time left; draws only in a terminal and disappears at the end."""
-    return _Bar(
+def bar(training: bool = False) -> Progress:
+    """A progress bar with counts and the time left, of a training's steps or of anything else; draws only in a terminal and
+    disappears at the end."""
+    made = _Bar(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
@@ -125,6 +147,8 @@ def bar() -> Progress:
         transient=True,
         disable=not console.is_terminal,
     )
+    made.training = training
+    return made
 
 
 def track(items: Iterable[T], total: int | None, description: str, every_s: float = 30.0) -> Iterator[T]:

@@ -249,7 +249,7 @@ class _Progress:
 
     def __init__(self, title: str, steps: int) -> None:
         self.title, self.steps = title, steps
-        self._bar = bar()
+        self._bar = bar(training=True)
         self._task = self._bar.add_task(context() + title, total=steps, note="")
 
     def begin(self) -> None:

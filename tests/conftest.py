@@ -141,6 +141,13 @@ def write_synthface(root: Path, identities: int = 5, frames: int = 2, seed: int 
     return truth
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A slow test on a slow machine isn't one that hangs."""
+    for item in items:
+        if item.get_closest_marker("slow") is not None and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(900))
+
+
 @pytest.fixture(scope="session")
 def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Tiny data sets in the real formats; never written to."""

@@ -28,6 +28,7 @@ from domaingap.inference.outputs import Found, VideoFile, Writer, draw
 from domaingap.inference.session import Plan, Session, counted, told
 from domaingap.inference.sources import Frame, Video
 from domaingap.inference.tracker import SAME_PLACE, Tracker
+from domaingap.parallel import whole
 from domaingap.progress import console
 
 if TYPE_CHECKING:
@@ -365,7 +366,8 @@ class Live:
             if frame is not None:
                 last = time.monotonic()
                 if most is None or frame.number < most:  # frames before it may have been dropped
-                    self._one(frame, writers, file)
+                    with whole():  # counted, and in every file
+                        self._one(frame, writers, file)
                 if most is None or frame.number + 1 < most:
                     continue
                 return f"The first {counted(most, 'frame')} were asked for, and seen.", ""

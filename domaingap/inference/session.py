@@ -27,6 +27,7 @@ from domaingap.inference.predictor import FacePredictor
 from domaingap.inference.smoothing import SmoothingConfig
 from domaingap.inference.sources import Frame, Pictures, Video, read_picture
 from domaingap.inference.tracker import Tally, Tracker, TrackerConfig
+from domaingap.parallel import whole
 from domaingap.progress import console, track
 
 Output = Literal["annotated", "jsonl", "csv", "pts"]
@@ -177,14 +178,15 @@ class Session:
                     continue
                 doubts.update(found_doubts)
                 found = self.predictor.predict(pixels)
-                read, faces, with_face = read + 1, faces + len(found), with_face + bool(found)
-                without = without or (path if not found else None)
-                size = (pixels.shape[1], pixels.shape[0])
-                for writer in writers:
-                    # .pts take their names from the plan, where no two are alike.
-                    writer.write(Found(str(name if isinstance(writer, Pts) else path), found, size))
-                if plan.annotated:
-                    save_annotated(plan.folder / name, draw(pixels, found))
+                with whole():  # counted, and in every file
+                    read, faces, with_face = read + 1, faces + len(found), with_face + bool(found)
+                    without = without or (path if not found else None)
+                    size = (pixels.shape[1], pixels.shape[0])
+                    for writer in writers:
+                        # .pts take their names from the plan, where no two are alike.
+                        writer.write(Found(str(name if isinstance(writer, Pts) else path), found, size))
+                    if plan.annotated:
+                        save_annotated(plan.folder / name, draw(pixels, found))
         self.done += read
         if not read:
             return
@@ -217,11 +219,12 @@ class Session:
                 codec, notice = file.codec, file.notice
             try:
                 for frame in track(self._frames(video), total, video.name):
-                    faces = tracker(frame.pixels, frame.time)
-                    for writer in writers:
-                        writer.write(Found(video.name, faces, video.size, frame.number, frame.time))
-                    if file is not None:
-                        file.write(draw(frame.pixels, faces), frame.time)
+                    with whole():  # counted, and in every file
+                        faces = tracker(frame.pixels, frame.time)
+                        for writer in writers:
+                            writer.write(Found(video.name, faces, video.size, frame.number, frame.time))
+                        if file is not None:
+                            file.write(draw(frame.pixels, faces), frame.time)
             except Exception:
                 raise
             except BaseException as ending:  # Ctrl-C, and what a signal raises

@@ -17,10 +17,12 @@ from typing import Any
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
 from domaingap.data.readers.text import parse_points, read_lines
+from domaingap.inference.outputs import JsonLines
 from tests.experiments.test_cli import fails
 from tests.inference.clips import crossing, drawn, nme, photographs, shot, swaying, write_clip
 from tests.inference.runs import finished
@@ -330,6 +332,32 @@ def test_a_large_picture_in_bounded_memory(cli: Callable[..., Any], run: Path, h
     reduced = np.array(lines_of(here / "reduced_points.jsonl")[0]["faces"][0]["landmarks"])
     expected = (reduced + 0.5) * 8000 / 1024 - 0.5
     assert np.abs(points - expected).max() < 0.005 * 170 * 8000 / 480
+
+
+@pytest.mark.parametrize("kind", ["clip", "folder"])
+def test_what_is_counted_is_in_every_file_where_it_is_ended(
+    cli: Callable[..., Any], run: Path, clip: Path, photo: Path, here: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """Ctrl-C between the counting of the fourth frame and its lines, which is where the first files had lacked it."""
+    write, numbers = JsonLines.write, iter(range(100))
+
+    def ended(self: JsonLines, found: Any) -> None:
+        if next(numbers) == 3:
+            signal.raise_signal(signal.SIGINT)
+        write(self, found)
+
+    monkeypatch.setattr(JsonLines, "write", ended)
+    if kind == "folder":
+        for i in range(8):
+            shutil.copy(photo, here / f"{i}.png")
+    source = clip if kind == "clip" else here
+    answer = cli("predict", source, "--run", run, "--out", here / "out", "--write", "jsonl,csv")
+    assert answer.code == 130, answer.err
+    (lines,), (table,) = (here / "out").rglob("*.jsonl"), (here / "out").rglob("*.csv")
+    assert len(lines_of(lines)) == 4
+    rows = pd.read_csv(table)
+    assert rows["frame" if kind == "clip" else "file"].nunique() == 4
+    assert kind == "folder" or ": 4 frames, 4 with a face" in answer.out
 
 
 @pytest.mark.slow

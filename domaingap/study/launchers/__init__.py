@@ -21,6 +21,7 @@ class Event:
         message: why it failed or what was lost, in a line.
         fault: ``user`` where settings or data can't be, ``storage`` where files can't be written, else ``other``.
         title: what it is at; with ``step`` of ``steps``.
+        reached: optimiser steps of the order that are behind, over all its networks.
     """
 
     key: str
@@ -31,6 +32,7 @@ class Event:
     title: str = ""
     step: float = 0
     steps: float = 0
+    reached: float = 0
 
 
 def failed(order: Order, error: Exception) -> Event:

@@ -27,8 +27,10 @@ class Display:
     """
 
     def __init__(self, orders: Sequence[Order], runs: int, slots: int, every_s: float = 60.0) -> None:
-        self._steps = {order.key: order.steps for order in orders}
+        self._steps: dict[str, float] = {order.key: order.steps for order in orders}
         self._share: dict[str, float] = {}
+        self._reached: dict[str, float] = {}
+        self._first: dict[str, float] = {}
         self._at: dict[str, str] = {}
         self._runs, self._every_s = runs, every_s
         self._bars = bar() if slots > 1 else None
@@ -48,17 +50,26 @@ class Display:
     def tell(self, event: Event) -> None:
         """Take an event in."""
         if event.kind == "progress":
-            # Several networks of one order follow each other; each one's bar starts anew.
-            share = event.step / event.steps if event.steps else 0.0
+            steps = self._steps[event.key]
+            # Several networks of one order follow each other, and other work comes between; each one's bar starts anew.
+            share = event.reached / steps if steps else event.step / event.steps if event.steps else 0.0
             self._share[event.key] = max(self._share.get(event.key, 0.0), min(share, 0.95))
+            if event.reached:
+                self._reached[event.key] = min(event.reached, steps)
+                self._first.setdefault(event.key, self._reached[event.key])
             self._at[event.key] = f"{event.title} {event.step:.0f}/{event.steps:.0f}"
-        elif event.kind in ("done", "failed"):
+        elif event.kind == "done":
             self._share[event.key] = 1.0
+            self._reached[event.key] = self._steps[event.key]
+        elif event.kind == "failed":
+            self._share[event.key] = 1.0
+            self._steps[event.key] = self._reached.get(event.key, 0)  # no more are taken
 
     def left(self) -> str:
-        """An estimate of the time left, by the optimiser steps that were taken and those that are left."""
-        done = sum(self._steps[key] * share for key, share in self._share.items())
-        left = sum(self._steps.values()) - done
+        """An estimate of the time left, by the optimiser steps that were taken and those that are left; what a training had
+        behind it when it was first heard of, as one that goes on has, was not taken now."""
+        reached = sum(self._reached.values())
+        done, left = reached - sum(self._first.values()), sum(self._steps.values()) - reached
         if done <= 0 or left <= 0:
             return ""
         return f"; about {max(1, round(left / done * (time.monotonic() - self._began) / 60))} min left"

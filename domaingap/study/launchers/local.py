@@ -229,12 +229,12 @@ def _told(connection: Any, order: Order) -> Iterator[None]:
     """Tell the sweep now and then how far an order is."""
     last = 0.0
 
-    def tell(title: str, step: float, steps: float) -> None:
+    def tell(title: str, step: float, steps: float, reached: float) -> None:
         nonlocal last
         if (now := time.monotonic()) - last > TOLD_EVERY_S:
             last = now
             with contextlib.suppress(OSError):
-                connection.send(Event(order.key, "progress", title=title, step=step, steps=steps))
+                connection.send(Event(order.key, "progress", title=title, step=step, steps=steps, reached=reached))
 
     with progress.heard(tell):
         yield

@@ -140,14 +140,15 @@ class Element:
     def _telling(self) -> Iterator[None]:
         last = 0.0
 
-        def tell(title: str, step: float, steps: float) -> None:
+        def tell(title: str, step: float, steps: float, reached: float) -> None:
             nonlocal last
             if not self._first[0]:
                 self._first = title, step
             if (now := time.monotonic()) - last > TOLD_EVERY_S:
                 last = now
                 with contextlib.suppress(OSError), replace_atomically(self.heard, sync=False) as temporary:
-                    temporary.write_text(f"{step}\n{steps}\n{title}\n", encoding="utf-8", errors="backslashreplace")
+                    told = f"{step}\n{steps}\n{reached}\n{title}\n"
+                    temporary.write_text(told, encoding="utf-8", errors="backslashreplace")
 
         with progress.heard(tell):
             yield

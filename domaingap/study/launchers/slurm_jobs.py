@@ -123,8 +123,9 @@ def progress_of(job: Job) -> Event | None:
         if (when := job.progress.stat().st_mtime_ns) == job.heard:
             return None
         job.heard = when
-        step, steps, title = job.progress.read_text(encoding="utf-8", errors="replace").split("\n")[:3]
-        return Event(next(iter(job.orders)), "progress", title=title, step=float(step), steps=float(steps))
+        *numbers, title = job.progress.read_text(encoding="utf-8", errors="replace").split("\n")[:4]
+        step, steps, reached = map(float, numbers)
+        return Event(next(iter(job.orders)), "progress", title=title, step=step, steps=steps, reached=reached)
     except (OSError, ValueError):
         return None
 
