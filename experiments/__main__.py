@@ -146,7 +146,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     demo = add(
         "demo", "experiments.commands.demo:demo",
-        "All six strategies on generated faces, with nothing to download: five minutes on two cores.",
+        "All six strategies on generated faces, with nothing to download: five to fifteen minutes on two cores.",
         "domaingap demo",
     )  # fmt: skip
     demo.add_argument(

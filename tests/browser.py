@@ -28,6 +28,7 @@ FIRST_COLOUR = rb"\b0 \.4471 \.698 RG"
 """In a PDF: #0072b2 for what is stroked."""
 
 UNDRAWN = "all => all.filter(f => !f.querySelector('.main-svg :is(.trace, .point)')).map(f => f.id)"
+BARE = "all => all.filter(p => !p.querySelector('rect')).map(p => `${p.id}: white hatches on nothing`)"
 OUTSIDE = """() => {
   const wide = document.scrollingElement.scrollWidth;
   const out = wide > innerWidth ? [`the page is ${wide} px wide`] : [];
@@ -108,7 +109,8 @@ class Opened:
             plot.scroll_into_view_if_needed()
             self.page.wait_for_timeout(30)
         self.page.wait_for_timeout(200)
-        return list(self.page.eval_on_selector_all("figure.plot", UNDRAWN))
+        bare = self.page.eval_on_selector_all(".drawing pattern", BARE)
+        return [*self.page.eval_on_selector_all("figure.plot", UNDRAWN), *bare]
 
     def outside(self) -> list[str]:
         """What reaches out of the window, but for what scrolls within itself."""

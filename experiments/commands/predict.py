@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from domaingap.inference.sources import Pictures, Video
 
 NO_RUN = (
-    "--run names no run, and the suite ships no trained network: 'domaingap demo' trains six in five minutes, on drawn "
+    "--run names no run, and the suite ships no trained network: 'domaingap demo' trains six in minutes, on drawn "
     "faces alone (then --run runs/demo/real_only-...); for photographs train on them: 'domaingap run real_only --config "
     "configs/300w.yaml --data_root data'. A run's folder can be copied from another machine"
 )

@@ -13,6 +13,7 @@ from scipy import stats
 from domaingap.models.gap_and_error import GapAndError
 from domaingap.study.gap_parts import diagnosis, dials, gap_parts
 from domaingap.study.gap_tables import gap_parts_tables
+from domaingap.study.page.figures import PARTS, parts_figure
 from domaingap.study.record import DomainDistance, RunRecord, read_record
 from domaingap.study.tables import to_csv
 from tests.conftest import MEAN_FACE, Answer
@@ -79,6 +80,14 @@ def test_only_seeds_that_all_three_have() -> None:
     without = [run for run in study() if run.recipe != "label_adaptation"]
     none = gap_parts(without, "common", STRATEGIES)
     assert none == [] == gap_parts_tables(none, "common", STRATEGIES)
+
+
+def test_each_part_is_drawn_in_its_colour_below_its_hatches() -> None:
+    figure = parts_figure(gap_parts(study(floor=(9.0, 9.6)), "common", STRATEGIES))
+    assert [(bar.name, bar.marker.color, bar.marker.pattern.bgcolor) for bar in figure.data] == [
+        (name, colour, colour) for name, colour, _ in PARTS
+    ]
+    assert len({(bar.marker.color, bar.marker.pattern.shape) for bar in figure.data}) == 3
 
 
 def test_a_single_seed_has_intervals_over_photographs(tmp_path: Path) -> None:

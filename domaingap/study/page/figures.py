@@ -185,14 +185,18 @@ def parts_figure(found: Sequence[GapParts]) -> go.Figure:
         figure.add_trace(
             go.Bar(
                 y=names, x=[value.mean for value in values], orientation="h", name=title,
-                marker={"color": colour, "pattern": {"shape": hatch, "fgcolor": "white", "solidity": 0.25},
+                # Beside a colour of the hatch Plotly's default background is transparent.
+                marker={"color": colour,
+                        "pattern": {"shape": hatch, "bgcolor": colour, "fgcolor": "white", "solidity": 0.25},
                         "line": {"color": "white", "width": 1}},
                 text=[_hover(value) for value in values], textposition="inside", insidetextanchor="middle",
                 textfont={"color": "white" if title != "label part" else "black"},
                 hovertemplate=f"{title}: %{{text}}<extra></extra>",
             )
         )  # fmt: skip
-    figure.update_layout(barmode="relative", legend_traceorder="normal")
+    # A part too narrow for its figure is without: hovering tells it, and the table below.
+    figure.update_layout(barmode="relative", legend_traceorder="normal", uniformtext={"minsize": 10, "mode": "hide"})
+    figure.update_traces(textangle=0)
     figure.update_yaxes(autorange="reversed", showgrid=False)
     return figure
 
