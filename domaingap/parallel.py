@@ -98,17 +98,21 @@ def _deaf() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+LONGEST_S = 3.0
+"""That a signal waits: those who send one may kill after ten seconds, and an end takes some of them."""
+
+
 @contextlib.contextmanager
 def later(*numbers: int) -> Iterator[None]:
     """Let signals wait for the end of what must not be broken off halfway: the start of a process, the writing of an answer
-    to several files. The second of a kind goes through, so that what hangs can be ended. Not blocked: a process that is
-    started would have them blocked for its whole life."""
-    handlers = {number: signal.getsignal(number) for number in numbers}
-    callers: dict[int, Any] = {number: handler for number, handler in handlers.items() if callable(handler)}
+    to several files. The second of a kind goes through, and the first after LONGEST_S, so that what hangs can be ended. Not
+    blocked: a process that is started would have them blocked for its whole life."""
+    callers: dict[int, Any] = {number: handler for number in numbers if callable(handler := signal.getsignal(number))}
     if threading.current_thread() is not threading.main_thread() or not callers:
         yield
         return
     waiting: dict[int, FrameType | None] = {}
+    timers: list[threading.Timer] = []
 
     def wait(number: int, frame: FrameType | None) -> None:
         if number in waiting:
@@ -116,12 +120,17 @@ def later(*numbers: int) -> Iterator[None]:
             callers[number](number, frame)
         else:
             waiting[number] = frame
+            timers.append(threading.Timer(LONGEST_S, os.kill, (os.getpid(), number)))
+            timers[-1].daemon = True
+            timers[-1].start()
 
     for number in callers:
         signal.signal(number, wait)
     try:
         yield
     finally:
+        for timer in timers:
+            timer.cancel()
         for number, handler in callers.items():
             signal.signal(number, handler)
         for number, frame in waiting.items():

@@ -229,7 +229,6 @@ def digits(stage: Stage) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
 def test_two_processes_train_what_one_does(
     mixed: MixedDataModule, real: RealDataModule, tmp_path: Path, undisturbed: dict[str, Any]
 ) -> None:
@@ -259,7 +258,6 @@ def test_two_processes_train_what_one_does(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
 def test_a_process_that_is_killed_ends_all_and_training_goes_on_to_the_same_digits(
     mixed: MixedDataModule, real: RealDataModule, tmp_path: Path, undisturbed: dict[str, Any]
 ) -> None:

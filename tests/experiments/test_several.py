@@ -53,7 +53,6 @@ def test_a_sweep_over_machines_has_one_job(cli: Callable[..., Answer], quick: li
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="looks for children in /proc")
 def test_all_processes_end_with_the_command(start: Callable[..., Any], longer: list[str], tmp_path: Path) -> None:
     process = start([*longer, "--fit.devices=2"])
@@ -86,7 +85,6 @@ def free_port() -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
 def test_two_machines(cli: Callable[..., Answer], longer: list[str], tmp_path: Path) -> None:
     """One is lost in the middle, and the other one says so; given again on both, they end with the figures of one."""
     started: list[Any] = []
